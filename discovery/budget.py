@@ -1,0 +1,190 @@
+"""What a run may spend, and the one ledger of what it has spent and what is in flight.
+
+Evaluations are allotted to chains up front, so that which chain gets the last one never depends on timing:
+that is what makes two runs of one seed equal, and what lets chains run on several machines without a shared
+counter. Tokens, money and seconds depend on the world anyway; they are counted here, and checked, with what is
+in flight, before each request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from discovery.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Caps on a run; None means no cap.
+
+    Args:
+        max_evaluations: Candidates judged, duplicates and failures included, the initial one not.
+        max_tokens: Prompt and completion tokens, as the server counts them.
+        max_cost: Money, in the currency of the prices.
+        max_seconds: Wall time of the run's process, summed over resumes.
+        until: Stop as soon as a verified score is at least this good.
+    """
+
+    max_evaluations: int | None = None
+    max_tokens: int | None = None
+    max_cost: float | None = None
+    max_seconds: float | None = None
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_evaluations", "max_tokens", "max_cost", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} is {value!r}; it must be positive, or left out for no cap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a token costs.
+
+    Args:
+        prompt: Per million prompt tokens.
+        completion: Per million completion tokens.
+    """
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Money for so many tokens."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+
+def allot(total: int, chains: int) -> tuple[int, ...]:
+    """Divide evaluations among chains as evenly as can be, the first ones getting the rest.
+
+    Args:
+        total: Evaluations, at least 0.
+        chains: Chains, at least 1.
+
+    Returns:
+        One number per chain; they sum to ``total``.
+    """
+    share, rest = divmod(total, chains)
+    return tuple(share + (chain < rest) for chain in range(chains))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was spent so far.
+
+    Args:
+        evaluations: Finished search evaluations.
+        prompt_tokens: Tokens of prompts, once per request.
+        completion_tokens: Tokens of completions.
+        seconds: Wall time of the run's process, in seconds.
+    """
+
+    evaluations: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Ledger:
+    """Counts spending and decides whether one more request may start.
+
+    A reservation is made before a request is sent and settled when its completions are in, so that requests in
+    flight count. The size of one in flight is taken as the largest completion seen so far (before any was
+    seen, the request's own limit), which keeps the overshoot to the surprise of the last requests.
+
+    Args:
+        budget: The caps.
+        spent: What earlier processes of the run spent.
+        prices: For ``max_cost``.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        spent: Spent | None = None,
+        *,
+        prices: Prices | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        spent = spent or Spent()
+        self.budget = budget
+        self.prices = prices or Prices()
+        self._clock = clock
+        self._started = clock()
+        self._earlier_s = spent.seconds
+        self._prompt_tokens = spent.prompt_tokens
+        self._completion_tokens = spent.completion_tokens
+        self._evaluations = spent.evaluations
+        self._in_flight_tokens = 0
+        self._largest: int | None = None
+        self._reached = False
+
+    @property
+    def spent(self) -> Spent:
+        """What is spent by now, in-flight work not counted."""
+        return Spent(
+            evaluations=self._evaluations,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+            seconds=self._earlier_s + self._clock() - self._started,
+        )
+
+    @property
+    def cost(self) -> float:
+        """Money spent by now."""
+        return self.prices.cost(self._prompt_tokens, self._completion_tokens)
+
+    def expected_tokens(self, choices: int, limit: int | None) -> int:
+        """Completion tokens that a request of so many choices is taken to need."""
+        each = self._largest if self._largest is not None else (limit or 0)
+        return choices * each
+
+    def stop_reason(self, next_tokens: int = 0) -> str | None:
+        """Why nothing more may start, or None if it may.
+
+        Args:
+            next_tokens: Tokens that the next request is expected to need.
+        """
+        budget = self.budget
+        if self._reached:
+            return "target score reached"
+        if budget.max_evaluations is not None and self._evaluations >= budget.max_evaluations:
+            return f"{budget.max_evaluations} evaluations spent"
+        seconds = self.spent.seconds
+        if budget.max_seconds is not None and seconds >= budget.max_seconds:
+            return f"{budget.max_seconds:g} seconds spent"
+        tokens = self._prompt_tokens + self._completion_tokens + self._in_flight_tokens
+        if budget.max_tokens is not None and tokens + next_tokens > budget.max_tokens:
+            return f"token budget of {budget.max_tokens} spent"
+        if budget.max_cost is not None:
+            ahead = self.prices.cost(0, self._in_flight_tokens + next_tokens)
+            if self.cost + ahead >= budget.max_cost:
+                return f"money budget of {budget.max_cost:g} spent"
+        return None
+
+    def reserve(self, tokens: int) -> None:
+        """Count tokens as in flight."""
+        self._in_flight_tokens += tokens
+
+    def settle(self, tokens: int) -> None:
+        """Take back a reservation of so many tokens."""
+        self._in_flight_tokens -= tokens
+
+    def add_tokens(self, prompt: int, completion: int) -> None:
+        """Count the tokens of one completion, as its server reported them."""
+        self._prompt_tokens += prompt
+        self._completion_tokens += completion
+        if completion:
+            self._largest = max(self._largest or 0, completion)
+
+    def add_evaluation(self) -> None:
+        """Count one finished search evaluation."""
+        self._evaluations += 1
+
+    def reach_target(self) -> None:
+        """Note that ``until`` was reached; nothing more starts."""
+        self._reached = True

@@ -1,0 +1,226 @@
+"""Small frozen configurations: one per component, which gets only its own.
+
+``RunConfig`` is stored with the run as JSON and read back on resume, so it never holds a secret: API keys come
+from the environment of the process that needs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from discovery.budget import Budget, Prices
+from discovery.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """The shape of the search.
+
+    Args:
+        chains: C, independent lines of refinement, 1 to 10,000.
+        steps: L, the depth of each, 1 to 1,000,000.
+        candidates: K, completions per step, 1 to 1,024.
+        parents: How many candidates a prompt shows, 1 to 32.
+        selector: Name of the selector.
+        selector_params: Its own parameters.
+    """
+
+    chains: int = 4
+    steps: int = 25
+    candidates: int = 4
+    parents: int = 3
+    selector: str = "rpucg"
+    selector_params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, top in (
+            ("chains", 10_000),
+            ("steps", 1_000_000),
+            ("candidates", 1024),
+            ("parents", 32),
+        ):
+            _in_range(name, getattr(self, name), 1, top)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorConfig:
+    """What makes candidates.
+
+    Args:
+        kind: ``mutation`` (embedded) or ``openai`` (any compatible server).
+        base_url: The server's URL, ending in ``/v1``.
+        model: Model name; None takes the only one that the server lists.
+        temperature: Sampling temperature, 0 to 2.
+        top_p: Nucleus mass, above 0 to 1.
+        max_tokens: Most tokens of one completion, reasoning included.
+        timeout_s: Deadline of one whole request, in seconds.
+        extra: Further request fields, passed as they are.
+    """
+
+    kind: str = "mutation"
+    base_url: str | None = None
+    model: str | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 8192
+    timeout_s: float = 600.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _in_range("temperature", self.temperature, 0, 2)
+        _in_range("top_p", self.top_p, 1e-6, 1)
+        _in_range("max_tokens", self.max_tokens, 1, 10_000_000)
+        _in_range("timeout_s", self.timeout_s, 1, 86_400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsConfig:
+    """How much runs at once.
+
+    Args:
+        generation: Completions in flight: a step's request is sent while fewer than this are. None: C x K.
+        evaluation: Sandboxes that evaluate at once. None: one per CPU.
+    """
+
+    generation: int | None = None
+    evaluation: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("generation", "evaluation"):
+            value = getattr(self, name)
+            if value is not None:
+                _in_range(f"{name} slots", value, 1, 100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxConfig:
+    """Where candidates run.
+
+    Args:
+        backend: ``auto``, ``bubblewrap`` or ``process``.
+    """
+
+    backend: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run, stored with it.
+
+    Args:
+        problem: As the user named it: bundled name, entry point or path.
+        seed: Run seed; every random draw derives from it.
+        search: Shape of the search.
+        generator: What makes candidates.
+        slots: Concurrency; may differ on resume.
+        sandbox: Where candidates run.
+        budget: Caps.
+        prices: For the money cap.
+    """
+
+    problem: str
+    seed: int = 0
+    search: SearchConfig = field(default_factory=SearchConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    slots: SlotsConfig = field(default_factory=SlotsConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    budget: Budget = field(default_factory=Budget)
+    prices: Prices = field(default_factory=Prices)
+
+    def __post_init__(self) -> None:
+        _in_range("seed", self.seed, 0, 2**63 - 1)
+
+    @property
+    def planned_evaluations(self) -> int:
+        """N = C x L x K, or the evaluation budget if that is less."""
+        shape = self.search.chains * self.search.steps * self.search.candidates
+        cap = self.budget.max_evaluations
+        return shape if cap is None else min(shape, cap)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON data."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
+    """Build a configuration from plain data, checking names and types.
+
+    Args:
+        kind: The configuration class.
+        data: Field names to values; nested configurations as mappings.
+        where: Dotted place, for messages.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: A name is unknown or a value has the wrong type or range.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        place = f"{where}{name}"
+        if name not in known:
+            raise ConfigError(f"unknown setting {place!r}; known here: {', '.join(sorted(known))}")
+        values[name] = _coerce(hints[name], value, place)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        missing = [
+            f.name
+            for f in dataclasses.fields(kind)  # type: ignore[arg-type]
+            if f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+            and f.name not in values
+        ]
+        raise ConfigError(f"settings missing in {where or 'the file'}: {missing}") from error
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings as plain data.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"configuration {path}: {error}; expected a readable TOML file") from error
+
+
+def _coerce(hint: Any, value: Any, place: str) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = [h for h in typing.get_args(hint) if h is not type(None)]
+        if value is None:
+            return None
+        return _coerce(options[0], value, place)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{place} is {value!r}; expected a table of settings")
+        return from_dict(typing.cast(Any, hint), value, f"{place}.")
+    origin = typing.get_origin(hint) or hint
+    if origin is float and type(value) is int:
+        return float(value)
+    if origin in (int, float, str, bool) and type(value) is not origin:
+        raise ConfigError(f"{place} is {value!r}; expected {origin.__name__}")
+    if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{place} is {value!r}; expected a table")
+        return dict(value)
+    return value
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} is {value!r}; it must be from {low:,} to {high:,}")

@@ -1,0 +1,80 @@
+"""The generator port: a prompt to K completions.
+
+``sample`` yields each completion as soon as it is complete, in any order, and ends when all that were asked for
+have come. It raises ``GeneratorUnavailable`` when the server is gone, stalls or is overloaded (what was yielded
+stands, the rest may be asked for again) and ``GeneratorRefused`` when asking again cannot help. It never yields the
+same index twice, and never sends a request again that it has had a completion of. Closing the iterator aborts what is in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from discovery.records import CandidateKey, Completion, ModelIdentity, Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentView:
+    """A parent as the generator and the prompt see it.
+
+    Args:
+        key: The candidate.
+        source: Its program.
+        score: Its score.
+        metrics: Its public metrics.
+        feedback: The scorer's words.
+    """
+
+    key: CandidateKey
+    source: str
+    score: float
+    metrics: dict[str, object]
+    feedback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """What a step asks for.
+
+    Args:
+        prompt: Stored before; sent as it is.
+        parents: The prompt's parents with their programs, in the same order.
+        indices: Which of the step's K completions are wanted: all of them, or after a resume the missing ones.
+        seed: Of the step, from (run seed, chain, step); choice ``index`` is seeded with ``seed + index``.
+    """
+
+    prompt: Prompt
+    parents: tuple[ParentView, ...]
+    indices: tuple[int, ...]
+    seed: int
+
+
+class Generator(Protocol):
+    """Makes completions. See the module docstring for the contract."""
+
+    name: str
+    max_tokens: int | None
+    """Most completion tokens of one choice, for the ledger; None when it spends none."""
+
+    async def start(self) -> ModelIdentity:
+        """Reach the server and learn what it serves.
+
+        Raises:
+            GeneratorUnavailable: Nothing answers.
+            GeneratorRefused: It answers, and refuses.
+        """
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a request would be accepted now; never raises, for waiting after GeneratorUnavailable."""
+        ...
+
+    def sample(self, request: GenerationRequest) -> AsyncIterator[Completion]:
+        """Completions as they arrive. See the module docstring."""
+        ...
+
+    async def close(self) -> None:
+        """Free connections. May be called twice."""
+        ...

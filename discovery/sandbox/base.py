@@ -1,0 +1,136 @@
+"""The sandbox port: one live isolated place where candidate code runs.
+
+Contract of every backend:
+
+- A sandbox is used by one evaluation at a time; ``run`` is never called twice at once. Nothing that a request
+  leaves (processes, files, memory, shared memory, environment) can be seen by a later one.
+- ``run`` returns a result for everything that the *program* does, whatever that is; it raises ``SandboxError`` when
+  the *sandbox* failed (could not start, died, broke its protocol), after which the sandbox must be closed. Such a
+  request may be repeated in a new sandbox.
+- When ``run`` returns or raises, cancellation included, every process of the request is gone or the whole sandbox is.
+- ``cleanup`` is synchronous, idempotent and callable at any time, from ``atexit`` too.
+- Only bytes leave: the encoding of :mod:`discovery.data`, written by an untrusted hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from discovery.problem import Limits
+from discovery.records import Failure, SandboxRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionCall:
+    """Execute a Python source as a module, then call one of its top-level functions.
+
+    Args:
+        source: The candidate.
+        function: Name of the function.
+        arguments: ``data.encode([args, kwargs])``.
+        limits: Bounds of this call.
+    """
+
+    source: str
+    function: str
+    arguments: bytes
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRun:
+    """Run a program as a process of its own.
+
+    Args:
+        source: The candidate; written to a file of the private directory.
+        argv: Command and arguments; ``"{program}"`` in any of them stands for that file.
+        suffix: Ending of the file's name: ``.py``.
+        stdin: Standard input.
+        limits: Bounds of this run.
+    """
+
+    source: str
+    argv: tuple[str, ...]
+    suffix: str
+    stdin: bytes
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxResult:
+    """What came of one request.
+
+    Args:
+        data: Encoded return value of a call, or standard output of a command; None on failure.
+        failure: What the program did wrong; None on success.
+        exit_code: Exit status of a command; None for calls and killed programs.
+        stdout: Captured standard output of a call, capped, decoded with replacement.
+        stderr: Captured standard error, capped, decoded with replacement.
+        wall_s: Wall-clock seconds.
+        cpu_s: CPU seconds of the program and its children, where known.
+    """
+
+    data: bytes | None = None
+    failure: Failure | None = None
+    exit_code: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    wall_s: float
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """What a problem needs of its sandboxes.
+
+    Args:
+        packages: Importable Python packages, preloaded where the backend can.
+        label: Names everything that is created, so that orphans can be found: the run id.
+        extra_readable: Further host paths that candidates may read.
+        environment: Variables for candidates, on top of the fixed small set.
+    """
+
+    packages: tuple[str, ...] = ()
+    label: str = "discovery"
+    extra_readable: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sandbox(Protocol):
+    """One live isolated place. See the module docstring for the contract."""
+
+    async def start(self) -> None:
+        """Make it ready; raises SandboxError."""
+        ...
+
+    async def run(self, request: FunctionCall | CommandRun) -> SandboxResult:
+        """Run one request to its end or to its limits; raises SandboxError."""
+        ...
+
+    async def close(self) -> None:
+        """End it and everything in it. Never raises; may be called twice."""
+        ...
+
+    def cleanup(self) -> None:
+        """Like ``close``, without an event loop."""
+        ...
+
+
+class SandboxBackend(Protocol):
+    """Makes sandboxes of one kind."""
+
+    name: str
+
+    def missing(self) -> Sequence[str]:
+        """What keeps it from working here, each as one line that ends with the fix; empty when it works."""
+        ...
+
+    async def verify(self, spec: SandboxSpec) -> SandboxRecord:
+        """Probe which isolation properties hold on this host, by trying to break them; raises SandboxError."""
+        ...
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """A new sandbox, not started."""
+        ...

@@ -1,0 +1,278 @@
+"""The storage port.
+
+Contract of every implementation:
+
+- All methods are safe to call from several threads, and several processes may share one database.
+- Records are immutable: what was appended is never changed, with two exceptions, each a single forward step: a
+  planned ``Step`` becomes a committed one, a running ``Evaluation`` becomes a finished one. Appending an equal record
+  again is no error and changes nothing (the primary keys are the records' places); appending a *different*
+  finished record under a taken place raises ``StorageError``.
+- ``append`` is one transaction for all the writes given: all of those whose lease is still held are on disk when it
+  returns, none of the others. A write whose lease was lost is returned as refused, whole.
+- A write is fenced by the lease of the chain it belongs to; ``SHARED_CHAIN`` is the supervisor's own.
+- Large texts are stored once by content and compressed; no secret is ever given to storage.
+- No database error escapes: ``StorageError`` and its kinds, ``UnknownRun``, with the fix in the message. Readers get
+  records, never rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from discovery.records import (
+    Announcement,
+    Candidate,
+    CandidateKey,
+    CommittedStep,
+    Completion,
+    Direction,
+    Evaluation,
+    Json,
+    Prompt,
+    Record,
+    RunStatus,
+    SandboxRecord,
+    Step,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is stored of a run as a whole.
+
+    Args:
+        id: Short and unique, sortable by time.
+        problem: The problem's name.
+        problem_path: File of the plugin, to load it again.
+        problem_version: Hash of statement, initial candidate and scorer.
+        direction: Which scores are better.
+        config: ``config.to_dict(RunConfig)``; no secrets.
+        status: Where it stands.
+        created_at: When it was created.
+        finished_at: When it finished.
+        wall_s: Wall time of its processes so far, in seconds.
+        message: Why it paused, stopped or failed, in one line.
+        facts: Versions, utilisation and other measurements, as JSON.
+    """
+
+    id: str
+    problem: str
+    problem_path: str
+    problem_version: str
+    direction: Direction
+    config: Mapping[str, Json]
+    status: RunStatus
+    created_at: datetime
+    finished_at: datetime | None = None
+    wall_s: float = 0.0
+    message: str | None = None
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write to one chain of a run.
+
+    Args:
+        run: Run id.
+        chain: Chain number, or ``SHARED_CHAIN``.
+        owner: Who holds it: host, process and a random part.
+        epoch: Grows by one each time the chain changes hands; an older epoch's writes are refused.
+    """
+
+    run: str
+    chain: int
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Records of one chain that are written together.
+
+    Args:
+        lease: The lease that fences them.
+        records: In order.
+    """
+
+    lease: Lease
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStep:
+    """Everything stored of one step.
+
+    Args:
+        step: Its record.
+        prompt: Its prompt, or None when the process ended between the two writes.
+        completions: By index.
+        candidates: By index.
+        evaluations: Search evaluations by index, the latest attempt of each.
+    """
+
+    step: Step
+    prompt: Prompt | None
+    completions: Mapping[int, Completion]
+    candidates: Mapping[int, Candidate]
+    evaluations: Mapping[int, Evaluation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """Totals over a run, initial candidates and verifications not counted.
+
+    Args:
+        evaluations: Finished search evaluations, duplicates and failures included.
+        distinct_candidates: Different sources among the candidates.
+        completions: Completions stored.
+        failures: Finished evaluations without a score, by kind.
+        prompt_tokens: Tokens of prompts.
+        completion_tokens: Tokens of completions.
+    """
+
+    evaluations: int
+    distinct_candidates: int
+    completions: int
+    failures: Mapping[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSummary:
+    """Where one chain stands.
+
+    Args:
+        chain: Its number.
+        steps: Committed steps.
+        evaluations: Finished search evaluations.
+        best: Its best candidate, the initial one included.
+        best_score: That one's score.
+    """
+
+    chain: int
+    steps: int
+    evaluations: int
+    best: CandidateKey | None
+    best_score: float | None
+
+
+class Storage(Protocol):
+    """Where runs live. See the module docstring for the contract."""
+
+    # Runs
+    def create_run(self, run: RunRecord) -> None:
+        """Store a new run. Raises StorageError when the id is taken."""
+        ...
+
+    def get_run(self, run: str) -> RunRecord:
+        """One run by its id or a unique prefix of it. Raises UnknownRun, which lists the nearest ids."""
+        ...
+
+    def list_runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        ...
+
+    def update_run(
+        self,
+        lease: Lease,
+        *,
+        status: RunStatus | None = None,
+        message: str | None = None,
+        wall_s: float | None = None,
+        facts: Mapping[str, Json] | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
+        """Change the given fields of a run; ``facts`` are merged, ``message`` always replaces.
+
+        Args:
+            lease: Of ``SHARED_CHAIN``.
+
+        Raises:
+            LeaseLost: Another process supervises the run now.
+        """
+        ...
+
+    # Leases
+    def acquire(self, run: str, chains: Sequence[int], owner: str, ttl_s: float) -> list[Lease]:
+        """Take the leases of those chains that nobody holds or whose holder has not renewed in time.
+
+        Returns:
+            The leases got; the other chains are held by live processes.
+        """
+        ...
+
+    def renew(self, leases: Sequence[Lease], ttl_s: float) -> list[Lease]:
+        """Extend leases; returns those still held."""
+        ...
+
+    def release(self, leases: Sequence[Lease]) -> None:
+        """Give leases back at once; those lost already are ignored."""
+        ...
+
+    def holder(self, run: str) -> str | None:
+        """Owner of the run's live ``SHARED_CHAIN`` lease, or None."""
+        ...
+
+    # Writing
+    def append(self, writes: Sequence[Write]) -> list[Write]:
+        """Write records; returns the writes that were refused because their lease is lost.
+
+        Raises:
+            StorageFull: No room; nothing was written.
+            StorageError: A finished record would change, or the database failed; nothing was written.
+        """
+        ...
+
+    # Reading back, for resume and for people
+    def committed_steps(self, run: str, chain: int) -> Iterator[CommittedStep]:
+        """The committed steps of a chain in order, from 1, without texts."""
+        ...
+
+    def open_step(self, run: str, chain: int) -> StoredStep | None:
+        """The planned step of a chain that is not committed, with all that is stored of it."""
+        ...
+
+    def step(self, run: str, chain: int, step: int) -> StoredStep | None:
+        """One step with all that is stored of it, or None."""
+        ...
+
+    def candidate(self, run: str, key: CandidateKey) -> Candidate | None:
+        """One candidate with its source, or None."""
+        ...
+
+    def evaluations(self, run: str, key: CandidateKey) -> list[Evaluation]:
+        """All evaluations of a candidate, searches first, by attempt."""
+        ...
+
+    def find_source(self, run: str, source_hash: str) -> Evaluation | None:
+        """A finished, not duplicated search evaluation of a candidate with that source, or None."""
+        ...
+
+    def announcements(self, run: str) -> list[Announcement]:
+        """Verified run-bests in the order they were announced."""
+        ...
+
+    def sandbox(self, record_id: str) -> SandboxRecord | None:
+        """A record of verified properties, or None."""
+        ...
+
+    def counts(self, run: str) -> RunCounts:
+        """Totals over a run."""
+        ...
+
+    def chain_summaries(self, run: str) -> list[ChainSummary]:
+        """Where each chain that has a step stands, by number."""
+        ...
+
+    def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
+        """Every finished search evaluation's score in the order they finished, None for failures; for plots."""
+        ...
+
+    def close(self) -> None:
+        """Free the database. May be called twice."""
+        ...
