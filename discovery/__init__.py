@@ -1,0 +1,76 @@
+"""Evaluation-driven discovery: a generator proposes programs, sandboxes score them, the best are refined.
+
+What a problem plugin needs, the records that everything speaks of, and nothing heavy: importing this package
+loads no database, web, model or plotting library. ``discovery.problem`` as an attribute is the decorator; its
+module is reached by ``from discovery.problem import ...``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from discovery.errors import DiscoveryError, Invalid, ProblemError, ProgramFailed
+from discovery.problem import (
+    KnownBest,
+    Limits,
+    Problem,
+    Program,
+    ProgramOutput,
+    problem,
+)
+from discovery.records import (
+    Candidate,
+    CandidateKey,
+    Completion,
+    Direction,
+    Evaluation,
+    Failure,
+    FailureKind,
+    Prompt,
+    Score,
+    Step,
+    Trajectory,
+)
+
+if TYPE_CHECKING:
+    from discovery.plugins import load_problem
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Candidate",
+    "CandidateKey",
+    "Completion",
+    "Direction",
+    "DiscoveryError",
+    "Evaluation",
+    "Failure",
+    "FailureKind",
+    "Invalid",
+    "KnownBest",
+    "Limits",
+    "Problem",
+    "ProblemError",
+    "Program",
+    "ProgramFailed",
+    "ProgramOutput",
+    "Prompt",
+    "Score",
+    "Step",
+    "Trajectory",
+    "__version__",
+    "load_problem",
+    "problem",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_problem":
+        from discovery.plugins import load_problem
+
+        return load_problem
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
