@@ -198,8 +198,17 @@ class Storage(Protocol):
         ...
 
     # Leases
-    def acquire(self, run: str, chains: Sequence[int], owner: str, ttl_s: float) -> list[Lease]:
+    def acquire(
+        self, run: str, chains: Sequence[int], owner: str, ttl_s: float, *, dead: Sequence[str] = ()
+    ) -> list[Lease]:
         """Take the leases of those chains that nobody holds or whose holder has not renewed in time.
+
+        Args:
+            run: Run id.
+            chains: The chains wanted.
+            owner: Who asks.
+            ttl_s: How long a lease lasts without being renewed, in seconds.
+            dead: Owners that are known to have ended; their leases count as expired.
 
         Returns:
             The leases got; the other chains are held by live processes.
