@@ -1,0 +1,159 @@
+"""What is going on in a run right now, for whoever watches.
+
+A passive tally: the chain and the run tell it what happens, the command line reads it a few times a second. It
+is never read to decide anything, and never stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from discovery.records import CandidateKey, Direction, FailureKind
+
+_RATE_WINDOW_S = 20.0
+_HISTORY = 64
+
+
+class BusyMeter:
+    """Integrates how many of some slots are busy over time.
+
+    Args:
+        slots: How many there are.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.slots = slots
+        self.busy = 0
+        self._clock = clock
+        self._first: float | None = None
+        self._last = 0.0
+        self._area = 0.0
+
+    def change(self, delta: int) -> None:
+        """Note that so many more (or fewer) are busy from now on."""
+        now = self._clock()
+        if self._first is None:
+            self._first = now
+        else:
+            self._area += min(self.busy, self.slots) * (now - self._last)
+        self._last = now
+        self.busy += delta
+
+    @property
+    def utilisation(self) -> float | None:
+        """Busy slot-seconds over slots times seconds since the first use; None before it."""
+        if self._first is None:
+            return None
+        now = self._clock()
+        area = self._area + min(self.busy, self.slots) * (now - self._last)
+        span = now - self._first
+        return area / (self.slots * span) if span > 0 else None
+
+
+@dataclass(slots=True)
+class ChainProgress:
+    """One chain as it is watched.
+
+    Args:
+        steps: Committed steps.
+        best: Best score so far.
+        best_key: The candidate that has it.
+        history: Best score after each step, thinned out to at most 64.
+    """
+
+    steps: int = 0
+    best: float | None = None
+    best_key: CandidateKey | None = None
+    history: list[float] = field(default_factory=list)
+    _stride: int = 1
+
+    def committed(self, step: int) -> None:
+        """Note a committed step."""
+        self.steps = step
+        if self.best is not None and step % self._stride == 0:
+            self.history.append(self.best)
+            if len(self.history) > _HISTORY:
+                self.history = self.history[::2]
+                self._stride *= 2
+
+
+class Progress:
+    """The tally of one run's process.
+
+    Args:
+        direction: Which scores are better.
+        planned: Evaluations that the budget allows, those of earlier processes included.
+        chains: Number of chains.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        planned: int,
+        chains: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.direction = direction
+        self.planned = planned
+        self.chains = [ChainProgress() for _ in range(chains)]
+        self.evaluations = 0
+        self.earlier = 0
+        self.duplicates = 0
+        self.failures: Counter[FailureKind] = Counter()
+        self.initial: float | None = None
+        self.best: float | None = None
+        self.best_key: CandidateKey | None = None
+        self.announced = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.generation: BusyMeter | None = None
+        self.evaluation: BusyMeter | None = None
+        self.notice: str | None = None
+        self._clock = clock
+        self.started = clock()
+        self._recent: deque[float] = deque(maxlen=4096)
+
+    def evaluated(
+        self, key: CandidateKey, score: float | None, failure: FailureKind | None, *, duplicate: bool
+    ) -> None:
+        """Note one finished search evaluation."""
+        self.evaluations += 1
+        self.duplicates += duplicate
+        self._recent.append(self._clock())
+        if failure is not None:
+            self.failures[failure] += 1
+        chain = self.chains[key.chain]
+        if score is not None and self.direction.better(score, chain.best):
+            chain.best, chain.best_key = score, key
+
+    def announce(self, key: CandidateKey, score: float) -> None:
+        """Note a verified run-best."""
+        self.best, self.best_key = score, key
+        self.announced += 1
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since this process began."""
+        return self._clock() - self.started
+
+    @property
+    def rate(self) -> float:
+        """Evaluations per second over the last 20 seconds."""
+        now = self._clock()
+        while self._recent and now - self._recent[0] > _RATE_WINDOW_S:
+            self._recent.popleft()
+        span = min(_RATE_WINDOW_S, max(now - self.started, 1e-3))
+        if len(self._recent) == self._recent.maxlen:
+            span = max(now - self._recent[0], 1e-3)
+        return len(self._recent) / span
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds left at the present rate; None while there is none."""
+        rate = self.rate
+        return (self.planned - self.evaluations) / rate if rate > 0 else None

@@ -1,0 +1,258 @@
+"""The run's side of scorer processes.
+
+``ScorerHost`` owns the host process; ``ScorerWorker`` scores one candidate at a time. While a scorer works it may ask
+for its program to be called or run: those requests go to the ``serve`` function given, which owns the sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from discovery import data
+from discovery.errors import ProblemError, ScoringError
+from discovery.problem import Problem
+from discovery.records import Failure, FailureKind, Score
+from discovery.sandbox.base import SandboxResult
+from discovery.scoring.wire import LENGTHS, Frame, pack, receive, unpack
+
+_START_TIMEOUT_S = 60.0
+_SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramRequest:
+    """What a scorer asks of its candidate.
+
+    Args:
+        function: Function to call, or None to run the program as a process.
+        args: Process arguments, when it is run.
+        body: Encoded arguments of the call, or standard input of the process.
+        timeout_s: Wall-clock limit that the scorer asks for, in seconds.
+    """
+
+    function: str | None
+    args: tuple[str, ...]
+    body: bytes
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a scorer says: exactly one of the two is set."""
+
+    score: Score | None = None
+    failure: Failure | None = None
+
+
+Serve = Callable[[ProgramRequest], Awaitable[SandboxResult]]
+
+
+class ScorerWorker:
+    """One worker process; scores one candidate at a time. Made by :meth:`ScorerHost.fork`."""
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self._sock = sock
+        self._buffer = bytearray()
+        self._dead = False
+
+    async def score(self, source: str, serve: Serve) -> Verdict:
+        """Have one candidate scored.
+
+        Args:
+            source: The candidate.
+            serve: Runs the scorer's requests in a sandbox.
+
+        Returns:
+            The scorer's verdict.
+
+        Raises:
+            ScoringError: The worker died or broke its protocol. It must be killed and replaced, as after a
+                cancellation.
+        """
+        await self._send(Frame({"kind": "score"}, source.encode("utf-8", "surrogatepass")))
+        while True:
+            frame = await self._receive()
+            if frame.kind in ("call", "run"):
+                header = frame.header
+                result = await serve(
+                    ProgramRequest(
+                        function=header.get("function"),
+                        args=tuple(header.get("args", ())),
+                        body=frame.body,
+                        timeout_s=header["timeout_s"],
+                    )
+                )
+                await self._send(_reply(result))
+            else:
+                return _verdict(frame)
+
+    def kill(self) -> None:
+        """End the process at once. May be called twice."""
+        if not self._dead:
+            self._dead = True
+            self._sock.close()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    async def _send(self, frame: Frame) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._sock, pack(frame))
+        except OSError as error:
+            raise ScoringError(f"the scorer's process is gone: {error}") from error
+
+    async def _receive(self) -> Frame:
+        start = await self._exactly(LENGTHS.size)
+        header_length, body_length = LENGTHS.unpack(start)
+        both = await self._exactly(header_length + body_length)
+        return unpack(both[:header_length], both[header_length:])
+
+    async def _exactly(self, count: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        while len(self._buffer) < count:
+            try:
+                chunk = await loop.sock_recv(self._sock, 1 << 18)
+            except OSError as error:
+                raise ScoringError(f"the scorer's process is gone: {error}") from error
+            if not chunk:
+                raise ScoringError(
+                    "the scorer's process ended while it scored; does the scorer exit or crash the interpreter?"
+                )
+            self._buffer += chunk
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+
+class ScorerHost:
+    """The process that holds the loaded plugin and forks workers.
+
+    Args:
+        problem: The problem whose plugin it loads, from its path.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start the process and wait until the plugin is loaded.
+
+        Raises:
+            ProblemError: The plugin does not load there, or is not the one that is loaded here.
+            ScoringError: The process does not start.
+        """
+        ours, theirs = socket.socketpair()
+        path = f"{self._problem.path}:{self._problem.name}"
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "discovery.scoring.host", str(theirs.fileno()), path, str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **dict.fromkeys(_SINGLE_THREADED, "1")},
+                start_new_session=True,
+            )
+        ours.settimeout(_START_TIMEOUT_S)
+        self._control = ours
+        frame = await asyncio.to_thread(_receive_or_none, ours)
+        if frame is None:
+            raise ScoringError(f"the scorer's process for {path} did not start within {_START_TIMEOUT_S:g} s")
+        if frame.kind == "broken":
+            raise ProblemError(str(frame.header["message"]))
+        if frame.header["version"] != self._problem.version:
+            raise ProblemError(f"{self._problem.path} changed while it was being loaded; start again")
+
+    async def fork(self) -> ScorerWorker:
+        """A new worker, from the state right after loading.
+
+        Raises:
+            ScoringError: The host is gone.
+        """
+        if self._control is None:
+            raise ScoringError("the scorer's host is not running")
+        ours, theirs = socket.socketpair()
+        async with self._lock:
+            try:
+                with theirs:
+                    socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+                frame = receive(self._control)
+            except OSError as error:
+                ours.close()
+                raise ScoringError(f"the scorer's host is gone: {error}") from error
+        if frame is None:
+            ours.close()
+            raise ScoringError("the scorer's host ended")
+        ours.setblocking(False)
+        return ScorerWorker(int(frame.header["pid"]), ours)
+
+    def close(self) -> None:
+        """End the host and, with it, its workers. May be called twice."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _receive_or_none(sock: socket.socket) -> Frame | None:
+    try:
+        return receive(sock)
+    except OSError:
+        return None
+
+
+def _reply(result: SandboxResult) -> Frame:
+    if result.failure is not None:
+        failure = result.failure
+        return Frame(
+            {
+                "kind": "failed",
+                "failure": str(failure.kind),
+                "message": failure.message,
+                "detail": failure.detail,
+            }
+        )
+    return Frame(
+        {
+            "kind": "done",
+            "stderr": result.stderr,
+            "exit_code": result.exit_code,
+            "wall_s": result.wall_s,
+            "cpu_s": result.cpu_s,
+        },
+        result.data or b"",
+    )
+
+
+def _verdict(frame: Frame) -> Verdict:
+    header = frame.header
+    if frame.kind == "scored":
+        parts = data.decode(frame.body)
+        return Verdict(
+            score=Score(
+                value=header["value"],
+                metrics=parts["metrics"],
+                private=parts["private"],
+                feedback=parts["feedback"],
+                artifact=parts["artifact"],
+            )
+        )
+    return Verdict(
+        failure=Failure(
+            kind=FailureKind(header["failure"]), message=header["message"], detail=header["detail"]
+        )
+    )

@@ -1,0 +1,183 @@
+"""The scorer's process: ``python -m discovery.scoring.host FD PLUGIN``.
+
+It loads the plugin and then only forks: one worker per request on its control socket, which passes the worker's
+own socket along. A worker scores candidates one after another until its socket closes. Because the host never
+scores anything, each worker starts from a state that no candidate's data has ever touched: that is what makes a
+second scoring "in a fresh process" cheap enough to be done for every new best.
+
+The host ends when its control socket closes, and dies with its parent; workers die with the host.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from discovery import data
+from discovery.errors import DataError, DiscoveryError, Invalid, ProgramFailed
+from discovery.plugins import load_problem
+from discovery.problem import Problem, Program, ProgramOutput
+from discovery.records import FailureKind
+from discovery.scoring.wire import Frame, pack, receive
+
+_PR_SET_PDEATHSIG = 1
+_MAX_DETAIL = 4000
+
+
+class _SocketChannel:
+    """A program whose sandbox is at the other end of the worker's socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def call(
+        self,
+        function: str,
+        args: tuple[data.Data, ...],
+        kwargs: Mapping[str, data.Data],
+        timeout_s: float | None,
+    ) -> data.Data:
+        try:
+            body = data.encode([list(args), dict(kwargs)])
+        except DataError as error:
+            raise TypeError(f"program.call({function!r}, ...): arguments must be plain data: {error}") from error
+        reply = self._ask({"kind": "call", "function": function, "timeout_s": timeout_s}, body)
+        try:
+            return data.decode(reply.body)
+        except DataError as error:
+            raise ProgramFailed(FailureKind.BAD_DATA, f"{function}() returned bad data: {error}") from error
+
+    def run(self, args: tuple[str, ...], stdin: bytes, timeout_s: float | None) -> ProgramOutput:
+        reply = self._ask({"kind": "run", "args": list(args), "timeout_s": timeout_s}, stdin)
+        header = reply.header
+        return ProgramOutput(
+            stdout=reply.body.decode("utf-8", "replace"),
+            stderr=header["stderr"],
+            exit_code=header["exit_code"],
+            wall_s=header["wall_s"],
+            cpu_s=header["cpu_s"],
+        )
+
+    def _ask(self, header: dict[str, Any], body: bytes) -> Frame:
+        self._sock.sendall(pack(Frame(header, body)))
+        reply = receive(self._sock)
+        if reply is None:
+            raise SystemExit(0)
+        if reply.kind == "failed":
+            raise ProgramFailed(reply.header["failure"], reply.header["message"], reply.header["detail"])
+        return reply
+
+
+def score(problem: Problem, source: str, sock: socket.socket) -> Frame:
+    """Run the problem's scorer on one candidate and say what came of it."""
+    program = Program(source, _SocketChannel(sock))
+    try:
+        scored = problem.checked(problem.scorer(program))
+    except Invalid as error:
+        return _failed(FailureKind.INVALID, error.reason, None)
+    except ProgramFailed as error:
+        return _failed(error.kind, error.message, error.detail)
+    except DiscoveryError as error:
+        return _failed(FailureKind.SCORER, str(error), None)
+    except Exception as error:  # noqa: BLE001  the plugin's boundary: whatever a scorer raises is its failure
+        detail = "".join(traceback.format_exception(error))[-_MAX_DETAIL:]
+        return _failed(FailureKind.SCORER, f"the scorer raised {type(error).__name__}: {error}", detail)
+    if not problem.in_bounds(scored.value):
+        low, high = problem.settings.bounds
+        return _failed(
+            FailureKind.OUT_OF_BOUNDS,
+            f"the score {scored.value!r} is not a finite number within the declared bounds ({low}, {high})",
+            None,
+        )
+    return _scored(scored)
+
+
+def _scored(scored: Any) -> Frame:
+    try:
+        body = data.encode(
+            {
+                "metrics": _listed(dict(scored.metrics)),
+                "private": _listed(dict(scored.private)),
+                "feedback": scored.feedback,
+                "artifact": _listed(scored.artifact),
+            }
+        )
+    except (DataError, TypeError, ValueError) as error:
+        return _failed(
+            FailureKind.SCORER,
+            f"the scorer's metrics, feedback and artifact must be plain finite data: {error}",
+            None,
+        )
+    return Frame({"kind": "scored", "value": scored.value}, body)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_listed(v) for v in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _failed(kind: str, message: str, detail: str | None) -> Frame:
+    return Frame({"kind": "failed", "failure": str(kind), "message": message, "detail": detail})
+
+
+def work(problem: Problem, sock: socket.socket) -> None:
+    """Score candidates until the socket closes."""
+    while (request := receive(sock)) is not None:
+        answer = score(problem, request.body.decode("utf-8", "surrogatepass"), sock)
+        sock.sendall(pack(answer))
+
+
+def serve(control: socket.socket, problem: Problem) -> None:
+    """Fork a worker for each socket that arrives, until the control socket closes."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    host = os.getpid()
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            _die_with_parent(host)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            with socket.socket(fileno=fds[0]) as sock:
+                work(problem, sock)
+            os._exit(0)
+        os.close(fds[0])
+        control.sendall(pack(Frame({"kind": "forked", "pid": pid})))
+
+
+def _die_with_parent(parent: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
+        os._exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Load the plugin, say so, then serve."""
+    fd, plugin, parent = int(arguments[0]), arguments[1], int(arguments[2])
+    _die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=fd) as control:
+        os.set_inheritable(fd, False)
+        try:
+            problem = load_problem(plugin)
+        except DiscoveryError as error:
+            control.sendall(pack(Frame({"kind": "broken", "message": str(error)})))
+            return 1
+        control.sendall(pack(Frame({"kind": "ready", "version": problem.version})))
+        serve(control, problem)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
