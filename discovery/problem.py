@@ -20,7 +20,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -284,61 +285,137 @@ def problem(
         A decorator that turns the scorer into a :class:`Problem`.
 
     Raises:
-        ProblemError: A field is missing, unknown or out of range; the message names it and the fix.
+        DeclarationError: Fields are missing, unknown or out of range; each fault is named with its fix.
     """
 
     def declare(scorer: Scorer) -> Problem:
         path = Path(inspect.getsourcefile(inspect.unwrap(scorer)) or ".").resolve()
-        text = statement if statement is not None else _read(path, "statement.md", "statement")
-        source = initial if initial is not None else _read(path, "initial.*", "initial")
-        unknown = sorted(set(settings) - set(ProblemSettings.__dataclass_fields__))
-        if unknown:
-            known = ", ".join(sorted(ProblemSettings.__dataclass_fields__))
-            raise ProblemError(f"problem {name!r}: unknown setting {unknown[0]!r}; known: {known}")
+        faults: list[str] = []
+        text = _text(statement, path, "statement.md", "statement", faults)
+        source = _text(initial, path, "initial.*", "initial", faults)
         declared = Problem(
-            name=name,
+            name=str(name),
             statement=text,
             initial=source,
             scorer=scorer,
-            direction=_direction(name, direction),
-            settings=ProblemSettings(**_normal(settings)),
+            direction=_direction(direction, faults),
+            settings=_settings(settings, faults),
             path=path,
             version=_version(text, source, path),
         )
-        _validate(declared)
+        if not _NAME.fullmatch(declared.name):
+            faults.insert(0, f"the name is {name!r}; use lower-case letters, digits and dashes")
+        try:
+            declared.frame  # noqa: B018  raises when the markers are wrong
+        except ProblemError as error:
+            faults.append(f"the initial candidate's markers: {error}")
+        if faults:
+            raise DeclarationError(faults, declared)
         return declared
 
     return declare
 
 
-def _direction(name: str, direction: str | Direction) -> Direction:
-    try:
+class DeclarationError(ProblemError):
+    """A declaration has faults; all of them are found at once.
+
+    Args:
+        faults: One line each: what is wrong and what to write instead.
+        partial: The problem as far as it can be built, with defaults for what is faulty; for checking the
+            rest of it, never for scoring.
+    """
+
+    def __init__(self, faults: Sequence[str], partial: Problem) -> None:
+        more = f" (and {len(faults) - 1} more: `discovery check` lists all)" if faults[1:] else ""
+        super().__init__(f"problem {partial.name!r}: {faults[0]}{more}")
+        self.faults = tuple(faults)
+        self.partial = partial
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def _direction(direction: str | Direction, faults: list[str]) -> Direction:
+    if direction in tuple(Direction):
         return Direction(direction)
-    except ValueError as error:
-        raise ProblemError(
-            f"problem {name!r}: direction is {direction!r}; use 'maximize' or 'minimize'"
-        ) from error
+    faults.append(f"direction is {direction!r}; use 'maximize' or 'minimize'")
+    return Direction.MAXIMIZE
 
 
-def _normal(settings: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(settings)
-    for key in ("packages", "command", "bounds"):
-        if values.get(key) is not None:
-            values[key] = tuple(values[key])
-    best = values.get("known_best", ())
-    values["known_best"] = (best,) if isinstance(best, KnownBest) else tuple(best)
-    return values
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    )
 
 
-def _read(path: Path, pattern: str, argument: str) -> str:
+def _are(kind: type, value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(part, kind) for part in value)
+
+
+def _is_bounds(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return False
+    ends = [end for end in value if end is not None]
+    return all(_is_number(end) for end in ends) and (len(ends) < 2 or ends[0] < ends[1])
+
+
+_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "entry": (lambda v: isinstance(v, str) and v.isidentifier(), "the name of a function"),
+    "bounds": (_is_bounds, "(lowest, highest) with the lower first, None for no bound"),
+    "limits": (lambda v: isinstance(v, Limits), "a Limits(...)"),
+    "language": (lambda v: isinstance(v, str) and bool(v.strip()), "a language's name"),
+    "command": (lambda v: v is None or (_are(str, v) and bool(v)), "a list of words or None"),
+    "packages": (lambda v: _are(str, v), "a list of package names"),
+    "deterministic": (lambda v: isinstance(v, bool), "True or False"),
+    "scorer_timeout_s": (lambda v: _is_number(v) and v > 0, "a positive number of seconds"),
+    "known_best": (
+        lambda v: isinstance(v, KnownBest) or _are(KnownBest, v),
+        "a KnownBest(...) or a list of them",
+    ),
+    "domain": (lambda v: v is None or isinstance(v, str), "a word or None"),
+    "picture": (lambda v: v is None or callable(v), "a function (artifact, axes) or None"),
+}
+
+
+def _settings(given: Mapping[str, Any], faults: list[str]) -> ProblemSettings:
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in _EXPECTED:
+            faults.append(f"unknown setting {key!r}; known: {', '.join(sorted(_EXPECTED))}")
+            continue
+        holds, expected = _EXPECTED[key]
+        if not holds(value):
+            faults.append(f"{key} is {value!r}; it must be {expected}")
+        elif key == "known_best" and isinstance(value, KnownBest):
+            values[key] = (value,)
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    return ProblemSettings(**values)
+
+
+def _text(given: str | None, path: Path, pattern: str, argument: str, faults: list[str]) -> str:
+    text = given if given is not None else _read(path, pattern, argument, faults)
+    if text is not None and not str(text).strip():
+        what = "say what is asked" if argument == "statement" else "write a program that scores"
+        faults.append(f"the {argument} is empty; {what}")
+    return str(text or "")
+
+
+def _read(path: Path, pattern: str, argument: str, faults: list[str]) -> str | None:
     found = sorted(p for p in path.parent.glob(pattern) if p.is_file())
-    if not found:
-        raise ProblemError(
-            f"{path}: no {argument} given and no {pattern} beside the file; write one, or pass {argument}=..."
+    if len(found) == 1:
+        try:
+            return found[0].read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(f"{found[0]} cannot be read: {error}; write it as UTF-8 text")
+    elif found:
+        names = ", ".join(p.name for p in found)
+        faults.append(f"several files match {pattern}: {names}; keep one")
+    else:
+        faults.append(
+            f"no {argument}: there is no {pattern} beside {path}; write one, or pass {argument}=..."
         )
-    if len(found) > 1:
-        raise ProblemError(f"{path}: several files match {pattern}: {[p.name for p in found]}; keep one")
-    return found[0].read_text(encoding="utf-8")
+    return None
 
 
 def _version(statement: str, initial: str, path: Path) -> str:
@@ -351,23 +428,3 @@ def _version(statement: str, initial: str, path: Path) -> str:
             digest.update(file.name.encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _validate(declared: Problem) -> None:
-    name = declared.name
-    if not name or not all(c.islower() or c.isdigit() or c == "-" for c in name):
-        raise ProblemError(f"problem name {name!r}: use lower-case letters, digits and dashes")
-    if not declared.statement.strip():
-        raise ProblemError(f"problem {name!r}: the statement is empty; say what is asked")
-    if not declared.initial.strip():
-        raise ProblemError(f"problem {name!r}: the initial candidate is empty; write a program that scores")
-    if len(declared.settings.bounds) != 2:
-        raise ProblemError(f"problem {name!r}: bounds must be (lowest, highest), None for no bound")
-    low, high = declared.settings.bounds
-    if low is not None and high is not None and not low < high:
-        raise ProblemError(f"problem {name!r}: bounds {low!r}, {high!r}; the first must be the lower")
-    if not isinstance(declared.settings.limits, Limits):
-        raise ProblemError(f"problem {name!r}: limits must be a Limits(...)")
-    if not declared.settings.scorer_timeout_s > 0:
-        raise ProblemError(f"problem {name!r}: scorer_timeout_s must be positive")
-    declared.frame  # noqa: B018  raises when the markers are wrong
