@@ -1,0 +1,314 @@
+"""Finding problems and loading them by path.
+
+A problem is named by what its user has in hand: the name of a bundled one, the name of an installed
+entry point (group ``discovery.problems``), or the path of a ``.py`` file or of a folder with
+``problem.py``; ``path:name`` picks one of several in a file. Bundled names win over entry points,
+both over folders of the same name in the working directory; ``./name`` is always the folder.
+
+A plugin is executed as a module under a private name that is new for each load, so that two plugins
+never meet, an edited file is read again, and ``sys.path`` is never touched. The module is also the
+package of its folder: a plugin reaches the files beside it by ``from . import sibling``, at any
+time. Source is compiled at each load rather than taken from a bytecode cache, whose check of the
+time is too coarse to see two edits in one second.
+
+Scorer processes load a problem again by :func:`reference`, an absolute path; this module imports
+little for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import importlib.machinery
+import importlib.util
+import itertools
+import re
+import sys
+import traceback
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+from discovery.errors import DiscoveryError, ProblemError, boundary
+from discovery.problem import DeclarationError, Problem
+
+ENTRY_POINTS = "discovery.problems"
+PROBLEM_FILE = "problem.py"
+_loads = itertools.count()
+
+
+def share_dir(name: str) -> Path:
+    """The folder of shipped content: the repository's in a checkout, ``_share`` in a wheel.
+
+    Args:
+        name: ``problems``, ``sandboxes`` or ``flows``.
+
+    Raises:
+        FileNotFoundError: This installation ships no such folder.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_share" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{name!r} is not shipped with {package}; "
+        "install the package again: pip install --force-reinstall discovery-loop"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where a problem's declaration is.
+
+    Args:
+        file: Absolute path of the plugin's file; None for an entry point.
+        name: Which problem of the file; None when it must be the only one.
+        entry_point: Name of the installed entry point, if it came from one.
+    """
+
+    file: Path | None = None
+    name: str | None = None
+    entry_point: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedProblem:
+    """One problem that is there by name.
+
+    Args:
+        name: What to call it by.
+        origin: ``bundled`` or ``installed``.
+        problem: The problem; None when it cannot be loaded.
+        error: Why it cannot be loaded; None when it can.
+    """
+
+    name: str
+    origin: str
+    problem: Problem | None = None
+    error: str | None = None
+
+
+def bundled_problems() -> list[str]:
+    """Names of the problems that are shipped, sorted; each is the name of its folder."""
+    folder = share_dir("problems")
+    return sorted(path.parent.name for path in folder.glob(f"*/{PROBLEM_FILE}"))
+
+
+def list_problems() -> list[ListedProblem]:
+    """Bundled and installed problems by name; one that is broken is listed with its error."""
+    bundled = bundled_problems()
+    named = [(name, "bundled") for name in bundled]
+    named += [(name, "installed") for name in installed_problems() if name not in bundled]
+    listed = []
+    for name, origin in named:
+        try:
+            listed.append(ListedProblem(name=name, origin=origin, problem=load_problem(name)))
+        except ProblemError as error:
+            listed.append(ListedProblem(name=name, origin=origin, error=str(error)))
+    return listed
+
+
+def installed_problems() -> list[str]:
+    """Names of the entry points of installed packages, sorted."""
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group=ENTRY_POINTS).names)
+
+
+def load_problem(ref: str) -> Problem:
+    """Load a problem.
+
+    Args:
+        ref: Bundled name, entry point, or path of a file or folder; ``path:name`` picks one of
+            several.
+
+    Returns:
+        The problem; its ``path`` is the file that it was loaded from.
+
+    Raises:
+        ProblemError: There is no such problem (the message lists the nearest), the file holds none
+            or several, or executing it failed (the message has file and line).
+        DeclarationError: The declaration has faults.
+    """
+    return load_location(locate(ref))
+
+
+def load_location(location: Location) -> Problem:
+    """Load the problem at a place that :func:`locate` found; see :func:`load_problem`."""
+    if location.file is not None:
+        return _pick(_problems_of(_execute(location.file), location.file), location)
+    return _load_entry_point(str(location.entry_point))
+
+
+def reference(problem: Problem) -> str:
+    """What loads the very same problem in any process here: ``/absolute/problem.py:name``."""
+    return f"{problem.path}:{problem.name}"
+
+
+def locate(ref: str) -> Location:
+    """Find where a problem is, without executing anything.
+
+    Args:
+        ref: As for :func:`load_problem`.
+
+    Raises:
+        ProblemError: There is no such problem.
+    """
+    if not ref.strip() or "\0" in ref:
+        raise ProblemError(f"{ref!r} names no problem; `discovery problems` lists what there is")
+    if _is_name(ref):
+        if ref in bundled_problems():
+            return Location(file=share_dir("problems") / ref / PROBLEM_FILE, name=None)
+        if ref in installed_problems():
+            return Location(entry_point=ref)
+    path, name = Path(ref).expanduser(), None
+    if not path.exists() and ":" in ref:
+        stem, _, name = ref.rpartition(":")
+        path = Path(stem).expanduser()
+    if path.is_dir():
+        return Location(file=_file_of_folder(path), name=name)
+    if path.is_file():
+        return Location(file=path.resolve(), name=name)
+    if _is_name(ref):
+        raise ProblemError(_unknown(ref))
+    raise ProblemError(
+        f"no file or folder {str(path)!r}; give a path to problem.py or its folder, or one of: "
+        f"{', '.join(bundled_problems())}"
+    )
+
+
+def _is_name(ref: str) -> bool:
+    return re.fullmatch(r"[\w-]+", ref) is not None
+
+
+def _unknown(name: str) -> str:
+    known = sorted({*bundled_problems(), *installed_problems()})
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"unknown problem {name!r}; {hint}there are: {', '.join(known)}; "
+        f"a problem of your own is named by its path, and `discovery new {name}` makes one"
+    )
+
+
+def _file_of_folder(folder: Path) -> Path:
+    file = folder.resolve() / PROBLEM_FILE
+    if file.is_file():
+        return file
+    others = sorted(p.name for p in folder.glob("*.py"))
+    hint = f"name one of its files ({', '.join(others)})" if others else "write one"
+    raise ProblemError(f"folder {str(folder)!r} has no {PROBLEM_FILE}; {hint}")
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname: str) -> types.CodeType:
+        path = self.get_filename(fullname)
+        code: types.CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+def _execute(file: Path) -> types.ModuleType:
+    stem = re.sub(r"\W", "_", file.stem)
+    module_name = f"_discovery_problem_{next(_loads)}_{stem}"
+    spec = importlib.util.spec_from_file_location(
+        module_name,
+        file,
+        loader=_SourceLoader(module_name, str(file)),
+        submodule_search_locations=[str(file.parent)],
+    )
+    if spec is None or spec.loader is None:
+        raise ProblemError(f"{file} cannot be loaded as Python; give a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        # What a plugin prints must not mix with the one JSON object on standard output.
+        with boundary(f"loading {file}", ProblemError), contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (ProblemError, SystemExit) as error:
+        for name in [n for n in sys.modules if n == module_name or n.startswith(f"{module_name}.")]:
+            del sys.modules[name]
+        if isinstance(error, DeclarationError):
+            raise
+        cause = error if isinstance(error, SystemExit) else error.__cause__ or error
+        raise ProblemError(_explain(file, cause)) from cause
+    return module
+
+
+def _explain(file: Path, error: BaseException) -> str:
+    """One line with file and line for what escaped from executing a plugin."""
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename or file}:{error.lineno or 1}"
+        return f"{place}: {type(error).__name__}: {error.msg}; mend the line"
+    # The deepest line that is the author's own, not a library's.
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).parent == file.parent
+    ]
+    place = f"{own[-1].filename}:{own[-1].lineno}" if own else str(file)
+    if isinstance(error, SystemExit):
+        return f"{place}: the plugin exits while it is loaded; leave only declarations at top level"
+    if isinstance(error, DiscoveryError):
+        return f"{place}: {error}"
+    fix = "mend the line"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if (file.parent / f"{error.name}.py").is_file() or (file.parent / error.name).is_dir():
+            fix = f"a file beside the plugin is imported by `from . import {error.name}`"
+        else:
+            fix = f"install it beside discovery: {sys.executable} -m pip install {error.name}"
+    message = " ".join(str(error).split())
+    return f"{place}: {type(error).__name__}: {message}; {fix}"
+
+
+def _problems_of(module: types.ModuleType, file: Path) -> list[Problem]:
+    found = {id(v): v for v in vars(module).values() if isinstance(v, Problem)}
+    if found:
+        # A scorer imported from a sibling was declared here: here is where to load it from again.
+        return [p if p.path == file else dataclasses.replace(p, path=file) for p in found.values()]
+    hint = ""
+    if callable(getattr(module, "score", None)):
+        hint = "; its score() is not decorated"
+    raise ProblemError(
+        f"{file} declares no problem{hint}; put @problem(name=..., ...) over the scorer"
+    )
+
+
+def _pick(problems: list[Problem], location: Location) -> Problem:
+    names = sorted(p.name for p in problems)
+    if len(set(names)) < len(names):
+        raise ProblemError(f"{location.file} declares a name twice: {', '.join(names)}; rename one")
+    if location.name is None:
+        if len(problems) == 1:
+            return problems[0]
+        raise ProblemError(
+            f"{location.file} declares {len(problems)} problems; name one: "
+            + ", ".join(f"{location.file}:{name}" for name in names)
+        )
+    for problem in problems:
+        if problem.name == location.name:
+            return problem
+    raise ProblemError(
+        f"{location.file} declares no problem {location.name!r}; it has: {', '.join(names)}"
+    )
+
+
+def _load_entry_point(name: str) -> Problem:
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group=ENTRY_POINTS, name=name))
+    if not found:
+        raise ProblemError(_unknown(name))
+    entry = found[0]
+    what = f"loading the installed problem {name!r} ({entry.value})"
+    with boundary(what, ProblemError), contextlib.redirect_stdout(sys.stderr):
+        loaded = entry.load()
+    if isinstance(loaded, types.ModuleType):
+        file = Path(loaded.__file__ or name)
+        return _pick(_problems_of(loaded, file), Location(file=file))
+    if not isinstance(loaded, Problem):
+        raise ProblemError(
+            f"{what}: it is a {type(loaded).__name__}; "
+            "let the entry point name a @problem or its module"
+        )
+    return loaded
