@@ -30,6 +30,7 @@ from discovery.records import (
     Completion,
     Direction,
     Evaluation,
+    Failure,
     Json,
     Prompt,
     Record,
@@ -260,6 +261,10 @@ class Storage(Protocol):
 
     def find_source(self, run: str, source_hash: str) -> Evaluation | None:
         """A finished, not duplicated search evaluation of a candidate with that source, or None."""
+        ...
+
+    def disagreements(self, run: str) -> dict[CandidateKey, Failure]:
+        """Candidates whose verification failed, with the failure; they do not count as scored."""
         ...
 
     def announcements(self, run: str) -> list[Announcement]:
