@@ -1,0 +1,269 @@
+"""Exact circle packings in the unit square, for scorers.
+
+A binary float is an exact rational number, so whether circles overlap can be *decided*, not judged within
+a tolerance. A tolerance in a scorer gets mined: published packing records are smaller than their scorer's
+slack. Yet solvers end a rounding error outside the rules, and rejecting those wastes their work. So near
+misses are shrunk: every radius is reduced by one amount until the packing is valid, and the shrunk packing
+is the one that counts. What the slack gains in size is thereby taken back, and more.
+
+Floats decide the clear cases only, with a margin far above their rounding error; whatever is close goes
+through ``fractions`` and integer square roots. The amount is unique by definition, so the score does not
+depend on how it is found.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from discovery.data import Data
+from discovery.errors import Invalid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TOLERANCE = Fraction(1, 10**6)
+"""Largest overlap, of two circles or of a circle and a wall, that is shrunk away rather than rejected."""
+
+_GRID_BITS = 80
+"""The amount of a shrink is a multiple of 2 ** -_GRID_BITS, rounded up."""
+
+# Squared distances and sums carry a relative rounding error below 1e-15, far below the relative margin; the
+# absolute one stands for underflow.
+_RELATIVE_MARGIN = 1e-13
+_ABSOLUTE_MARGIN = 1e-290
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """A circle, exactly as its three floats say."""
+
+    x: float
+    y: float
+    r: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CirclePacking:
+    """Circles in the unit square that provably do not overlap.
+
+    Args:
+        circles: The circles, after shrinking if that was needed.
+        shrunk_by: What every radius was reduced by (to no less than zero), as a float; 0.0 when nothing was.
+        sum_of_radii: The exact sum, rounded toward zero, so that it is never above the truth.
+        tightest: The circles or the circle and wall with the least room, for feedback.
+        smallest_gap: That room, in units of the square's side.
+    """
+
+    circles: tuple[Circle, ...]
+    shrunk_by: float
+    sum_of_radii: float
+    tightest: str
+    smallest_gap: float
+
+    @property
+    def rows(self) -> list[list[float]]:
+        """The circles as ``[x, y, r]`` rows: data that packs to the same packing again."""
+        return [[c.x, c.y, c.r] for c in self.circles]
+
+
+def circle_packing(data: Data, count: int) -> CirclePacking:
+    """Check circles in the unit square exactly, shrinking a near miss.
+
+    Valid means, in exact arithmetic and without tolerance: radii are not negative, circles lie within the
+    square [0, 1] x [0, 1], and no two overlap; touching is allowed. If the largest violation is at most
+    ``TOLERANCE``, every radius is reduced by the smallest multiple of 2**-80 that makes all valid (a radius
+    below that becomes zero), and rounded down to a float.
+
+    Args:
+        data: What a candidate returned: rows ``[x, y, r]``, as lists or as an array.
+        count: How many circles there must be.
+
+    Returns:
+        The valid packing.
+
+    Raises:
+        Invalid: The data has the wrong form, a centre lies outside the square, or a violation is larger than
+            ``TOLERANCE``; names the circles and the amount.
+    """
+    circles = _read(data, count)
+    amount = _shrink_amount(circles)
+    if amount:
+        circles = tuple(Circle(c.x, c.y, _shrunk(c.r, amount)) for c in circles)
+        # The definition says that this holds; a scorer proves it on what it is about to score.
+        if _shrink_amount(circles):
+            raise AssertionError("a shrunk packing is not valid; the shrinking is wrong")
+    gap, tightest = _tightest(circles)
+    return CirclePacking(
+        circles=circles,
+        shrunk_by=float(amount),
+        sum_of_radii=round_down(sum((Fraction(c.r) for c in circles), Fraction(0))),
+        tightest=tightest,
+        smallest_gap=gap,
+    )
+
+
+def draw_circles(rows: list[list[float]], axes: Axes) -> None:
+    """Draw a packing on matplotlib axes.
+
+    Args:
+        rows: ``[x, y, r]`` rows, as :attr:`CirclePacking.rows` has them.
+        axes: Where to draw.
+    """
+    from matplotlib.patches import Circle as Disc
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((0, 0), 1, 1, fill=False, edgecolor="#222222", linewidth=1.5))
+    largest = max((r for _, _, r in rows), default=0.0) or 1.0
+    for x, y, r in rows:
+        shade = 0.25 + 0.6 * r / largest
+        face = (0.13, 0.45, 0.70, shade)
+        axes.add_patch(Disc((x, y), r, facecolor=face, edgecolor="#123a5c", linewidth=0.8))
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    total = math.fsum(r for _, _, r in rows)
+    axes.set_title(f"{len(rows)} circles, sum of radii {total:.9f}")
+
+
+def round_down(value: Fraction) -> float:
+    """The largest float that is not above a value (0 or more)."""
+    nearest = float(value)
+    return nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
+
+
+def _read(data: Data, count: int) -> tuple[Circle, ...]:
+    rows = _listed(data)
+    if not isinstance(rows, list):
+        raise Invalid(f"returned {_named(data)}; expected {count} rows [x, y, r]")
+    if len(rows) != count:
+        raise Invalid(f"returned {len(rows)} rows; expected {count} circles [x, y, r]")
+    return tuple(_circle(index, _listed(row)) for index, row in enumerate(rows))
+
+
+def _circle(index: int, row: Data) -> Circle:
+    if not isinstance(row, list) or len(row) != 3:
+        size = f" of {len(row)} values" if isinstance(row, list) else ""
+        raise Invalid(f"circle {index} is {_named(row)}{size}; expected [x, y, r]")
+    for name, value in zip(("x", "y", "r"), row, strict=True):
+        if type(value) is not float and type(value) is not int:
+            raise Invalid(f"circle {index}: {name} is {_named(value)}; expected a number")
+        # In the positive form, so that NaN fails it; before any conversion, as integers may be huge.
+        if not 0 <= value <= 1:
+            rule = "a radius from 0 to 1" if name == "r" else "a centre inside the unit square"
+            shown = repr(value) if isinstance(value, float) else "an integer out of range"
+            raise Invalid(f"circle {index}: {name} is {shown}; expected {rule}")
+    return Circle(*(float(value) for value in row))
+
+
+def _listed(data: Data) -> Data:
+    if hasattr(data, "tolist"):
+        return data.tolist()
+    return list(data) if isinstance(data, tuple) else data
+
+
+def _named(value: Data) -> str:
+    names = {type(None): "nothing", bool: "a boolean", str: "a text", list: "a list", dict: "a dictionary"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _shrink_amount(circles: tuple[Circle, ...]) -> Fraction:
+    """The smallest multiple of the grid that makes the circles valid; 0 when they are.
+
+    Raises:
+        Invalid: A violation is larger than the tolerance.
+    """
+    needed = Fraction(0)
+    for index, c in enumerate(circles):
+        for wall, room in _wall_rooms(c):
+            if room > 1e-12:
+                continue
+            over = -_exact_wall_room(c, wall)
+            if over > TOLERANCE:
+                raise Invalid(
+                    f"circle {index} crosses the {wall} wall by {float(over):.3e}; "
+                    f"at most {float(TOLERANCE):.0e} is shrunk away"
+                )
+            needed = max(needed, _grid_up(over))
+    for i, j in combinations(range(len(circles)), 2):
+        a, b = circles[i], circles[j]
+        if not _clearly_apart(a, b):
+            needed = max(needed, _pair_amount(i, a, j, b))
+    return needed
+
+
+def _clearly_apart(a: Circle, b: Circle) -> bool:
+    dx, dy, reach = a.x - b.x, a.y - b.y, a.r + b.r
+    distance2, reach2 = dx * dx + dy * dy, reach * reach
+    return distance2 - reach2 > _RELATIVE_MARGIN * (distance2 + reach2) + _ABSOLUTE_MARGIN
+
+
+def _pair_amount(i: int, a: Circle, j: int, b: Circle) -> Fraction:
+    distance2 = (Fraction(a.x) - Fraction(b.x)) ** 2 + (Fraction(a.y) - Fraction(b.y)) ** 2
+    reach = Fraction(a.r) + Fraction(b.r)
+    if distance2 >= reach**2:
+        return Fraction(0)
+    if reach > TOLERANCE and distance2 < (reach - TOLERANCE) ** 2:
+        over = float(reach) - math.sqrt(distance2)
+        raise Invalid(
+            f"circles {i} and {j} overlap by {over:.3e}; at most {float(TOLERANCE):.0e} is shrunk away"
+        )
+    # Both lose t, so (reach - distance) / 2 is enough, unless the smaller one is used up before.
+    if (Fraction(a.r) - Fraction(b.r)) ** 2 <= distance2:
+        return _least_above(reach, distance2, 2)
+    return _least_above(Fraction(max(a.r, b.r)), distance2, 1)
+
+
+def _least_above(reach: Fraction, distance2: Fraction, times: int) -> Fraction:
+    """The smallest grid multiple t >= 0 with ``reach - times * t <= sqrt(distance2)``."""
+    unit = 2**_GRID_BITS
+    # In units of the grid: reach - times * t <= distance; an integer root brackets the distance within one.
+    scaled = reach * unit
+    floor = math.isqrt(math.floor(distance2 * unit * unit))
+    steps = max(0, math.floor((scaled - floor - 1) / times))
+    while scaled - times * steps > 0 and (scaled - times * steps) ** 2 > distance2 * unit * unit:
+        steps += 1
+    return Fraction(steps, unit)
+
+
+def _grid_up(value: Fraction) -> Fraction:
+    unit = 2**_GRID_BITS
+    return Fraction(max(0, math.ceil(value * unit)), unit)
+
+
+def _shrunk(radius: float, amount: Fraction) -> float:
+    left = Fraction(radius) - amount
+    return round_down(left) if left > 0 else 0.0
+
+
+def _wall_rooms(c: Circle) -> tuple[tuple[str, float], ...]:
+    return (
+        ("left", c.x - c.r),
+        ("right", 1.0 - c.x - c.r),
+        ("lower", c.y - c.r),
+        ("upper", 1.0 - c.y - c.r),
+    )
+
+
+def _exact_wall_room(c: Circle, wall: str) -> Fraction:
+    at = Fraction(c.x if wall in ("left", "right") else c.y)
+    return (at if wall in ("left", "lower") else 1 - at) - Fraction(c.r)
+
+
+def _tightest(circles: tuple[Circle, ...]) -> tuple[float, str]:
+    """The least room in the packing as floats see it, never below zero, and where it is."""
+    gap, where = math.inf, ""
+    for index, c in enumerate(circles):
+        for wall, room in _wall_rooms(c):
+            if room < gap:
+                gap, where = room, f"circle {index} and the {wall} wall"
+    for i, j in combinations(range(len(circles)), 2):
+        a, b = circles[i], circles[j]
+        room = math.hypot(a.x - b.x, a.y - b.y) - a.r - b.r
+        if room < gap:
+            gap, where = room, f"circles {i} and {j}"
+    return max(gap, 0.0), where
