@@ -1,9 +1,10 @@
 """The generator port: a prompt to K completions.
 
-``sample`` yields each completion as soon as it is complete, in any order, and ends when all that were asked for
-have come. It raises ``GeneratorUnavailable`` when the server is gone, stalls or is overloaded (what was yielded
-stands, the rest may be asked for again) and ``GeneratorRefused`` when asking again cannot help. It never yields the
-same index twice, and never sends a request again that it has had a completion of. Closing the iterator aborts what is in flight.
+``sample`` yields each completion as soon as it is complete, in any order, and ends when all that were asked
+for have come. It raises ``GeneratorUnavailable`` when the server is gone, stalls or is overloaded (what was
+yielded stands, the rest may be asked for again) and ``GeneratorRefused`` when asking again cannot help. It
+never yields the same index twice, and never sends a request again that it has had a completion of. Closing
+the iterator aborts what is in flight.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class GenerationRequest:
     Args:
         prompt: Stored before; sent as it is.
         parents: The prompt's parents with their programs, in the same order.
-        indices: Which of the step's K completions are wanted: all of them, or after a resume the missing ones.
+        indices: Which of the step's K completions are wanted: all of them, or after a resume the missing
+            ones.
         seed: Of the step, from (run seed, chain, step); choice ``index`` is seeded with ``seed + index``.
     """
 

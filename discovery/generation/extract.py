@@ -1,0 +1,238 @@
+"""From a completion to a program.
+
+A completion is stored before it comes here; what comes out is the source of a candidate, its EVOLVE-BLOCKs
+put into the initial candidate's frame, or a typed failure that says what to do better. Nothing is ever filled
+in from a parent: a failed answer is a failure, not a second evaluation of what was there before.
+
+Fences are read as CommonMark does, and in three other ways where models stray from it: a fence with an info
+string inside an open block may open a nested one, or the block before may have been left open, or bare fences
+may belong to the program's own text. The blocks of all readings compete, and the one that looks most like the
+program wins: right language, markers in order, the entry point defined, the plain reading, the larger where
+none defines the entry point, the later of two. Programs are never parsed by a compiler here; they may be
+hostile.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from discovery.blocks import END, START, BlocksMissing, Frame
+from discovery.problem import Problem
+from discovery.records import Completion, Failure, FailureKind
+
+BARE_GENERATORS = frozenset({"mutation"})
+"""Generators whose text is the program itself."""
+
+_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\n]*?)[ \t]*$")
+_ALIASES = {
+    "python": {"python", "py", "python3", "py3"},
+    "c++": {"c++", "cpp", "cc", "cxx"},
+    "javascript": {"javascript", "js", "node"},
+    "typescript": {"typescript", "ts"},
+    "rust": {"rust", "rs"},
+    "bash": {"bash", "sh", "shell"},
+    "c#": {"c#", "csharp", "cs"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """A fenced code block of an answer.
+
+    Args:
+        info: First word of the info string, lower case; empty when there is none.
+        text: What is inside, its lines ending in newlines.
+        closed: Whether its closing fence is there.
+        start: Line number of its opening fence, from 0.
+    """
+
+    info: str
+    text: str
+    closed: bool
+    start: int
+
+
+def extract(problem: Problem, completion: Completion) -> str | Failure:
+    """The program that a completion proposes.
+
+    Args:
+        problem: Whose frame, language and entry point decide.
+        completion: As stored.
+
+    Returns:
+        The whole source, EVOLVE-BLOCKs enforced; or a failure of kind NO_PROGRAM or BLOCKS.
+    """
+    text, finish = completion.text, completion.finish_reason
+    if text is None or not text.strip():
+        return _no_program(_why_no_text(completion))
+    if finish == "abort":
+        return _no_program("the server aborted the answer; it may be cut anywhere")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    frame = problem.frame
+    if completion.model.generator in BARE_GENERATORS:
+        return _framed(frame, text)
+    found = _find(problem, frame, text, finish)
+    return found if isinstance(found, Failure) else _framed(frame, found)
+
+
+def code_blocks(text: str, *, nested: bool = False) -> tuple[CodeBlock, ...]:
+    """The fenced code blocks of a text, in order.
+
+    Args:
+        text: With newlines only.
+        nested: Read a fence with an info string inside a block as the start of a nested block, instead of
+            as a line like any other.
+
+    Returns:
+        All blocks; only the last can be not closed.
+    """
+    blocks: list[CodeBlock] = []
+    lines = text.split("\n")
+    opening: re.Match[str] | None = None
+    start = depth = 0
+    for number, line in enumerate(lines):
+        match = _FENCE.match(line)
+        if match is None:
+            continue
+        if opening is None:
+            if match[2][0] == "`" and "`" in match[3]:
+                continue
+            opening, start, depth = match, number, 1
+        elif match[2][0] == opening[2][0] and len(match[2]) >= len(opening[2]):
+            if match[3]:
+                depth += nested and "`" not in match[3]
+                continue
+            depth -= 1
+            if depth == 0:
+                blocks.append(_block(opening, lines[start + 1 : number], start, closed=True))
+                opening = None
+    if opening is not None:
+        blocks.append(_block(opening, lines[start + 1 :], start, closed=False))
+    return tuple(blocks)
+
+
+def _block(opening: re.Match[str], lines: list[str], start: int, *, closed: bool) -> CodeBlock:
+    indent = opening[1]
+    if indent:
+        lines = [line[len(indent) :] if line.startswith(indent) else line.lstrip() for line in lines]
+    words = opening[3].split()
+    text = "\n".join(lines)
+    return CodeBlock(
+        info=words[0].lower().strip("{}.") if words else "",
+        text=text if not text or text.endswith("\n") else text + "\n",
+        closed=closed,
+        start=start,
+    )
+
+
+def _find(problem: Problem, frame: Frame, text: str, finish: str | None) -> str | Failure:
+    plain = code_blocks(text)
+    if not plain:
+        if finish == "length":
+            return _no_program("the answer was cut off at the token limit before any code block; be brief")
+        if _looks_like_program(problem, text):
+            return text.strip("\n") + "\n"
+        return _no_program("the answer has no fenced code block; give the whole program in one")
+    cut = finish == "length" and not plain[-1].closed
+    nested = code_blocks(text, nested=True)
+    if cut and not nested[-1].closed:
+        return _no_program("the answer was cut off at the token limit inside its code block; be brief")
+    readings = [(block, 1) for block in (*plain, *nested, *_reopened(text, plain))]
+    readings += [(block, 0) for block in _widest(text, plain)]
+    ranked = [
+        (_rank(problem, frame, block, preference), block.text)
+        for block, preference in readings
+        if block.text.strip() and (block.closed or not cut)
+    ]
+    if not ranked:
+        return _no_program("the code block is empty; give the whole program in it")
+    return max(ranked)[1]
+
+
+def _reopened(text: str, plain: tuple[CodeBlock, ...]) -> list[CodeBlock]:
+    """The blocks that open inside another one, which then was never closed."""
+    lines = text.split("\n")
+    found = []
+    for block in plain:
+        for number in range(block.start + 1, block.start + 1 + block.text.count("\n")):
+            match = _FENCE.match(lines[number])
+            if match and match[3] and "`" not in match[3]:
+                inner = code_blocks("\n".join(lines[number:]))[:1]
+                found += [CodeBlock(b.info, b.text, b.closed, number) for b in inner]
+                break
+    return found
+
+
+def _widest(text: str, plain: tuple[CodeBlock, ...]) -> list[CodeBlock]:
+    """From each opening fence to the last closing one: a program that has bare fences in its own text."""
+    lines = text.split("\n")
+    found = []
+    for block in plain[:-1]:
+        opening = _FENCE.match(lines[block.start])
+        for number in range(len(lines) - 1, block.start, -1):
+            match = _FENCE.match(lines[number])
+            if opening and match and not match[3] and match[2] == opening[2]:
+                found.append(_block(opening, lines[block.start + 1 : number], block.start, closed=True))
+                break
+    return found
+
+
+def _rank(problem: Problem, frame: Frame, block: CodeBlock, preference: int) -> tuple[int, ...]:
+    """Larger is more like the program; ``preference`` is the reading's, plain ones before the widest."""
+    language = problem.settings.language.lower()
+    aliases = _ALIASES.get(language, {language})
+    right = 2 if block.info in aliases else 1 if not block.info else 0
+    defines = _defines_entry(problem, block.text)
+    try:
+        frame.enforce(block.text)
+        fits = 1
+    except BlocksMissing:
+        fits = 0
+    size = 0 if defines else len(block.text)
+    return (right, fits, defines, preference, size, block.start)
+
+
+def _defines_entry(problem: Problem, text: str) -> int:
+    settings = problem.settings
+    if settings.command is not None:
+        return 0
+    name = re.escape(settings.entry)
+    if settings.language == "python":
+        pattern = rf"^(?:async[ \t]+)?def[ \t]+{name}\b|^{name}[ \t]*="
+    else:
+        pattern = rf"\b{name}\b"
+    return int(re.search(pattern, text, re.MULTILINE) is not None)
+
+
+def _looks_like_program(problem: Problem, text: str) -> bool:
+    if START in text and END in text:
+        return True
+    if problem.settings.command is None and problem.settings.language == "python":
+        return _defines_entry(problem, text) == 1
+    telling = {line.strip() for line in problem.initial.split("\n") if len(line.strip()) > 7}
+    return any(line.strip() in telling for line in text.split("\n"))
+
+
+def _framed(frame: Frame, text: str) -> str | Failure:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _no_program("the program holds characters that are not valid Unicode")
+    try:
+        return frame.enforce(text)
+    except BlocksMissing as error:
+        return Failure(kind=FailureKind.BLOCKS, message=str(error))
+
+
+def _why_no_text(completion: Completion) -> str:
+    if completion.finish_reason == "length":
+        where = "while reasoning, before any answer" if completion.reasoning else "before any text"
+        return f"the answer was cut off at the token limit {where}; be brief"
+    if completion.finish_reason == "abort":
+        return "the server aborted the answer before any text"
+    return f"the answer holds no text (finish reason {completion.finish_reason or 'unknown'})"
+
+
+def _no_program(message: str) -> Failure:
+    return Failure(kind=FailureKind.NO_PROGRAM, message=message)

@@ -1,0 +1,224 @@
+"""The messages of a step.
+
+What is constant for all steps of a run comes first and alone in the system message (role, statement, rules,
+answer format), so that a server's prefix cache holds it and storage keeps it once. What changes comes last:
+progress, failures so far, the other parents, and at the very end the main parent, which is what the model is
+to improve.
+
+Two mistakes of other systems are held here: scores are written in full precision with their difference to the
+best (two decimals hide every late gain), and failures count time-outs and crashes. A third is kept out by the
+types: a :class:`~discovery.generation.base.ParentView` has no private metrics; :func:`view` is the one place
+that drops them.
+
+Composition is pure: equal arguments give equal messages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from discovery.blocks import END, START
+from discovery.generation.base import ParentView
+from discovery.generation.failures import FailureStatistics, one_line
+from discovery.problem import Limits, Problem
+from discovery.records import Candidate, Direction, Message, Score
+
+FEEDBACK_LENGTH = 2000
+"""Characters shown of a scorer's feedback on one parent."""
+METRIC_LENGTH = 400
+"""Characters shown of one metric's value."""
+_BACKTICKS = re.compile(r"`{3,}")
+
+
+def view(candidate: Candidate, score: Score) -> ParentView:
+    """A candidate as the prompt may show it: its private metrics and artifact are left behind.
+
+    Args:
+        candidate: The parent.
+        score: Its score.
+    """
+    return ParentView(
+        key=candidate.key,
+        source=candidate.source,
+        score=score.value,
+        metrics=dict(score.metrics),
+        feedback=score.feedback,
+    )
+
+
+def compose(
+    problem: Problem,
+    *,
+    parents: Sequence[ParentView],
+    best: float | None = None,
+    failures: FailureStatistics | None = None,
+    step: int | None = None,
+    steps: int | None = None,
+) -> tuple[Message, ...]:
+    """Compose the messages of one step.
+
+    Args:
+        problem: What is to be solved.
+        parents: Candidates to show, the main one first; at least one.
+        best: Best score so far; None takes the best of the parents.
+        failures: What went wrong so far; None says nothing about it.
+        step: Number of the step, from 1; None leaves it out.
+        steps: How many there will be; None leaves it out.
+
+    Returns:
+        A system message that is the same for all steps of a problem, and a user message.
+
+    Raises:
+        ValueError: There is no parent.
+    """
+    if not parents:
+        raise ValueError("a prompt needs at least one parent; the initial candidate is one")
+    return (
+        Message(role="system", content=system_text(problem)),
+        Message(
+            role="user",
+            content=_user_text(problem, parents, best, failures, step, steps),
+        ),
+    )
+
+
+def system_text(problem: Problem) -> str:
+    """The constant part: role, statement, rules and answer format."""
+    settings = problem.settings
+    better = "higher" if problem.direction is Direction.MAXIMIZE else "lower"
+    if settings.command is None:
+        use = f"It must define `{settings.entry}`, which the scorer calls as the problem states."
+    else:
+        command = " ".join(settings.command)
+        use = f"It is run as a process of its own: `{command}`."
+    rules = [
+        f"The program is written in {settings.language}. {use}",
+        f"A separate scorer judges what the program hands out, and nothing else; {better} scores are better.",
+        _limits(settings.limits),
+    ]
+    if settings.packages:
+        rules.append(f"Besides the standard library it may use: {', '.join(settings.packages)}.")
+    elif settings.language == "python":
+        rules.append("It may use the standard library only.")
+    rules.append("It has no network, no other files and no arguments beyond those stated.")
+    regions = problem.frame.blocks
+    if regions:
+        which = "the region" if regions == 1 else f"the {regions} regions"
+        rules.append(
+            f"Only {which} between the lines with {START} and {END} may change. Everything outside is "
+            "put back as it was. Keep every marker line."
+        )
+    fence = _tag(settings.language)
+    return "\n".join(
+        [
+            "You improve programs by experiment: you are shown programs with their measured scores, and "
+            "write one that scores better.",
+            "",
+            f"# Problem: {problem.name}",
+            "",
+            problem.statement.strip(),
+            "",
+            "# Rules",
+            "",
+            *(f"- {rule}" for rule in rules),
+            "",
+            "# Answer",
+            "",
+            "Think first, briefly: what limits the score, and what change would lift it. Then give the whole "
+            f"program, complete and runnable, in one fenced code block that starts with ```{fence} and comes "
+            "last. No fragments, no differences, no placeholders.",
+        ]
+    )
+
+
+def fenced(source: str, language: str) -> str:
+    """A source in a fence that nothing inside it can close.
+
+    Args:
+        source: Any text.
+        language: Its language, for the info string.
+    """
+    longest = max((len(run) for run in _BACKTICKS.findall(source)), default=2)
+    fence = "`" * (longest + 1)
+    end = "" if source.endswith("\n") else "\n"
+    return f"{fence}{_tag(language)}\n{source}{end}{fence}"
+
+
+def _tag(language: str) -> str:
+    return re.sub(r"[^\w+#.-]", "", language.lower()) or "text"
+
+
+def _limits(limits: Limits) -> str:
+    memory = limits.memory_bytes / (1 << 20)
+    return (
+        f"Each use of it may take {limits.wall_s:g} s, {memory:.0f} MiB of memory and return "
+        f"{limits.result_bytes / (1 << 20):g} MiB; a program that takes more has no score."
+    )
+
+
+def _user_text(
+    problem: Problem,
+    parents: Sequence[ParentView],
+    best: float | None,
+    failures: FailureStatistics | None,
+    step: int | None,
+    steps: int | None,
+) -> str:
+    better = problem.direction.better
+    for parent in parents:
+        if better(parent.score, best):
+            best = parent.score
+    parts: list[str] = []
+    if step is not None:
+        parts.append(f"This is step {step}" + (f" of {steps}." if steps is not None else "."))
+    parts.append(f"Best score so far: {best!r}.")
+    if failures is not None and failures.candidates:
+        parts.append(_failures(failures))
+    others = parents[1:]
+    for number, parent in enumerate(reversed(others), start=1):
+        title = f"# Another program ({number} of {len(others)})"
+        parts.append(_parent(problem, parent, best, title))
+    parts.append(_parent(problem, parents[0], best, "# The program to improve"))
+    parts.append("Write a program that scores better than all of them.")
+    return "\n\n".join(parts)
+
+
+def _failures(failures: FailureStatistics) -> str:
+    if not failures.failures:
+        return f"All {failures.candidates} candidates so far had a score."
+    lines = [f"{failures.failures} of {failures.candidates} candidates so far had no score:"]
+    for row in failures.ranked():
+        lines.append(f"- {row.kind.value}: {row.count}")
+        lines += [f"  - {_quoted(message)}" for message in row.messages]
+    return "\n".join(lines)
+
+
+def _quoted(message: str) -> str:
+    return "`" + message.replace("`", "'") + "`"
+
+
+def _parent(problem: Problem, parent: ParentView, best: float | None, title: str) -> str:
+    lines = [title, "", f"Score: {parent.score!r}{_difference(parent.score, best)}"]
+    if parent.metrics:
+        lines.append("Metrics:")
+        lines += [f"- {name}: {_metric(value)}" for name, value in parent.metrics.items()]
+    if parent.feedback:
+        feedback = parent.feedback
+        if len(feedback) > FEEDBACK_LENGTH:
+            feedback = feedback[: FEEDBACK_LENGTH - 1] + "…"
+        lines.append("Feedback:")
+        lines += [f"> {line}" for line in feedback.splitlines()]
+    return "\n".join([*lines, "", fenced(parent.source, problem.settings.language)])
+
+
+def _difference(score: float, best: float | None) -> str:
+    if best is None or score == best:
+        return " (the best so far)"
+    return f" ({score - best!r} from the best)"
+
+
+def _metric(value: object) -> str:
+    text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=repr)
+    return one_line(text, METRIC_LENGTH)
