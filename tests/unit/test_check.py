@@ -1,0 +1,276 @@
+"""Every fault of a problem is found, all at once, each with its fix; a good problem has none."""
+
+import textwrap
+from datetime import UTC, datetime
+
+import pytest
+
+from discovery.check import Finding, Level, check_problem
+from discovery.errors import Invalid, MissingComponent, ProblemError, ProgramFailed, ScoringError
+from discovery.problem import Problem, Program
+from discovery.records import (
+    INITIAL,
+    Durations,
+    Evaluation,
+    EvaluationState,
+    Failure,
+    FailureKind,
+    Score,
+)
+
+GOOD = '''
+from discovery import Invalid, KnownBest, Limits, Score, problem
+
+@problem(
+    name="half",
+    statement="Write a function solve() that returns one number as close as you can to one half.",
+    initial="""def solve():
+    return 0.1
+""",
+    direction="minimize",
+    bounds=(0.0, 1.0),
+    known_best=KnownBest(value=0.0, source="trivial"),
+)
+def score(program):
+    value = program.call("solve")
+    if not 0 <= value <= 1:
+        raise Invalid(f"{value!r} is not in [0, 1]")
+    return Score(value=abs(value - 0.5))
+'''
+
+
+class InProcess:
+    """A channel that executes the program here; enough for programs that a test wrote."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def call(self, function, args, kwargs, timeout_s):
+        names: dict = {}
+        try:
+            exec(self.source, names)
+            if function not in names:
+                raise ProgramFailed(FailureKind.MISSING_FUNCTION, f"no function {function!r}")
+            return names[function](*args, **kwargs)
+        except ProgramFailed:
+            raise
+        except (ValueError, ArithmeticError, RuntimeError, SyntaxError) as error:
+            raise ProgramFailed(FailureKind.CRASHED, str(error), "Traceback\nlast line") from error
+
+
+class Scoring:
+    """Evaluates as the real evaluator does, without its processes."""
+
+    def __init__(self, sandbox_s: float = 0.01) -> None:
+        self.sandbox_s = sandbox_s
+        self.sources: list[str] = []
+
+    async def __call__(self, problem: Problem, source: str) -> Evaluation:
+        self.sources.append(source)
+        score: Score | None = None
+        try:
+            score = problem.checked(problem.scorer(Program(source, InProcess(source))))
+            failure = None
+            if not problem.in_bounds(score.value):
+                score, failure = None, Failure(kind=FailureKind.OUT_OF_BOUNDS, message="out")
+        except Invalid as error:
+            failure = Failure(kind=FailureKind.INVALID, message=error.reason)
+        except ProgramFailed as error:
+            kind = FailureKind(error.kind)
+            failure = Failure(kind=kind, message=error.message, detail=error.detail)
+        except (ValueError, TypeError, ProblemError) as error:
+            failure = Failure(kind=FailureKind.SCORER, message=str(error))
+        return Evaluation(
+            key=INITIAL,
+            state=EvaluationState.FAILED if score is None else EvaluationState.SCORED,
+            score=score,
+            failure=failure,
+            durations=Durations(wall_s=self.sandbox_s, sandbox_s=self.sandbox_s),
+            started_at=datetime.now(UTC),
+            finished_at=datetime.now(UTC),
+        )
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Check a plugin with this text, in a folder named as the problem is."""
+
+    async def run(text: str = GOOD, scoring: object = None, **files: str) -> list[Finding]:
+        folder = tmp_path / "half"
+        folder.mkdir(exist_ok=True)
+        (folder / "problem.py").write_text(textwrap.dedent(text))
+        for name, content in files.items():
+            (folder / name.replace("__", ".")).write_text(content)
+        return await check_problem(str(folder), scoring or Scoring())
+
+    return run
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    assert findings[0].message
+    assert findings[0].fix
+    assert "\n" not in findings[0].message + findings[0].fix
+    return findings[0]
+
+
+def with_setting(setting: str) -> str:
+    return GOOD.replace("bounds=(0.0, 1.0),", f"bounds=(0.0, 1.0), {setting},")
+
+
+async def test_a_good_problem_has_no_findings(check):
+    scoring = Scoring()
+    assert await check(scoring=scoring) == []
+    assert len(scoring.sources) == 3, "twice the initial candidate, once a broken program"
+
+
+@pytest.mark.parametrize("name", ["constants-10"])
+async def test_a_bundled_problem_has_no_findings(name):
+    assert await check_problem(name, Scoring()) == []
+
+
+async def test_no_such_problem_is_an_error_not_a_finding():
+    with pytest.raises(ProblemError, match="nowhere"):
+        await check_problem("./nowhere", Scoring())
+
+
+async def test_all_faults_of_a_declaration_and_of_its_parts_at_once(check):
+    text = """
+    from discovery import KnownBest, Limits, problem
+
+    @problem(name="half", direction="upwards", bounds=(1, 0), scorer_timeout_s=-1,
+             limits=Limits(wall_s=1e9, memory_bytes=1000), language="klingon",
+             packages=["no_such_package"], initial="def other():\\n    return 1\\n")
+    def score(program):
+        return 1.0
+    """
+    findings = await check(text)
+    where = [finding.where for finding in findings]
+    assert where.count("declaration") == 4  # statement, direction, bounds, scorer_timeout_s
+    assert where.count("limits") == 3  # too long, longer than the scorer's, too little memory
+    assert {"language", "packages", "bounds"} <= set(where)
+    assert all(finding.fix and finding.message for finding in findings)
+    levels = [finding.level for finding in findings]
+    assert levels == sorted(levels), "errors come first"
+
+
+async def test_a_plugin_that_cannot_be_executed_still_has_its_folder_checked(check):
+    findings = await check("import discovery\nraise ValueError('no')\n", statement__md=" \n")
+    assert [f.where for f in findings] == ["plugin", "statement", "initial"]
+    assert "problem.py:2: ValueError: no" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("setting", "where", "level", "words"),
+    [
+        ("limits=Limits(wall_s=0.001)", "limits", "error", "0.001 s"),
+        ("limits=Limits(wall_s=4000), scorer_timeout_s=5000", "limits", "warning", "hours"),
+        ("limits=Limits(wall_s=1e6), scorer_timeout_s=2e6", "limits", "error", "hours"),
+        ("limits=Limits(wall_s=100)", "limits", "error", "scorer_timeout_s is 60 s"),
+        ("limits=Limits(memory_bytes=512)", "limits", "error", "512"),
+        ("limits=Limits(memory_bytes=1 << 60)", "limits", "warning", "this machine"),
+        ("limits=Limits(result_bytes=1 << 34)", "limits", "warning", "result_bytes"),
+        ("language='klingon'", "language", "warning", "klingon"),
+        ("entry='other'", "entry", "warning", "'other', though it scores"),
+        ("picture=print", "picture", "warning", "no artifact"),
+        ("packages=['no_such_package']", "packages", "error", "no_such_package"),
+    ],
+)
+async def test_settings(check, setting, where, level, words):
+    finding = only(await check(with_setting(setting)))
+    assert (finding.where, finding.level) == (where, level)
+    assert words in finding.message
+
+
+async def test_missing_package_is_not_tried(check):
+    scoring = Scoring()
+    await check(with_setting("packages=['no_such_package']"), scoring)
+    assert scoring.sources == []
+
+
+async def test_command_without_program_or_on_no_path(check):
+    findings = await check(with_setting("command=['no-such-command', 'x']"))
+    assert [f.where for f in findings] == ["command", "command"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "level", "words"),
+    [
+        ("bounds=(0.0, 1.0),", "", "bounds", "warning", "too good to be true"),
+        ("value=0.0", "value=-0.5", "known_best", "error", "outside the bounds"),
+        ("minimize", "maximize", "direction", "error", "better than the known best"),
+        ("one number as close as you can to one half.", "0.5", "statement", "warning", "words"),
+        ('"half"', '"quarter"', "name", "warning", "'quarter'"),
+        ("return 0.1", "return 7.0", "initial", "error", "invalid"),
+        ("return 0.1", "return 1 / 0", "initial", "error", "crashed"),
+        ("value=abs(", "value=9 + abs(", "scorer", "error", "out_of_bounds"),
+        ("value=abs(", "value=float('nan') * abs(", "scorer", "error", "out_of_bounds"),
+        ("value=abs(", "value=[] + abs(", "scorer", "error", "scorer"),
+        ('program.call("solve")', "0.1", "scorer", "warning", "broken on purpose"),
+    ],
+)
+async def test_declaration_and_scorer(check, old, new, where, level, words):
+    assert old in GOOD
+    finding = only(await check(GOOD.replace(old, new)))
+    assert (finding.where, finding.level) == (where, level)
+    assert words in finding.message
+
+
+async def test_no_entry_and_no_score(check):
+    findings = await check(GOOD.replace("def solve():", "def other():"))
+    assert [(f.where, f.level) for f in findings] == [("entry", "error"), ("initial", "error")]
+
+
+async def test_initial_that_is_not_python_names_the_line(check):
+    findings = await check(GOOD.replace("return 0.1", "return ("))
+    assert findings[0].where == "initial"
+    assert "line 2" in findings[0].message
+
+
+async def test_broken_and_empty_blocks(check):
+    broken = "def solve():\n    # EVOLVE-BLOCK-START\n    return 0.1\n"
+    findings = await check(GOOD.replace("def solve():\n    return 0.1\n", broken))
+    assert any("EVOLVE-BLOCK" in f.message and f.level is Level.ERROR for f in findings)
+    empty = "# EVOLVE-BLOCK-START\n# EVOLVE-BLOCK-END\ndef solve():\n    return 0.1\n"
+    finding = only(await check(GOOD.replace("def solve():\n    return 0.1\n", empty)))
+    assert "line 1 is empty" in finding.message
+
+
+RANDOM = GOOD.replace("Score(value=abs(value - 0.5))", "Score(value=next(VALUES))").replace(
+    "@problem(", "VALUES = iter([0.1, 0.2, 0.3])\n\n@problem("
+)
+
+
+async def test_a_scorer_that_disagrees_with_itself(check):
+    finding = only(await check(RANDOM))
+    assert "not deterministic: the same program got 0.1, then 0.2" in finding.message
+
+
+async def test_noise_that_is_declared_is_no_fault(check):
+    scoring = Scoring()
+    text = RANDOM.replace("bounds=", "deterministic=False, bounds=")
+    assert await check(text, scoring) == []
+    assert len(scoring.sources) == 2
+
+
+async def test_an_initial_candidate_near_its_limit(check):
+    finding = only(await check(scoring=Scoring(sandbox_s=9.0)))
+    assert "9 s of wall_s = 10 s" in finding.message
+
+
+async def test_a_scorer_whose_process_dies_is_a_finding_and_a_missing_sandbox_is_not(check):
+    def raising(error: Exception):
+        async def score(problem: Problem, source: str) -> Evaluation:
+            raise error
+
+        return score
+
+    finding = only(await check(scoring=raising(ScoringError("it died"))))
+    assert (finding.where, "it died" in finding.message) == ("scorer", True)
+    with pytest.raises(MissingComponent):
+        await check(scoring=raising(MissingComponent("no sandbox")))
+
+
+async def test_checking_leaves_nothing_behind(check, tmp_path):
+    await check()
+    assert {p.name for p in tmp_path.rglob("*")} == {"half", "problem.py"}
