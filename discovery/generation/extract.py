@@ -53,12 +53,12 @@ class CodeBlock:
     start: int
 
 
-def extract(problem: Problem, completion: Completion) -> str | Failure:
+def extract(completion: Completion, problem: Problem) -> str | Failure:
     """The program that a completion proposes.
 
     Args:
-        problem: Whose frame, language and entry point decide.
         completion: As stored.
+        problem: Whose frame, language and entry point decide.
 
     Returns:
         The whole source, EVOLVE-BLOCKs enforced; or a failure of kind NO_PROGRAM or BLOCKS.
