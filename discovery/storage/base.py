@@ -3,16 +3,16 @@
 Contract of every implementation:
 
 - All methods are safe to call from several threads, and several processes may share one database.
-- Records are immutable: what was appended is never changed, with two exceptions, each a single forward step: a
-  planned ``Step`` becomes a committed one, a running ``Evaluation`` becomes a finished one. Appending an equal record
-  again is no error and changes nothing (the primary keys are the records' places); appending a *different*
-  finished record under a taken place raises ``StorageError``.
-- ``append`` is one transaction for all the writes given: all of those whose lease is still held are on disk when it
-  returns, none of the others. A write whose lease was lost is returned as refused, whole.
+- Records are immutable: what was appended is never changed, with two exceptions, each a single forward step:
+  a planned ``Step`` becomes a committed one, a running ``Evaluation`` becomes a finished one. Appending an
+  equal record again is no error and changes nothing (the primary keys are the records' places); appending a
+  *different* finished record under a taken place raises ``StorageError``.
+- ``append`` is one transaction for all the writes given: all of those whose lease is still held are on disk
+  when it returns, none of the others. A write whose lease was lost is returned as refused, whole.
 - A write is fenced by the lease of the chain it belongs to; ``SHARED_CHAIN`` is the supervisor's own.
 - Large texts are stored once by content and compressed; no secret is ever given to storage.
-- No database error escapes: ``StorageError`` and its kinds, ``UnknownRun``, with the fix in the message. Readers get
-  records, never rows.
+- No database error escapes: ``StorageError`` and its kinds, ``UnknownRun``, with the fix in the message.
+  Readers get records, never rows.
 """
 
 from __future__ import annotations
@@ -192,6 +192,11 @@ class Storage(Protocol):
 
         Args:
             lease: Of ``SHARED_CHAIN``.
+            status: Where it stands now.
+            message: Why, in one line.
+            wall_s: Wall time of its processes so far, in seconds.
+            facts: Measurements to add.
+            finished_at: When it finished.
 
         Raises:
             LeaseLost: Another process supervises the run now.
@@ -284,7 +289,10 @@ class Storage(Protocol):
         ...
 
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
-        """Every finished search evaluation's score in the order they finished, None for failures; for plots."""
+        """Scores of all finished search evaluations in the order they finished; for plots.
+
+        None stands for a failure. The initial candidate's is among them.
+        """
         ...
 
     def close(self) -> None:

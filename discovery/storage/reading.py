@@ -1,0 +1,386 @@
+"""Reading records back, each function in one read transaction of the caller's.
+
+Sums over a run are made by the database. Search evaluations of generated candidates are those of purpose 0 on
+chains from 0 up; the initial candidate sits on the shared chain, below them. Where several attempts of one
+evaluation are stored, the latest counts as its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from discovery.records import (
+    INITIAL,
+    Announcement,
+    Candidate,
+    CandidateKey,
+    CommittedStep,
+    Direction,
+    Evaluation,
+    Failure,
+    FailureKind,
+    Outcome,
+    SandboxRecord,
+)
+from discovery.storage import contents, rows
+from discovery.storage.base import ChainSummary, RunCounts, StoredStep
+from discovery.storage.codec import key_out, keys_out, text_out
+from discovery.storage.models import (
+    COMMITTED,
+    FAILED,
+    RUNNING,
+    SCORED,
+    SEARCH,
+    VERIFY,
+    announcements,
+    candidates,
+    completions,
+    evaluations,
+    prompts,
+    sandboxes,
+    steps,
+)
+
+_PAGE = 512
+# Wider than any index within a step, so that (step, index) orders as one number.
+_WIDTH = 1 << 31
+
+_RUN: sa.BindParameter[int] = sa.bindparam("run")
+_CHAIN: sa.BindParameter[int] = sa.bindparam("chain")
+
+_STEP_PAGE = (
+    sa.select(steps.c.step, steps.c.parents, steps.c.committed)
+    .where(
+        steps.c.run == _RUN,
+        steps.c.chain == _CHAIN,
+        steps.c.step > sa.bindparam("after"),
+        steps.c.state == COMMITTED,
+    )
+    .order_by(steps.c.step)
+    .limit(_PAGE)
+)
+_OUTCOMES = (
+    sa.select(
+        evaluations.c.step,
+        evaluations.c.idx,
+        candidates.c.source_hash,
+        evaluations.c.score,
+        evaluations.c.failure,
+        evaluations.c.message,
+        evaluations.c.duplicate_of,
+    )
+    .select_from(
+        evaluations.outerjoin(
+            candidates,
+            sa.and_(
+                candidates.c.run == evaluations.c.run,
+                candidates.c.chain == evaluations.c.chain,
+                candidates.c.step == evaluations.c.step,
+                candidates.c.idx == evaluations.c.idx,
+            ),
+        )
+    )
+    .where(
+        evaluations.c.run == _RUN,
+        evaluations.c.chain == _CHAIN,
+        evaluations.c.step.between(sa.bindparam("first"), sa.bindparam("last")),
+        evaluations.c.purpose == SEARCH,
+        evaluations.c.state != RUNNING,
+    )
+    .order_by(evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
+)
+
+
+def committed_page(connection: Connection, run: int, chain: int, after: int) -> list[CommittedStep]:
+    """The next committed steps after a step, at most a page of them; empty at the end."""
+    page = connection.execute(_STEP_PAGE, {"run": run, "chain": chain, "after": after}).all()
+    if not page:
+        return []
+    outcomes: dict[int, dict[int, Outcome]] = {}
+    for step, index, source, score, failure, message, duplicate in connection.execute(
+        _OUTCOMES, {"run": run, "chain": chain, "first": page[0].step, "last": page[-1].step}
+    ):
+        # Attempts come in order: a later one replaces the earlier.
+        outcomes.setdefault(step, {})[index] = Outcome(
+            key=CandidateKey(chain, step, index),
+            source_hash=None if source is None else source.hex(),
+            score=score,
+            failure=None if failure is None else FailureKind(failure),
+            message=None if message is None else text_out(message),
+            duplicate_of=None if duplicate is None else key_out(duplicate),
+        )
+    return [
+        CommittedStep(
+            chain=chain,
+            step=step,
+            parents=keys_out(parents),
+            outcomes=tuple(outcomes.get(step, {}).values()),
+            committed=None if committed is None else key_out(committed),
+        )
+        for step, parents, committed in page
+    ]
+
+
+def open_step(connection: Connection, run: int, chain: int) -> int | None:
+    """Number of the chain's planned step, or None. Looks at its last step only."""
+    last = connection.execute(
+        sa.select(steps.c.step, steps.c.state)
+        .where(steps.c.run == run, steps.c.chain == chain)
+        .order_by(steps.c.step.desc())
+        .limit(1)
+    ).first()
+    return None if last is None or last.state == COMMITTED else int(last.step)
+
+
+def stored_step(connection: Connection, run: int, chain: int, number: int) -> StoredStep | None:
+    """Everything stored of a step, or None."""
+
+    def at(table: sa.Table, *order: sa.ColumnElement[Any]) -> list[Mapping[str, Any]]:
+        found = sa.select(table).where(table.c.run == run, table.c.chain == chain, table.c.step == number)
+        return [dict(row) for row in connection.execute(found.order_by(*order)).mappings()]
+
+    step_rows = at(steps)
+    if not step_rows:
+        return None
+    prompt_rows = at(prompts)
+    completion_rows = at(completions, completions.c.idx)
+    candidate_rows = at(candidates, candidates.c.idx)
+    evaluation_rows = [
+        row for row in at(evaluations, evaluations.c.idx, evaluations.c.attempt) if row["purpose"] == SEARCH
+    ]
+    everything = [*step_rows, *prompt_rows, *completion_rows, *candidate_rows, *evaluation_rows]
+    unpacker = contents.load(connection, rows.references(everything))
+    return StoredStep(
+        step=rows.read_step(step_rows[0], unpacker),
+        prompt=rows.read_prompt(prompt_rows[0], unpacker) if prompt_rows else None,
+        completions={row["idx"]: rows.read_completion(row, unpacker) for row in completion_rows},
+        candidates={row["idx"]: rows.read_candidate(row, unpacker) for row in candidate_rows},
+        evaluations={row["idx"]: rows.read_evaluation(row, unpacker) for row in evaluation_rows},
+    )
+
+
+def _at_key(table: sa.Table, run: int, key: CandidateKey) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        table.c.run == run,
+        table.c.chain == key.chain,
+        table.c.step == key.step,
+        table.c.idx == key.index,
+    )
+
+
+def candidate(connection: Connection, run: int, key: CandidateKey) -> Candidate | None:
+    """One candidate with its source, or None."""
+    found = sa.select(candidates).where(_at_key(candidates, run, key))
+    row = connection.execute(found).mappings().first()
+    if row is None:
+        return None
+    stored = dict(row)
+    return rows.read_candidate(stored, contents.load(connection, rows.references([stored])))
+
+
+def evaluations_of(connection: Connection, run: int, key: CandidateKey) -> list[Evaluation]:
+    """All evaluations of a candidate, searches first, by attempt."""
+    found = (
+        sa.select(evaluations)
+        .where(_at_key(evaluations, run, key))
+        .order_by(evaluations.c.purpose, evaluations.c.attempt)
+    )
+    return _evaluations(connection, found)
+
+
+def find_source(connection: Connection, run: int, digest: bytes) -> Evaluation | None:
+    """A finished, not duplicated search evaluation of a source: the first by place, or None."""
+    found = (
+        sa.select(evaluations)
+        .join_from(
+            candidates,
+            evaluations,
+            sa.and_(*(candidates.c[n] == evaluations.c[n] for n in ("run", "chain", "step", "idx"))),
+        )
+        .where(
+            candidates.c.run == run,
+            candidates.c.source_hash == digest,
+            evaluations.c.purpose == SEARCH,
+            evaluations.c.state != RUNNING,
+            evaluations.c.duplicate_of.is_(None),
+        )
+        .order_by(candidates.c.chain, candidates.c.step, candidates.c.idx, evaluations.c.attempt.desc())
+        .limit(1)
+    )
+    return next(iter(_evaluations(connection, found)), None)
+
+
+def _evaluations(connection: Connection, found: sa.Select[Any]) -> list[Evaluation]:
+    stored = [dict(row) for row in connection.execute(found).mappings()]
+    unpacker = contents.load(connection, rows.references(stored))
+    return [rows.read_evaluation(row, unpacker) for row in stored]
+
+
+def _disagreed(connection: Connection, run: int) -> sa.ColumnElement[bool]:
+    """Evaluations of candidates whose verification failed."""
+    found = sa.select(evaluations.c.chain, evaluations.c.step, evaluations.c.idx).where(
+        evaluations.c.run == run, evaluations.c.purpose == VERIFY, evaluations.c.state == FAILED
+    )
+    # Few or none: as a list they cost nothing, as a correlated subquery one look-up per evaluation.
+    keys = [tuple(row) for row in connection.execute(found)]
+    place = sa.tuple_(evaluations.c.chain, evaluations.c.step, evaluations.c.idx)
+    return place.in_(keys) if keys else sa.false()
+
+
+def disagreements(connection: Connection, run: int) -> dict[CandidateKey, Failure]:
+    """Candidates whose latest finished verification failed, with the failure."""
+    found = (
+        sa.select(evaluations)
+        .where(
+            evaluations.c.run == run,
+            evaluations.c.purpose == VERIFY,
+            evaluations.c.state != RUNNING,
+        )
+        .order_by(evaluations.c.chain, evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
+    )
+    latest = {evaluation.key: evaluation for evaluation in _evaluations(connection, found)}
+    return {key: e.failure for key, e in latest.items() if e.failure is not None}
+
+
+def announced(connection: Connection, run: int) -> list[Announcement]:
+    """Announcements in order; at one instant the one with fewer evaluations before it came first."""
+    table = announcements
+    found = (
+        sa.select(table)
+        .where(table.c.run == run)
+        .order_by(table.c.announced_at, table.c.evaluations, table.c.chain, table.c.step, table.c.idx)
+    )
+    return [rows.read_announcement(dict(row)) for row in connection.execute(found).mappings()]
+
+
+def sandbox(connection: Connection, record_id: str) -> SandboxRecord | None:
+    """A record of verified properties, or None."""
+    found = sa.select(sandboxes).where(sandboxes.c.id == record_id)
+    row = connection.execute(found).mappings().first()
+    return None if row is None else rows.read_sandbox(dict(row))
+
+
+def _searched(run: int) -> sa.ColumnElement[bool]:
+    """Finished search evaluations of generated candidates."""
+    return sa.and_(
+        evaluations.c.run == run,
+        evaluations.c.chain >= 0,
+        evaluations.c.purpose == SEARCH,
+        evaluations.c.state != RUNNING,
+    )
+
+
+def counts(connection: Connection, run: int) -> RunCounts:
+    """Totals over a run."""
+    by_failure = connection.execute(
+        sa.select(evaluations.c.state, evaluations.c.failure, sa.func.count())
+        .where(_searched(run))
+        .group_by(evaluations.c.state, evaluations.c.failure)
+        .order_by(evaluations.c.failure)
+    ).all()
+    sources = (
+        sa.select(candidates.c.source_hash)
+        .where(candidates.c.run == run, candidates.c.chain >= 0)
+        .distinct()
+        .subquery()
+    )
+    spoken = connection.execute(
+        sa.select(
+            sa.func.count(),
+            sa.func.coalesce(sa.func.sum(completions.c.prompt_tokens), 0),
+            sa.func.coalesce(sa.func.sum(completions.c.completion_tokens), 0),
+        ).where(completions.c.run == run, completions.c.chain >= 0)
+    ).one()
+    return RunCounts(
+        evaluations=sum(number for _, _, number in by_failure),
+        distinct_candidates=connection.execute(sa.select(sa.func.count()).select_from(sources)).scalar_one(),
+        completions=spoken[0],
+        failures={kind: number for state, kind, number in by_failure if state == FAILED},
+        prompt_tokens=int(spoken[1]),
+        completion_tokens=int(spoken[2]),
+    )
+
+
+def chain_summaries(connection: Connection, run: int, direction: Direction) -> list[ChainSummary]:
+    """Where each chain stands.
+
+    Of equally good candidates the earlier one is the best; one whose verification failed does not count as
+    scored.
+    """
+    committed: dict[int, int] = dict(
+        connection.execute(
+            sa.select(steps.c.chain, sa.func.sum(steps.c.state))
+            .where(steps.c.run == run, steps.c.chain >= 0)
+            .group_by(steps.c.chain)
+            .order_by(steps.c.chain)
+        )
+        .tuples()
+        .all()
+    )
+    failed = _disagreed(connection, run)
+    extreme = sa.func.max if direction is Direction.MAXIMIZE else sa.func.min
+    finished = (
+        sa.select(
+            evaluations.c.chain,
+            sa.func.count().label("number"),
+            extreme(sa.case((~failed, evaluations.c.score))).label("best"),
+        )
+        .where(_searched(run))
+        .group_by(evaluations.c.chain)
+    )
+    done = {row.chain: row for row in connection.execute(finished)}
+    tops = finished.subquery()
+    place = sa.cast(evaluations.c.step, sa.BigInteger) * _WIDTH + evaluations.c.idx
+    first: dict[int, int] = dict(
+        connection.execute(
+            sa.select(evaluations.c.chain, sa.func.min(place))
+            .join(
+                tops,
+                sa.and_(tops.c.chain == evaluations.c.chain, tops.c.best == evaluations.c.score),
+            )
+            .where(_searched(run), ~failed)
+            .group_by(evaluations.c.chain)
+        )
+        .tuples()
+        .all()
+    )
+    initial = connection.execute(
+        sa.select(evaluations.c.score)
+        .where(_at_key(evaluations, run, INITIAL), evaluations.c.purpose == SEARCH)
+        .where(evaluations.c.state == SCORED)
+        .order_by(evaluations.c.attempt.desc())
+        .limit(1)
+    ).scalar()
+    summaries = []
+    for chain, number in committed.items():
+        key, score = (INITIAL, initial) if initial is not None else (None, None)
+        own = done.get(chain)
+        if own is not None and own.best is not None and direction.better(own.best, score):
+            key, score = CandidateKey(chain, *divmod(first[chain], _WIDTH)), own.best
+        summaries.append(
+            ChainSummary(
+                chain=chain,
+                steps=int(number),
+                evaluations=own.number if own is not None else 0,
+                best=key,
+                best_score=score,
+            )
+        )
+    return summaries
+
+
+def scores(connection: Connection, run: int) -> list[tuple[CandidateKey, float | None]]:
+    """Scores in the order their evaluations finished, the initial candidate's included."""
+    table = evaluations
+    found = (
+        sa.select(table.c.chain, table.c.step, table.c.idx, table.c.score)
+        .where(table.c.run == run, table.c.purpose == SEARCH, table.c.state != RUNNING)
+        .order_by(table.c.finished_at, table.c.chain, table.c.step, table.c.idx)
+    )
+    return [
+        (CandidateKey(chain, step, index), score) for chain, step, index, score in connection.execute(found)
+    ]
