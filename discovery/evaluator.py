@@ -82,7 +82,7 @@ class Evaluator:
 
     Args:
         problem: The problem.
-        backend: Makes the sandboxes.
+        backend: Makes the sandboxes; None for an evaluator of data only.
         slots: How many evaluations run at once.
         label: Run id, for finding orphans.
         find_source: Finds a stored finished evaluation of a source by its hash; None looks nothing up.
@@ -91,7 +91,7 @@ class Evaluator:
     def __init__(
         self,
         problem: Problem,
-        backend: SandboxBackend,
+        backend: SandboxBackend | None = None,
         *,
         slots: int,
         label: str = "discovery",
@@ -111,18 +111,19 @@ class Evaluator:
         self._seen: set[int] = set()
         self._in_flight: dict[str, asyncio.Future[Evaluation]] = {}
 
-    async def start(self) -> SandboxRecord:
+    async def start(self) -> SandboxRecord | None:
         """Start the scorer's host and verify the sandbox.
 
         Returns:
-            The verified properties; every evaluation carries this record's id.
+            The verified properties, whose id every evaluation carries; None without a backend.
 
         Raises:
             ProblemError: The plugin does not load in the scorer's process.
             SandboxError: The backend does not work here.
         """
         await self._host.start()
-        self.record = await self._backend.verify(self._spec)
+        if self._backend is not None:
+            self.record = await self._backend.verify(self._spec)
         return self.record
 
     def remember(self, source_hash: str) -> None:
@@ -338,7 +339,7 @@ class Evaluator:
         return CommandRun(
             source=source,
             argv=(*command, *request.args),
-            suffix=_SUFFIXES.get(settings.language, ".txt"),
+            suffix=program_suffix(self.problem),
             stdin=request.body,
             limits=limits,
         )
@@ -376,6 +377,8 @@ class Evaluator:
         )
 
     async def _new_slot(self) -> _Slot:
+        if self._backend is None:
+            raise SandboxError("this evaluator has no sandbox; it scores data only")
         worker = await self._host.fork()
         sandbox = self._backend.create(self._spec)
         try:
@@ -393,6 +396,11 @@ class Evaluator:
         slot.worker.kill()
         with suppress(SandboxError):
             await slot.sandbox.close()
+
+
+def program_suffix(problem: Problem) -> str:
+    """The ending of a program's file name in the problem's language, with its dot."""
+    return _SUFFIXES.get(problem.settings.language, ".txt")
 
 
 def _duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:

@@ -1,0 +1,537 @@
+"""One chain, step by step: select, generate K, evaluate each as it arrives, commit the best.
+
+The way of the data through a step, each arrow a record on disk before the next begins::
+
+    selector.choose -> Step(planned) + Prompt -> generator.sample -> Completion
+        -> extract -> Candidate -> evaluator.evaluate -> Evaluation -> Step(committed) -> selector.observe
+
+So a process may end anywhere: :meth:`Chain.replay` folds the committed steps back into the selector, and
+:meth:`Chain.advance` takes an open step up where its records end.
+
+All that a step depends on is the chain's own history, the run's seed and the generator, never the timing of other
+chains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from discovery.budget import Ledger
+from discovery.config import SearchConfig
+from discovery.errors import DiscoveryError, GeneratorUnavailable, StorageError
+from discovery.evaluator import Evaluator
+from discovery.generation.base import GenerationRequest, Generator, ParentView
+from discovery.generation.extract import extract
+from discovery.generation.failures import FailureStatistics
+from discovery.generation.prompt import compose
+from discovery.pace import GenerationGate, Outage
+from discovery.problem import Problem
+from discovery.progress import Progress
+from discovery.records import (
+    INITIAL,
+    SHARED_CHAIN,
+    Announcement,
+    Candidate,
+    CandidateKey,
+    CommittedStep,
+    Completion,
+    Direction,
+    Evaluation,
+    EvaluationState,
+    Failure,
+    Outcome,
+    Prompt,
+    Step,
+    StepState,
+)
+from discovery.selection.base import Selector
+from discovery.storage.base import Lease, Storage, StoredStep
+from discovery.storage.journal import Journal
+
+_VIEWS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the chains of a run share.
+
+    Args:
+        run: Run id.
+        problem: The problem.
+        search: Shape of the search.
+        seed: Run seed.
+        storage: For reading.
+        journal: For writing.
+        generator: Makes completions.
+        selector: Chooses parents.
+        evaluator: Scores candidates.
+        ledger: What may be spent.
+        gate: Limits completions in flight.
+        outage: Where chains wait for a generator that is gone.
+        best: Verifies and announces run-bests.
+        progress: For whoever watches.
+    """
+
+    run: str
+    problem: Problem
+    search: SearchConfig
+    seed: int
+    storage: Storage
+    journal: Journal
+    generator: Generator
+    selector: Selector
+    evaluator: Evaluator
+    ledger: Ledger
+    gate: GenerationGate
+    outage: Outage
+    best: BestKeeper
+    progress: Progress
+
+
+class BestKeeper:
+    """Announces a run-best once a second scoring in a fresh process agrees.
+
+    Args:
+        direction: Which scores are better.
+        evaluator: Scores again.
+        journal: Where verifications and announcements go.
+        lease: The supervisor's lease.
+        ledger: Told when the target is reached.
+        progress: Told what was announced.
+        announced: The best announced by earlier processes.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        evaluator: Evaluator,
+        journal: Journal,
+        lease: Lease,
+        ledger: Ledger,
+        progress: Progress,
+        announced: Announcement | None = None,
+    ) -> None:
+        self._direction = direction
+        self._evaluator = evaluator
+        self._journal = journal
+        self._lease = lease
+        self._ledger = ledger
+        self._progress = progress
+        self._best: float | None = None
+        if announced is not None:
+            self._take(announced)
+
+    async def consider(
+        self, candidate: Candidate, evaluation: Evaluation, lease: Lease
+    ) -> Evaluation:
+        """Verify and announce a scored candidate if it would be the run's best.
+
+        Args:
+            candidate: The candidate.
+            evaluation: Its stored evaluation.
+            lease: Of the candidate's chain.
+
+        Returns:
+            The evaluation that counts: the given one, or the failed verification.
+        """
+        score = evaluation.score
+        if score is None or not self._direction.better(score.value, self._best):
+            return evaluation
+        again = await self._evaluator.verify(candidate, score)
+        await self._journal.append(lease, again)
+        if again.failure is not None:
+            return again
+        if self._direction.better(score.value, self._best):
+            announcement = Announcement(
+                key=candidate.key,
+                score=score.value,
+                evaluations=self._progress.evaluations,
+                announced_at=datetime.now(UTC),
+            )
+            self._take(announcement)
+            await self._journal.append(self._lease, announcement)
+        return evaluation
+
+    def _take(self, announcement: Announcement) -> None:
+        self._best = announcement.score
+        self._progress.announce(announcement.key, announcement.score)
+        until = self._ledger.budget.until
+        if until is not None and not self._direction.better(until, announcement.score):
+            self._ledger.reach_target()
+
+
+class Chain:
+    """One chain of a run.
+
+    Args:
+        ports: What it shares with the others.
+        lease: Its right to write.
+        allotment: Evaluations that it may spend in all, those of earlier processes included.
+        disagreed: Candidates of the run whose verification failed earlier.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        lease: Lease,
+        allotment: int,
+        disagreed: Mapping[CandidateKey, Failure] | None = None,
+    ) -> None:
+        self.number = lease.chain
+        self._ports = ports
+        self._lease = lease
+        self._allotment = allotment
+        self._disagreed = disagreed or {}
+        self._direction = ports.problem.direction
+        self._failures = FailureStatistics()
+        self._views: OrderedDict[CandidateKey, ParentView] = OrderedDict()
+        self._best: float | None = None
+        self._steps = 0
+        self._evaluations = 0
+        self._resume_from_storage = True
+
+    @property
+    def steps(self) -> int:
+        """Committed steps."""
+        return self._steps
+
+    def replay(self, initial: Candidate, evaluation: Evaluation) -> None:
+        """Fold the initial candidate and all stored committed steps into this process's state.
+
+        Args:
+            initial: The run's initial candidate.
+            evaluation: Its scored evaluation.
+        """
+        if evaluation.score is None:
+            raise ValueError("the initial candidate has no score")
+        self._show(_view(initial, evaluation))
+        self._observe(
+            CommittedStep(
+                chain=self.number,
+                step=0,
+                parents=(),
+                outcomes=(_outcome(evaluation, initial.source_hash),),
+                committed=INITIAL,
+            )
+        )
+        storage, run = self._ports.storage, self._ports.run
+        for step in storage.committed_steps(run, self.number):
+            outcomes = tuple(self._after_disagreement(outcome) for outcome in step.outcomes)
+            self._observe(replace(step, outcomes=outcomes))
+            for outcome in outcomes:
+                self._count(outcome)
+        half_done = self._open_step()
+        if half_done is not None:
+            for index, evaluation in half_done.evaluations.items():
+                candidate = half_done.candidates.get(index)
+                self._count(_outcome(evaluation, candidate.source_hash if candidate else None))
+
+    def stop_reason(self) -> str | None:
+        """Why the chain takes no further step, or None if it does."""
+        search = self._ports.search
+        if self._steps >= search.steps:
+            return "all steps taken"
+        if self._evaluations >= self._allotment:
+            return "its evaluations are spent"
+        if self._resume_from_storage and self._open_step() is not None:
+            return None
+        generator = self._ports.generator
+        ahead = self._ports.ledger.expected_tokens(search.candidates, generator.max_tokens)
+        return self._ports.ledger.stop_reason(ahead)
+
+    async def advance(self) -> None:
+        """Take one step, or finish the one that an earlier process or attempt left open.
+
+        Raises:
+            GeneratorRefused: The generator refuses for good.
+            SandboxError: Evaluation is impossible.
+            StorageError: A record could not be stored; LeaseLost when another process has the chain.
+        """
+        stored = self._open_step() if self._resume_from_storage else None
+        self._resume_from_storage = True
+        if stored is None:
+            stored = await self._plan()
+        outcomes = await self._fill(stored)
+        await self._commit(stored.step, outcomes)
+        self._resume_from_storage = False
+
+    # Selecting
+
+    async def _plan(self) -> StoredStep:
+        ports, number = self._ports, self._steps + 1
+        rng = np.random.default_rng(np.random.SeedSequence((ports.seed, self.number, number)))
+        selection = ports.selector.choose(self.number, ports.search.parents, rng)
+        step = Step(
+            chain=self.number,
+            step=number,
+            state=StepState.PLANNED,
+            parents=selection.parents,
+            selector=ports.selector.name,
+            selection={"params": dict(ports.selector.params), "values": dict(selection.values)},
+            best_before=self._best,
+            planned_at=datetime.now(UTC),
+        )
+        messages = compose(
+            ports.problem,
+            parents=[self._parent(key) for key in selection.parents],
+            best=self._best,
+            failures=self._failures,
+        )
+        prompt = Prompt(chain=self.number, step=number, messages=messages, parents=selection.parents)
+        await ports.journal.append(self._lease, step, prompt)
+        return StoredStep(step=step, prompt=prompt, completions={}, candidates={}, evaluations={})
+
+    def _parent(self, key: CandidateKey) -> ParentView:
+        view = self._views.get(key)
+        if view is not None:
+            self._views.move_to_end(key)
+            return view
+        storage, run = self._ports.storage, self._ports.run
+        candidate = storage.candidate(run, key)
+        scored = [e for e in storage.evaluations(run, key) if e.score is not None]
+        if candidate is None or not scored:
+            raise StorageError(f"run {run}: parent {key} is not stored with a score")
+        view = _view(candidate, scored[0])
+        self._show(view)
+        return view
+
+    def _show(self, view: ParentView) -> None:
+        self._views[view.key] = view
+        if len(self._views) > _VIEWS:
+            self._views.popitem(last=False)
+
+    # Generating and evaluating
+
+    async def _fill(self, stored: StoredStep) -> dict[int, Outcome]:
+        if stored.prompt is None:
+            raise StorageError(f"step {self.number}.{stored.step.step} is stored without its prompt")
+        prompt = stored.prompt
+        count = min(self._ports.search.candidates, self._allotment - self._evaluations)
+        outcomes: dict[int, Outcome] = {}
+
+        async def judge(completion: Completion) -> None:
+            outcomes[completion.key.index] = await self._judge(completion, stored)
+
+        missing = tuple(i for i in range(count) if i not in stored.completions)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for completion in stored.completions.values():
+                    group.create_task(judge(completion))
+                if missing:
+                    await self._generate(prompt, missing, group, judge)
+        except BaseExceptionGroup as errors:
+            raise _cause(errors) from errors
+        return outcomes
+
+    async def _generate(
+        self,
+        prompt: Prompt,
+        missing: tuple[int, ...],
+        group: asyncio.TaskGroup,
+        judge: Callable[[Completion], Coroutine[None, None, None]],
+    ) -> None:
+        ports = self._ports
+        parents = tuple(self._parent(key) for key in prompt.parents)
+        seed = _step_seed(ports.seed, prompt.chain, prompt.step)
+        left = set(missing)
+        while left:
+            wanted = tuple(sorted(left))
+            request = GenerationRequest(prompt=prompt, parents=parents, indices=wanted, seed=seed)
+            expected = ports.ledger.expected_tokens(1, ports.generator.max_tokens)
+            async with ports.gate.request(len(wanted)) as places:
+                ports.ledger.reserve(expected * len(wanted))
+                try:
+                    async for completion in ports.generator.sample(request):
+                        await ports.journal.append(self._lease, completion)
+                        self._paid(completion)
+                        places.leave()
+                        ports.ledger.settle(expected)
+                        left.discard(completion.key.index)
+                        group.create_task(judge(completion))
+                except GeneratorUnavailable as error:
+                    outage: GeneratorUnavailable | None = error
+                else:
+                    outage = None
+                finally:
+                    ports.ledger.settle(expected * len(left.intersection(wanted)))
+            if outage is not None:
+                await ports.outage.wait(outage)
+
+    def _paid(self, completion: Completion) -> None:
+        usage = completion.tokens
+        if usage is not None:
+            prompt, answer = usage.prompt or 0, usage.completion or 0
+            self._ports.ledger.add_tokens(prompt, answer)
+            self._ports.progress.prompt_tokens += prompt
+            self._ports.progress.completion_tokens += answer
+
+    async def _judge(self, completion: Completion, stored: StoredStep) -> Outcome:
+        ports, index = self._ports, completion.key.index
+        candidate = stored.candidates.get(index)
+        evaluation = stored.evaluations.get(index)
+        if evaluation is None:
+            if candidate is None:
+                extracted = extract(completion, ports.problem)
+                if isinstance(extracted, Failure):
+                    now = datetime.now(UTC)
+                    evaluation = Evaluation(
+                        key=completion.key,
+                        state=EvaluationState.FAILED,
+                        failure=extracted,
+                        scorer_version=ports.problem.version,
+                        started_at=now,
+                        finished_at=now,
+                    )
+                else:
+                    candidate = Candidate(
+                        key=completion.key,
+                        source=extracted,
+                        parents=stored.step.parents,
+                        created_at=datetime.now(UTC),
+                    )
+                    await ports.journal.append(self._lease, candidate)
+            if evaluation is None and candidate is not None:
+                evaluation = await ports.evaluator.evaluate(candidate)
+            assert evaluation is not None
+            await ports.journal.append(self._lease, evaluation)
+            ports.ledger.add_evaluation()
+            source_hash = candidate.source_hash if candidate is not None else None
+            if source_hash is not None:
+                ports.evaluator.remember(source_hash)
+            ports.progress.evaluated(
+                completion.key,
+                evaluation.score.value if evaluation.score else None,
+                evaluation.failure.kind if evaluation.failure else None,
+                duplicate=evaluation.duplicate_of is not None,
+            )
+        outcome = _outcome(evaluation, candidate.source_hash if candidate else None)
+        if candidate is None or evaluation.score is None or completion.key in self._disagreed:
+            return self._after_disagreement(outcome)
+        counts = await ports.best.consider(candidate, evaluation, self._lease)
+        if counts is evaluation:
+            self._show(_view(candidate, evaluation))
+        return _outcome(counts, candidate.source_hash)
+
+    # Committing
+
+    async def _commit(self, step: Step, outcomes: Mapping[int, Outcome]) -> None:
+        ordered = tuple(outcomes[index] for index in sorted(outcomes))
+        valid = [outcome for outcome in ordered if outcome.score is not None]
+        best: Outcome | None = None
+        for outcome in valid:
+            assert outcome.score is not None
+            if best is None or self._direction.better(outcome.score, best.score):
+                best = outcome
+        committed = CommittedStep(
+            chain=self.number,
+            step=step.step,
+            parents=step.parents,
+            outcomes=ordered,
+            committed=best.key if best else None,
+        )
+        after = self._best
+        if best is not None and best.score is not None and self._direction.better(best.score, after):
+            after = best.score
+        await self._ports.journal.append(
+            self._lease,
+            Step(
+                chain=step.chain,
+                step=step.step,
+                state=StepState.COMMITTED,
+                parents=step.parents,
+                selector=step.selector,
+                selection=step.selection,
+                committed=committed.committed,
+                reason=f"best of {len(valid)} valid among {len(ordered)}" if best else "none was valid",
+                best_before=step.best_before,
+                best_after=after,
+                planned_at=step.planned_at,
+                committed_at=datetime.now(UTC),
+            ),
+        )
+        self._observe(committed)
+
+    def _observe(self, step: CommittedStep) -> None:
+        """The fold: live steps and replayed ones go through here alike."""
+        self._ports.selector.observe(step)
+        self._failures.observe(step)
+        progress = self._ports.progress.chains[self.number]
+        for outcome in step.outcomes:
+            if outcome.score is not None and self._direction.better(outcome.score, self._best):
+                self._best = outcome.score
+                progress.best, progress.best_key = outcome.score, outcome.key
+        if step.step > 0:
+            self._evaluations += len(step.outcomes)
+        self._steps = step.step
+        progress.committed(step.step)
+
+    def _count(self, outcome: Outcome) -> None:
+        """Tell the tally and the duplicate index of a stored outcome."""
+        progress = self._ports.progress
+        progress.evaluated(
+            outcome.key,
+            outcome.score,
+            outcome.failure,
+            duplicate=outcome.duplicate_of is not None,
+        )
+        if outcome.source_hash is not None:
+            self._ports.evaluator.remember(outcome.source_hash)
+
+    def _after_disagreement(self, outcome: Outcome) -> Outcome:
+        failure = self._disagreed.get(outcome.key)
+        if failure is None:
+            return outcome
+        return Outcome(
+            key=outcome.key,
+            source_hash=outcome.source_hash,
+            score=None,
+            failure=failure.kind,
+            message=failure.message,
+        )
+
+    def _open_step(self) -> StoredStep | None:
+        return self._ports.storage.open_step(self._ports.run, self.number)
+
+
+def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is one of ours, else just the first."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        ours = [e for e in first.exceptions if isinstance(e, DiscoveryError)]
+        first = (ours or list(first.exceptions))[0]
+    return first
+
+
+def _outcome(evaluation: Evaluation, source_hash: str | None) -> Outcome:
+    return Outcome(
+        key=evaluation.key,
+        source_hash=source_hash,
+        score=evaluation.score.value if evaluation.score else None,
+        failure=evaluation.failure.kind if evaluation.failure else None,
+        message=evaluation.failure.message if evaluation.failure else None,
+        duplicate_of=evaluation.duplicate_of,
+    )
+
+
+def _view(candidate: Candidate, evaluation: Evaluation) -> ParentView:
+    score = evaluation.score
+    assert score is not None
+    return ParentView(
+        key=candidate.key,
+        source=candidate.source,
+        score=score.value,
+        metrics=dict(score.metrics),
+        feedback=score.feedback,
+    )
+
+
+def _step_seed(seed: int, chain: int, step: int) -> int:
+    """48 bits, so that adding a choice's index stays within every server's seed range."""
+    state = np.random.SeedSequence((seed, chain, step, 1)).generate_state(1, np.uint64)
+    return int(state[0]) & ((1 << 48) - 1)

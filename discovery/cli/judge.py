@@ -1,0 +1,167 @@
+"""``discovery score``, ``check`` and ``new``: one candidate, one problem, no search."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from discovery import data
+from discovery.cli.app import app, notice, out, print_json
+from discovery.cli.watch import plain
+from discovery.config import SandboxConfig
+from discovery.errors import DataError, UsageError
+from discovery.launch import choose_backend, evaluator_for
+from discovery.plugins import load_problem
+from discovery.problem import Problem
+from discovery.records import INITIAL, Candidate, Evaluation
+from discovery.sandbox.base import SandboxBackend
+
+MODEL = "a program from outside"
+"""Stands for the generator when one is judged that anyone may have written: the sandbox must hold."""
+
+
+@app.command
+def score(
+    problem: str,
+    solution: Path,
+    *,
+    sandbox: str = "auto",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Score one solution: a program, or a JSON file of what the entry function would return.
+
+    Args:
+        problem: Name of a bundled or installed problem, or a path.
+        solution: A program file, or a .json data file.
+        sandbox: auto, bubblewrap or process.
+        json: Print one JSON object on standard output, nothing else.
+
+    Exit code 0 when it is valid, 1 when it is not.
+    """
+    loaded = load_problem(problem)
+    evaluation = asyncio.run(_score(loaded, solution, sandbox))
+    found, failure = evaluation.score, evaluation.failure
+    if json:
+        print_json(
+            {
+                "problem": loaded.name,
+                "valid": found is not None,
+                "score": found.value if found else None,
+                "metrics": {**found.metrics, **found.private} if found else {},
+                "feedback": found.feedback if found else None,
+                "failure": {"kind": str(failure.kind), "message": failure.message} if failure else None,
+                "sandbox": evaluation.sandbox,
+            }
+        )
+    elif found is not None:
+        out.print(f"[bold green]valid[/]  {found.value!r}")
+        for name, value in {**found.metrics, **found.private}.items():
+            out.print(f"  {plain(str(name))} = {plain(repr(value))}")
+        if found.feedback:
+            out.print(f"  {plain(found.feedback)}")
+    elif failure is not None:
+        out.print(f"[bold red]invalid[/]  {failure.kind}: {plain(failure.message)}")
+        if failure.detail:
+            out.print(plain(failure.detail))
+    return 0 if found is not None else 1
+
+
+async def _score(problem: Problem, solution: Path, sandbox: str) -> Evaluation:
+    try:
+        text = solution.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"solution {solution}: {error}; expected a program or a .json data file") from error
+    candidate = Candidate(key=INITIAL, source=text, parents=(), created_at=datetime.now(UTC))
+    if solution.suffix != ".json":
+        return await _evaluate(problem, candidate, _backend(sandbox))
+    try:
+        value = data.loads(text)
+    except DataError as error:
+        raise UsageError(f"solution {solution}: {error}; expected strict JSON") from error
+    from discovery.evaluator import Evaluator
+
+    evaluator = Evaluator(problem, slots=1)
+    try:
+        await evaluator.start()
+        return await evaluator.evaluate_data(candidate, value)
+    finally:
+        await evaluator.close()
+
+
+async def _evaluate(problem: Problem, candidate: Candidate, backend: SandboxBackend) -> Evaluation:
+    async with evaluator_for(problem, backend) as evaluator:
+        return await evaluator.evaluate(candidate)
+
+
+def _backend(sandbox: str) -> SandboxBackend:
+    chosen = choose_backend(SandboxConfig(backend=sandbox), MODEL)
+    if chosen.notice:
+        notice(chosen.notice)
+    return chosen.backend
+
+
+@app.command
+def check(
+    path: str,
+    *,
+    sandbox: str = "auto",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Report everything that is wrong with a problem, each with its fix.
+
+    Args:
+        path: A problem's folder or file, or its name.
+        sandbox: auto, bubblewrap or process.
+        json: Print one JSON list on standard output, nothing else.
+
+    Exit code 0 when nothing is wrong (warnings allowed), 1 when something is.
+    """
+    from discovery.check import Level, check_problem
+
+    chosen = choose_backend(SandboxConfig(backend=sandbox), "mutation")
+    if chosen.notice:
+        notice(chosen.notice)
+
+    async def score_source(problem: Problem, source: str) -> Evaluation:
+        candidate = Candidate(key=INITIAL, source=source, parents=(), created_at=datetime.now(UTC))
+        return await _evaluate(problem, candidate, chosen.backend)
+
+    findings = asyncio.run(check_problem(path, score_source))
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    if json:
+        print_json(
+            [{"level": str(f.level), "where": f.where, "message": f.message, "fix": f.fix} for f in findings]
+        )
+    else:
+        for finding in findings:
+            style = "bold red" if finding.level is Level.ERROR else "yellow"
+            out.print(Text.assemble((f"{finding.level} ", style), f"{finding.where}: {finding.message}"))
+            out.print(Text(f"    fix: {finding.fix}", style="dim"))
+        if not findings:
+            out.print(f"[bold green]nothing is wrong[/] with {plain(path)}")
+        else:
+            out.print(f"{len(errors)} errors, {len(findings) - len(errors)} warnings")
+    return 1 if errors else 0
+
+
+@app.command
+def new(name: str, *, parent: Annotated[Path, Parameter(name="--in")] = Path()) -> int:
+    """Make a problem of your own that runs at once, to be changed.
+
+    Args:
+        name: Lower-case letters, digits and dashes; also the folder's name.
+        parent: Folder to make it in [.].
+    """
+    from discovery.scaffold import create_problem
+
+    folder = create_problem(name, parent)
+    ref = f"./{folder.name}" if parent == Path() else str(folder)
+    out.print(f"made {ref}\n\nNext:", markup=False)
+    for command in (f"discovery check {ref}", f"discovery run {ref}"):
+        out.print(f"  {command}", markup=False)
+    return 0

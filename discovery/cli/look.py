@@ -1,0 +1,305 @@
+"""``discovery runs``, ``show``, ``best`` and ``problems``: reading only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.table import Table
+from rich.text import Text
+
+from discovery.cli.app import app, out, print_json
+from discovery.cli.report import RESULTS, as_json, save_results
+from discovery.cli.watch import duration, number, plain
+from discovery.errors import UsageError
+from discovery.plugins import list_problems, load_problem
+from discovery.problem import Problem
+from discovery.records import CandidateKey
+from discovery.run import config_of, summarize
+from discovery.storage import open_storage
+from discovery.storage.base import Storage
+
+
+@app.command
+def runs(*, storage: str | None = None, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """List the stored runs, oldest first.
+
+    Args:
+        storage: Database URL or path of an SQLite file [.discovery/discovery.db].
+        json: Print one JSON list on standard output, nothing else.
+    """
+    with_storage = open_storage(storage)
+    try:
+        summaries = [summarize(with_storage, record.id) for record in with_storage.list_runs()]
+    finally:
+        with_storage.close()
+    if json:
+        print_json([as_json(summary) for summary in summaries])
+        return 0
+    if not summaries:
+        out.print("no runs yet; start one with: discovery run circle-packing-26")
+        return 0
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("run", "problem", "status", "evaluations", "initial", "best", "time"):
+        table.add_column(column, justify="right" if column in ("evaluations", "initial", "best") else "left")
+    for summary in summaries:
+        table.add_row(
+            summary.run,
+            summary.problem,
+            str(summary.status),
+            str(summary.evaluations),
+            number(summary.initial_score),
+            number(summary.best_score),
+            duration(summary.wall_s),
+        )
+    out.print(table)
+    return 0
+
+
+@app.command
+def show(
+    run: str,
+    candidate: str | None = None,
+    *,
+    storage: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Show where a run stands, or one of its candidates.
+
+    Args:
+        run: Its id, or a unique beginning of it.
+        candidate: CHAIN.STEP.INDEX or "initial": show that candidate with its evaluation.
+        storage: Database URL or path of an SQLite file [.discovery/discovery.db].
+        json: Print one JSON object on standard output, nothing else.
+    """
+    with_storage = open_storage(storage)
+    try:
+        if candidate is not None:
+            return _show_candidate(with_storage, run, candidate, json)
+        summary = summarize(with_storage, run)
+        record = with_storage.get_run(summary.run)
+    finally:
+        with_storage.close()
+    if json:
+        print_json(as_json(summary))
+        return 0
+    config = config_of(record)
+    facts = Table.grid(padding=(0, 2))
+    search, generator = config.search, config.generator
+    failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
+    rows = (
+        ("problem", f"{summary.problem} ({record.direction})"),
+        ("status", f"{summary.status}{f': {summary.message}' if summary.message else ''}"),
+        ("search", f"C={search.chains} L={search.steps} K={search.candidates}, {search.selector}"),
+        ("generator", generator.kind + (f" {record.facts.get('model')}" if record.facts.get("model") else "")),
+        ("sandbox", str(record.facts.get("sandbox") or config.sandbox.backend)),
+        ("seed", str(config.seed)),
+        ("started", f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(summary.wall_s)} of work"),
+        ("evaluations", f"{summary.evaluations} ({summary.distinct_candidates} different programs)"),
+        ("failed", f"{sum(summary.failures.values())}{f' ({failures})' if failures else ''}"),
+        ("initial", number(summary.initial_score)),
+        ("best", f"{number(summary.best_score)}{f' (candidate {summary.best})' if summary.best else ''}"),
+    )
+    for label, value in rows:
+        facts.add_row(Text(label, style="dim"), Text(value))
+    out.print(Text(summary.run, style="bold"))
+    out.print(facts)
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("chain", "steps", "evaluations", "best", "candidate"):
+        table.add_column(column, justify="right")
+    for chain in summary.chains:
+        table.add_row(
+            str(chain.chain),
+            str(chain.steps),
+            str(chain.evaluations),
+            number(chain.best_score),
+            str(chain.best) if chain.best else "-",
+        )
+    out.print(table)
+    return 0
+
+
+def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
+    record = storage.get_run(run)
+    key = _key(text)
+    candidate = storage.candidate(record.id, key)
+    evaluations = storage.evaluations(record.id, key)
+    if candidate is None and not evaluations:
+        raise UsageError(f"run {record.id} has no candidate {text!r}; `discovery show {record.id}` names the best")
+    if json:
+        print_json(
+            {
+                "run": record.id,
+                "candidate": str(key),
+                "parents": [str(parent) for parent in candidate.parents] if candidate else [],
+                "source": candidate.source if candidate else None,
+                "evaluations": [
+                    {
+                        "purpose": str(e.purpose),
+                        "state": str(e.state),
+                        "score": e.score.value if e.score else None,
+                        "metrics": dict(e.score.metrics) if e.score else None,
+                        "failure": str(e.failure.kind) if e.failure else None,
+                        "message": e.failure.message if e.failure else None,
+                        "duplicate_of": str(e.duplicate_of) if e.duplicate_of else None,
+                        "sandbox": e.sandbox,
+                    }
+                    for e in evaluations
+                ],
+            }
+        )
+        return 0
+    if candidate is not None:
+        out.print(plain(candidate.source))
+        out.print(Text(f"parents: {', '.join(map(str, candidate.parents)) or 'none'}", style="dim"))
+    for e in evaluations:
+        said = repr(e.score.value) if e.score else f"{e.failure.kind}: {e.failure.message}" if e.failure else ""
+        out.print(f"{e.purpose}: {plain(said)}")
+        if e.score is not None and e.score.feedback:
+            out.print(f"  {plain(e.score.feedback)}")
+        if e.failure is not None and e.failure.detail:
+            out.print(plain(e.failure.detail))
+    return 0
+
+
+@app.command
+def best(
+    run: str,
+    *,
+    out_dir: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    storage: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Write the best program of a run with its pictures, and print it.
+
+    Args:
+        run: Its id, or a unique beginning of it.
+        out_dir: Folder to write to [discovery-runs/RUN].
+        storage: Database URL or path of an SQLite file [.discovery/discovery.db].
+        json: Print one JSON object on standard output, nothing else.
+    """
+    with_storage = open_storage(storage)
+    try:
+        summary = summarize(with_storage, run)
+        if summary.best is None:
+            raise UsageError(f"run {summary.run} has no verified best yet; see `discovery show {summary.run}`")
+        results = save_results(with_storage, summary.run, out_dir or RESULTS / summary.run)
+        candidate = with_storage.candidate(summary.run, summary.best)
+        scores = [e.score for e in with_storage.evaluations(summary.run, summary.best) if e.score]
+    finally:
+        with_storage.close()
+    if json:
+        print_json(
+            {
+                "run": summary.run,
+                "candidate": str(summary.best),
+                "score": summary.best_score,
+                "metrics": dict(scores[0].metrics) if scores else {},
+                "artifact": scores[0].artifact if scores else None,
+                "source": candidate.source if candidate else None,
+                "program": str(results.program) if results.program else None,
+                "picture": str(results.picture) if results.picture else None,
+                "progress": str(results.progress) if results.progress else None,
+            }
+        )
+        return 0
+    if candidate is not None:
+        out.print(plain(candidate.source))
+    out.print(
+        f"candidate {summary.best} scores {summary.best_score!r} (initial {summary.initial_score!r})", markup=False
+    )
+    for path in (results.program, results.picture, results.progress):
+        if path is not None:
+            out.print(f"  {path}", markup=False)
+    return 0
+
+
+@app.command
+def problems(
+    name: str | None = None, *, json: Annotated[bool, Parameter(negative=())] = False
+) -> int:
+    """List the problems that are at hand, or show one.
+
+    Args:
+        name: A problem to show: bundled or installed name, or a path.
+        json: Print JSON on standard output, nothing else.
+    """
+    if name is not None:
+        problem = load_problem(name)
+        if json:
+            print_json(_described(problem))
+        else:
+            _print_problem(problem)
+        return 0
+    listed = list_problems()
+    loaded: list[dict[str, Any]] = []
+    for entry in listed:
+        loaded.append({**_described(load_problem(entry.name)), "origin": str(entry.origin)})
+    if json:
+        print_json(loaded)
+        return 0
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("problem", "direction", "language", "best known", "asks for"):
+        table.add_column(column, justify="right" if column == "best known" else "left")
+    for described in loaded:
+        known = described["known_best"]
+        table.add_row(
+            described["problem"],
+            described["direction"],
+            described["language"],
+            number(known[0]["value"]) if known else "-",
+            Text(described["summary"], overflow="ellipsis", no_wrap=True),
+        )
+    out.print(table)
+    out.print("\ndiscovery problems NAME shows one, discovery run NAME searches, discovery new NAME makes your own")
+    return 0
+
+
+def _described(problem: Problem) -> dict[str, Any]:
+    settings = problem.settings
+    return {
+        "problem": problem.name,
+        "direction": str(problem.direction),
+        "language": settings.language,
+        "entry": settings.entry,
+        "bounds": list(settings.bounds),
+        "domain": settings.domain,
+        "deterministic": settings.deterministic,
+        "packages": list(settings.packages),
+        "known_best": [{"value": k.value, "source": k.source, "exact": k.exact} for k in settings.known_best],
+        "summary": _summary(problem.statement),
+        "path": str(problem.path),
+        "version": problem.version,
+    }
+
+
+def _print_problem(problem: Problem) -> None:
+    from rich.markdown import Markdown
+    from rich.syntax import Syntax
+
+    out.print(Markdown(problem.statement))
+    out.print()
+    out.print(Text("initial candidate", style="bold"))
+    out.print(Syntax(problem.initial, problem.settings.language, theme="ansi_dark", background_color="default"))
+    for known in problem.settings.known_best:
+        out.print(f"best known {known.value!r}: {known.source}", markup=False)
+    out.print(f"{problem.direction}, declared in {problem.path}", markup=False)
+
+
+def _summary(statement: str) -> str:
+    lines = [line.strip() for line in statement.splitlines()]
+    for line in lines:
+        if line and not line.startswith("#"):
+            return line
+    return next((line.lstrip("# ") for line in lines if line), "")
+
+
+def _key(text: str) -> CandidateKey:
+    try:
+        return CandidateKey.parse(text)
+    except ValueError as error:
+        raise UsageError(
+            f"candidate {text!r}: expected CHAIN.STEP.INDEX, such as 0.3.1, or 'initial'"
+        ) from error
+

@@ -1,0 +1,103 @@
+"""``discovery doctor``, ``server`` and ``bench``: the machine, not a run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from rich.text import Text
+
+from discovery.cli.app import app, err, out, print_json
+from discovery.cli.watch import plain
+from discovery.orchestration import server as prefect_server
+
+
+@app.command
+def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Tell what this machine has and lacks, and the command that gets each missing thing.
+
+    Args:
+        json: Print one JSON list on standard output, nothing else.
+
+    Exit code 0 when runs can be made safely, 1 when something that they need is missing.
+    """
+    from discovery.doctor import diagnose
+
+    found = diagnose()
+    if json:
+        print_json([{"name": d.name, "ok": d.ok, "detail": d.detail, "fix": d.fix} for d in found])
+    else:
+        table = Table.grid(padding=(0, 2))
+        for d in found:
+            mark = Text("ok", style="green") if d.ok else Text("missing" if d.needed else "no", style="yellow")
+            table.add_row(mark, d.name, Text(d.detail))
+            if not d.ok and d.fix:
+                table.add_row("", "", Text(d.fix, style="bold"))
+        out.print(table)
+    return 1 if any(d.needed and not d.ok for d in found) else 0
+
+
+server = App(name="server", help="The managed Prefect server on this machine: its web interface and its record.")
+app.command(server)
+
+
+@server.command
+def start(*, port: int | None = None) -> int:
+    """Start it, or say where it is.
+
+    Args:
+        port: Port on 127.0.0.1 [4200 if free].
+    """
+    err.print("starting the Prefect server (about 15 s) ...")
+    state = prefect_server.start(port=port)
+    out.print(f"Prefect runs at {state.dashboard}", markup=False)
+    return 0
+
+
+@server.command
+def stop() -> int:
+    """End it."""
+    out.print("stopped" if prefect_server.stop() else "it was not running")
+    return 0
+
+
+@server.command
+def status() -> int:
+    """Say whether it runs, and where. Exit code 1 when it does not."""
+    found = prefect_server.status()
+    out.print(found.message, markup=False)
+    return 0 if found.healthy else 1
+
+
+@app.command
+def bench(
+    *,
+    evaluations: int = 1000,
+    sandbox: str = "auto",
+    selector: str = "rpucg",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Measure what an evaluation costs on this machine: a run of constants-10 by the embedded generator.
+
+    Args:
+        evaluations: How many.
+        sandbox: auto, bubblewrap or process.
+        selector: Selector of the run.
+        json: Print one JSON object on standard output, nothing else.
+    """
+    from discovery.bench import measure_run
+
+    measured = asyncio.run(
+        measure_run("constants-10", evaluations=evaluations, sandbox=sandbox, selector=selector)
+    )
+    if json:
+        print_json(measured.as_dict())
+        return 0
+    table = Table.grid(padding=(0, 2))
+    for label, value in measured.rows():
+        table.add_row(label, plain(value))
+    out.print(table)
+    return 0
+

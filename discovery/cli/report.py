@@ -1,0 +1,203 @@
+"""What is said, written and drawn at the end of a run, and on later request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from discovery.cli.watch import duration, number
+from discovery.errors import DiscoveryError, UsageError
+from discovery.plots import plot_progress, plot_solution
+from discovery.plugins import load_problem
+from discovery.problem import Problem
+from discovery.records import INITIAL, CandidateKey, RunStatus
+from discovery.run import RunSummary, config_of
+from discovery.storage.base import Storage
+
+RESULTS = Path("discovery-runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Where a run's results were written.
+
+    Args:
+        program: The best program.
+        progress: Plot of scores against evaluations.
+        picture: The problem's picture of the best solution, when it draws one.
+        problems: What could not be written, in one line each.
+    """
+
+    program: Path | None
+    progress: Path | None
+    picture: Path | None
+    problems: tuple[str, ...] = ()
+
+
+def as_json(summary: RunSummary) -> dict[str, Any]:
+    """A summary as ``discovery run --json`` prints it."""
+    return {
+        "run": summary.run,
+        "problem": summary.problem,
+        "status": str(summary.status),
+        "evaluations": summary.evaluations,
+        "distinct_candidates": summary.distinct_candidates,
+        "best_score": summary.best_score,
+        "best": str(summary.best) if summary.best else None,
+        "initial_score": summary.initial_score,
+        "failures": dict(summary.failures),
+        "wall_s": round(summary.wall_s, 3),
+        "generator_utilisation": summary.generator_utilisation,
+        "message": summary.message,
+        "chains": [
+            {
+                "chain": chain.chain,
+                "steps": chain.steps,
+                "evaluations": chain.evaluations,
+                "best_score": chain.best_score,
+                "best": str(chain.best) if chain.best else None,
+            }
+            for chain in summary.chains
+        ],
+    }
+
+
+def problem_of(storage: Storage, run: str) -> Problem | None:
+    """The problem of a run, or None when it cannot be loaded any more."""
+    record = storage.get_run(run)
+    try:
+        return load_problem(f"{record.problem_path}:{record.problem}")
+    except DiscoveryError:
+        return None
+
+
+def save_results(storage: Storage, run: str, folder: Path | None = None) -> Results:
+    """Write a run's best program and pictures.
+
+    Args:
+        storage: Where the run lives.
+        run: Its id.
+        folder: Where to write; None is ``discovery-runs/<run>`` in the current folder.
+
+    Returns:
+        What was written. A picture that fails is said, not raised: the run is done and stored.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    record = storage.get_run(run)
+    folder = folder if folder is not None else RESULTS / record.id
+    problem = problem_of(storage, record.id)
+    announced = storage.announcements(record.id)
+    failed: list[str] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        program = _save_program(storage, record.id, announced[-1].key, folder) if announced else None
+    except OSError as error:
+        raise UsageError(f"cannot write results to {folder}: {error}; choose another folder") from error
+    initial = [e.score.value for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
+    progress: Path | None = folder / "progress.png"
+    picture: Path | None = None
+    try:
+        plot_progress(
+            folder / "progress.png",
+            [score for _, score in storage.scores(record.id)],
+            title=f"{record.problem}: {config_of(record).generator.kind}, {config_of(record).search.selector}",
+            direction=record.direction,
+            initial=initial[0] if initial else None,
+            known_best=problem.settings.known_best if problem else (),
+        )
+    except OSError as error:
+        progress = None
+        failed.append(f"no plot: {error}")
+    if problem is not None and announced:
+        try:
+            picture = _save_picture(storage, record.id, announced[-1].key, problem, folder)
+        except (OSError, DiscoveryError) as error:
+            failed.append(f"no picture: {error}")
+    return Results(program=program, progress=progress, picture=picture, problems=tuple(failed))
+
+
+def _save_program(storage: Storage, run: str, key: CandidateKey, folder: Path) -> Path | None:
+    candidate = storage.candidate(run, key)
+    if candidate is None:
+        return None
+    suffix = ".py" if "def " in candidate.source else ".txt"
+    problem = problem_of(storage, run)
+    if problem is not None:
+        from discovery.evaluator import program_suffix
+
+        suffix = program_suffix(problem)
+    path = folder / f"best{suffix}"
+    path.write_text(candidate.source, encoding="utf-8", errors="surrogatepass")
+    return path
+
+
+def _save_picture(
+    storage: Storage, run: str, key: CandidateKey, problem: Problem, folder: Path
+) -> Path | None:
+    scores = [e.score for e in storage.evaluations(run, key) if e.score is not None]
+    if not scores:
+        return None
+    path = folder / "best.png"
+    title = f"{problem.name}: {scores[0].value:.12g}"
+    return path if plot_solution(path, problem, scores[0].artifact, title) else None
+
+
+def report(
+    console: Console, storage: Storage, summary: RunSummary, results: Results, storage_option: str = ""
+) -> None:
+    """Print the end of a run: best beside initial and best known, files, and the commands that come next.
+
+    Args:
+        console: Where to.
+        storage: Where the run lives.
+        summary: Its summary.
+        results: What was written.
+        storage_option: What to add to commands so that they find the storage.
+    """
+    problem = problem_of(storage, summary.run)
+    console.print()
+    verb = "finished" if summary.status is RunStatus.FINISHED else str(summary.status)
+    reason = f" ({summary.message})" if summary.message else ""
+    console.print(
+        f"{summary.problem}: {verb}{reason} after {summary.evaluations} evaluations in {duration(summary.wall_s)}",
+        markup=False,
+        style="bold",
+    )
+    table = Table.grid(padding=(0, 2))
+    where = f"candidate {summary.best}" if summary.best is not None else ""
+    table.add_row("  best", f"[bold green]{number(summary.best_score)}[/]", where)
+    table.add_row("  initial", number(summary.initial_score), "")
+    for known in problem.settings.known_best if problem else ():
+        table.add_row("  best known", number(known.value), known.source)
+    failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
+    table.add_row("  failed", str(sum(summary.failures.values())), failures)
+    table.add_row("  distinct", str(summary.distinct_candidates), "different programs")
+    console.print(table)
+    for label, path in (
+        ("program", results.program),
+        ("picture", results.picture),
+        ("plot", results.progress),
+    ):
+        if path is not None:
+            console.print(f"  {label:9s}{path}", markup=False)
+    for line in results.problems:
+        console.print(f"  {line}", markup=False)
+    console.print("\nNext:")
+    console.print(f"  discovery show {summary.run}{storage_option}", markup=False)
+    console.print(f"  discovery best {summary.run}{storage_option}", markup=False)
+    if results.program is not None and problem is not None:
+        console.print(f"  discovery score {_ref(problem)} {results.program}", markup=False)
+    if summary.status is not RunStatus.FINISHED:
+        console.print(f"  discovery resume {summary.run}{storage_option}", markup=False)
+
+
+def _ref(problem: Problem) -> str:
+    from discovery.plugins import bundled_problems
+
+    return problem.name if problem.name in bundled_problems() else str(problem.path)

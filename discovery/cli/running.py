@@ -1,0 +1,324 @@
+"""``discovery run`` and ``discovery resume``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from discovery.budget import Budget
+from discovery.cli.app import INTERRUPTED, app, err, notice, out, print_json
+from discovery.cli.report import as_json, report, save_results
+from discovery.cli.watch import number, watching
+from discovery.config import RunConfig, from_dict, load_toml
+from discovery.errors import ConfigError, MissingComponent
+from discovery.launch import choose_backend, overridden, reopened, started
+from discovery.records import RunStatus
+from discovery.run import Run, RunSummary, status_of, summarize
+from discovery.storage import open_storage
+from discovery.storage.base import Storage
+
+Scheduler = Literal["auto", "prefect", "local"]
+
+_FIELDS = {
+    "chains": ("search", "chains"),
+    "steps": ("search", "steps"),
+    "candidates": ("search", "candidates"),
+    "parents": ("search", "parents"),
+    "selector": ("search", "selector"),
+    "generator": ("generator", "kind"),
+    "base_url": ("generator", "base_url"),
+    "model": ("generator", "model"),
+    "temperature": ("generator", "temperature"),
+    "max_tokens": ("generator", "max_tokens"),
+    "generation_slots": ("slots", "generation"),
+    "evaluation_slots": ("slots", "evaluation"),
+    "sandbox": ("sandbox", "backend"),
+    "max_evaluations": ("budget", "max_evaluations"),
+    "max_tokens_total": ("budget", "max_tokens"),
+    "max_cost": ("budget", "max_cost"),
+    "max_seconds": ("budget", "max_seconds"),
+    "until": ("budget", "until"),
+}
+
+
+def make_config(problem: str, file: Path | None, **options: Any) -> RunConfig:
+    """The configuration from a TOML file and the options given, options winning.
+
+    Args:
+        problem: As the user named it.
+        file: TOML with the fields of ``RunConfig``, or None.
+        **options: Option names to values; None means not given.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+    """
+    settings = load_toml(file) if file is not None else {}
+    settings["problem"] = problem
+    for option, value in options.items():
+        if value is None:
+            continue
+        if option in _FIELDS:
+            part, field = _FIELDS[option]
+            settings.setdefault(part, {})[field] = value
+        else:
+            settings[option] = value
+    return from_dict(RunConfig, settings)
+
+
+@app.command
+def run(
+    problem: str,
+    *,
+    chains: int | None = None,
+    steps: int | None = None,
+    candidates: int | None = None,
+    parents: int | None = None,
+    selector: str | None = None,
+    selector_param: Annotated[list[str] | None, Parameter(negative=())] = None,
+    generator: str | None = None,
+    base_url: str | None = None,
+    model: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    sandbox: str | None = None,
+    generation_slots: int | None = None,
+    evaluation_slots: int | None = None,
+    max_evaluations: int | None = None,
+    max_tokens_total: int | None = None,
+    max_cost: float | None = None,
+    max_seconds: float | None = None,
+    until: float | None = None,
+    config: Path | None = None,
+    scheduler: Scheduler = "auto",
+    storage: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Search for better solutions of a problem.
+
+    Args:
+        problem: Name of a bundled or installed problem, or a path.
+        chains: C, independent lines of refinement [4].
+        steps: L, how deep each goes [25].
+        candidates: K, completions per step [4].
+        parents: How many candidates a prompt shows [3].
+        selector: best-of-n, balance or rpucg [rpucg].
+        selector_param: A parameter of the selector, as NAME=NUMBER; may be repeated.
+        generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
+        base_url: URL of the server, ending in /v1 [$OPENAI_BASE_URL].
+        model: Model name [the only one that the server lists].
+        temperature: Sampling temperature [1.0].
+        max_tokens: Most tokens of one completion [8192].
+        seed: Run seed [0].
+        sandbox: auto, bubblewrap or process [auto].
+        generation_slots: Completions in flight [C x K].
+        evaluation_slots: Evaluations at once [one per CPU].
+        max_evaluations: Stop after so many evaluations [C x L x K].
+        max_tokens_total: Stop after so many tokens, prompts included.
+        max_cost: Stop after so much money, at the prices of the configuration.
+        max_seconds: Stop after so many seconds.
+        until: Stop at the first verified score at least this good.
+        config: TOML file with any of these settings and more.
+        scheduler: prefect, local, or auto: Prefect where its API answers.
+        storage: Database URL or path of an SQLite file [.discovery/discovery.db].
+        json: Print one JSON object on standard output, nothing else.
+    """
+    base_url = base_url or (os.environ.get("OPENAI_BASE_URL") if generator in (None, "openai") else None)
+    if generator is None and (base_url is not None or model is not None):
+        generator = "openai"
+    settings = make_config(
+        problem,
+        config,
+        chains=chains,
+        steps=steps,
+        candidates=candidates,
+        parents=parents,
+        selector=selector,
+        generator=generator,
+        base_url=base_url,
+        model=model,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        sandbox=sandbox,
+        generation_slots=generation_slots,
+        evaluation_slots=evaluation_slots,
+        max_evaluations=max_evaluations,
+        max_tokens_total=max_tokens_total,
+        max_cost=max_cost,
+        max_seconds=max_seconds,
+        until=until,
+    )
+    params = {**settings.search.selector_params, **_params(selector_param or [])}
+    settings = replace(settings, search=replace(settings.search, selector_params=params))
+    chosen = choose_backend(settings.sandbox, settings.generator.kind)
+    if chosen.notice:
+        notice(chosen.notice)
+    with_storage = open_storage(storage)
+    try:
+        return _execute(
+            started(settings, with_storage, chosen.backend), with_storage, scheduler, json, storage
+        )
+    finally:
+        with_storage.close()
+
+
+@app.command
+def resume(
+    run: str,
+    *,
+    sandbox: str | None = None,
+    generation_slots: int | None = None,
+    evaluation_slots: int | None = None,
+    base_url: str | None = None,
+    max_evaluations: int | None = None,
+    max_tokens_total: int | None = None,
+    max_cost: float | None = None,
+    max_seconds: float | None = None,
+    until: float | None = None,
+    scheduler: Scheduler = "auto",
+    storage: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Go on with a run where its records end.
+
+    Args:
+        run: Its id, or a unique beginning of it.
+        sandbox: Another sandbox than before.
+        generation_slots: Other completions in flight than before.
+        evaluation_slots: Other evaluations at once than before.
+        base_url: The server has moved here.
+        max_evaluations: Another cap on evaluations.
+        max_tokens_total: Another cap on tokens.
+        max_cost: Another cap on money.
+        max_seconds: Another cap on seconds, earlier processes included.
+        until: Another target score.
+        scheduler: prefect, local, or auto.
+        storage: Database URL or path of an SQLite file [.discovery/discovery.db].
+        json: Print one JSON object on standard output, nothing else.
+    """
+    with_storage = open_storage(storage)
+    try:
+        record = with_storage.get_run(run)
+        settings = overridden(
+            record,
+            sandbox={"backend": sandbox},
+            slots={"generation": generation_slots, "evaluation": evaluation_slots},
+            generator={"base_url": base_url},
+            budget={
+                "max_evaluations": max_evaluations,
+                "max_tokens": max_tokens_total,
+                "max_cost": max_cost,
+                "max_seconds": max_seconds,
+                "until": until,
+            },
+        )
+        if status_of(with_storage, record) is RunStatus.FINISHED and settings.budget == _budget_of(record):
+            summary = summarize(with_storage, record.id)
+            if json:
+                print_json(as_json(summary))
+            else:
+                out.print(f"run {record.id} has finished: best {number(summary.best_score)}")
+            return 0
+        chosen = choose_backend(settings.sandbox, settings.generator.kind)
+        if chosen.notice:
+            notice(chosen.notice)
+        return _execute(
+            reopened(record, settings, with_storage, chosen.backend), with_storage, scheduler, json, storage
+        )
+    finally:
+        with_storage.close()
+
+
+def _budget_of(record: Any) -> Budget:
+    return from_dict(Budget, record.config.get("budget", {}))
+
+
+def _params(pairs: list[str]) -> dict[str, float]:
+    params = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        try:
+            params[name.strip().replace("-", "_")] = float(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0"
+            ) from error
+        if not equals:
+            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0")
+    return params
+
+
+def _execute(
+    launching: AbstractAsyncContextManager[Run],
+    storage: Storage,
+    scheduler: Scheduler,
+    json: bool,
+    storage_option: str | None,
+) -> int:
+    """Run to the end, or until interrupted; print what came of it."""
+    launched: list[str] = []
+    again = f" --storage {storage_option}" if storage_option else ""
+    try:
+        summary = asyncio.run(_drive(launching, scheduler, launched))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if launched:
+            try:
+                summary = summarize(storage, launched[0])
+            except LookupError:
+                err.print("stopped before anything was stored")
+                return INTERRUPTED
+            if json:
+                print_json(as_json(summary))
+            err.print(
+                f"stopped after {summary.evaluations} evaluations; nothing finished is lost. Go on with:\n"
+                f"  discovery resume {summary.run}{again}",
+                markup=False,
+            )
+        return INTERRUPTED
+    results = save_results(storage, summary.run)
+    if json:
+        print_json(as_json(summary))
+    else:
+        report(out, storage, summary, results, again)
+    return 0
+
+
+async def _drive(
+    launching: AbstractAsyncContextManager[Run], scheduler: Scheduler, launched: list[str]
+) -> RunSummary:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with launching as run:
+        launched.append(run.record.id)
+        err.print(f"run [bold]{run.record.id}[/]  (Ctrl-C stops it cleanly)")
+        title = f"{run.record.problem}  {run.record.id}"
+        execute = await _scheduled(run, scheduler)
+        async with watching(err, run.progress, title):
+            return await execute()
+
+
+async def _scheduled(run: Run, scheduler: Scheduler) -> Any:
+    """How to execute a run: as a Prefect flow where that is asked for or at hand, else just so."""
+    if scheduler != "local":
+        from discovery.orchestration import server
+
+        url = await asyncio.to_thread(server.api_url)
+        if url is not None:
+            os.environ.update(server.client_environment(url))
+            from discovery.orchestration.flow import execute_as_flow
+
+            err.print(f"scheduled by Prefect: {url.removesuffix('/api')}", markup=False)
+            return lambda: execute_as_flow(run)
+        if scheduler == "prefect":
+            raise MissingComponent("no Prefect API answers; start one with `discovery server start`")
+        notice("no Prefect server answers, so steps run in this process; `discovery server start` gives its UI")
+    return run.execute

@@ -1,0 +1,174 @@
+"""Live progress of a run on standard error: a small screen on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from discovery.progress import BusyMeter, ChainProgress, Progress
+from discovery.records import Direction
+
+_BARS = "▁▂▃▄▅▆▇█"
+_CHAINS_SHOWN = 12
+_REFRESH_S = 0.25
+_LINE_EVERY_S = 10.0
+_SPARK_WIDTH = 32
+
+
+@asynccontextmanager
+async def watching(console: Console, progress: Progress, title: str) -> AsyncIterator[None]:
+    """Show progress while the body runs.
+
+    Args:
+        console: Where to.
+        progress: What to show.
+        title: First line: problem and run.
+    """
+    task = asyncio.create_task(
+        _screen(console, progress, title) if console.is_terminal else _lines(console, progress)
+    )
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _screen(console: Console, progress: Progress, title: str) -> None:
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        try:
+            while True:
+                live.update(screen(progress, title), refresh=True)
+                await asyncio.sleep(_REFRESH_S)
+        finally:
+            live.update(screen(progress, title), refresh=True)
+
+
+async def _lines(console: Console, progress: Progress) -> None:
+    pause = 2.0
+    while True:
+        await asyncio.sleep(pause)
+        pause = min(_LINE_EVERY_S, pause * 2)
+        console.print(line(progress), markup=False)
+
+
+def line(progress: Progress) -> str:
+    """The state of a run in one line."""
+    parts = [
+        f"{progress.evaluations}/{progress.planned} evaluations",
+        f"{progress.rate:.1f}/s",
+        f"best {number(progress.best)}",
+    ]
+    if progress.best_key is not None:
+        parts.append(f"({progress.best_key})")
+    failed = sum(progress.failures.values())
+    if failed:
+        parts.append(f"{failed} failed")
+    if progress.remaining_s is not None and progress.evaluations < progress.planned:
+        parts.append(f"{duration(progress.remaining_s)} left")
+    if progress.notice:
+        parts.append(f"waiting: {progress.notice}")
+    return "  ".join(parts)
+
+
+def screen(progress: Progress, title: str) -> RenderableType:
+    """The state of a run as a screenful."""
+    head = Table.grid(padding=(0, 2))
+    head.add_row(Text(title, style="bold"))
+    bar = Table.grid(padding=(0, 1))
+    remaining = progress.remaining_s
+    bar.add_row(
+        ProgressBar(total=max(progress.planned, 1), completed=progress.evaluations, width=36),
+        f"{progress.evaluations}/{progress.planned}",
+        f"{progress.rate:.1f}/s",
+        f"{duration(remaining)} left" if remaining is not None else "",
+        f"{duration(progress.elapsed_s)} so far",
+    )
+    facts = Table.grid(padding=(0, 2))
+    where = f"candidate {progress.best_key}" if progress.best_key is not None else ""
+    facts.add_row(Text("best", style="dim"), Text(number(progress.best), style="bold green"), where)
+    if progress.initial is not None:
+        facts.add_row(Text("initial", style="dim"), number(progress.initial), "")
+    facts.add_row(
+        Text("busy", style="dim"),
+        f"generator {percent(progress.generation)}  evaluators {percent(progress.evaluation)}",
+        "",
+    )
+    if progress.completion_tokens:
+        facts.add_row(
+            Text("tokens", style="dim"),
+            f"{progress.prompt_tokens:,} prompt  {progress.completion_tokens:,} completion",
+            "",
+        )
+    failures = "  ".join(f"{kind} {count}" for kind, count in progress.failures.most_common())
+    if progress.duplicates:
+        failures = f"{failures}  duplicates {progress.duplicates}".strip()
+    facts.add_row(Text("failed", style="dim"), failures or "none", "")
+    rows: list[RenderableType] = [head, bar, facts, _chains(progress)]
+    if progress.notice:
+        rows.append(Text(f"waiting: {progress.notice}", style="yellow"))
+    return Group(*rows)
+
+
+def _chains(progress: Progress) -> Table:
+    table = Table.grid(padding=(0, 2))
+    shown = progress.chains[:_CHAINS_SHOWN]
+    for chain_number, chain in enumerate(shown):
+        table.add_row(
+            Text(f"chain {chain_number}", style="dim"),
+            Text(sparkline(chain, progress.direction), style="cyan"),
+            number(chain.best),
+            Text(f"step {chain.steps}", style="dim"),
+        )
+    if len(progress.chains) > len(shown):
+        table.add_row(Text(f"... and {len(progress.chains) - len(shown)} more chains", style="dim"))
+    return table
+
+
+def sparkline(chain: ChainProgress, direction: Direction) -> str:
+    """A chain's best score over its steps, higher bars being better."""
+    values = [direction.key(value) for value in chain.history]
+    if not values:
+        return ""
+    if len(values) > _SPARK_WIDTH:
+        stride = len(values) / _SPARK_WIDTH
+        values = [values[int(i * stride)] for i in range(_SPARK_WIDTH - 1)] + values[-1:]
+    low, high = min(values), max(values)
+    if high == low:
+        return _BARS[0] * len(values)
+    return "".join(_BARS[int((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+
+
+def number(value: float | None) -> str:
+    """A score for people: up to ten significant digits."""
+    return "-" if value is None else f"{value:.10g}"
+
+
+def percent(meter: BusyMeter | None) -> str:
+    """A utilisation for people."""
+    share = meter.utilisation if meter is not None else None
+    return "-" if share is None or meter is None else f"{100 * share:.0f} % of {meter.slots}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def plain(text: str) -> str:
+    """Text that a model or a candidate wrote, safe to print: no control codes, no markup."""
+    shown = "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    return escape(shown)

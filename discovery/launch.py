@@ -1,0 +1,198 @@
+"""Putting a run together from its configuration, and taking it apart again.
+
+The one place that knows which implementation stands behind each port; everything below gets its ports handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from discovery.config import RunConfig, SandboxConfig
+from discovery.errors import MissingComponent
+from discovery.evaluator import Evaluator
+from discovery.generation import make_generator
+from discovery.generation.base import Generator
+from discovery.plugins import load_problem
+from discovery.problem import Problem
+from discovery.run import Run, config_of, new_run, resumed
+from discovery.sandbox import make_backend
+from discovery.sandbox.base import SandboxBackend
+from discovery.selection import make_selector
+from discovery.storage.base import RunRecord, Storage
+
+EMBEDDED = "mutation"
+"""The generator whose candidates are our own: the only one that may run without a sandbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenBackend:
+    """A sandbox backend and why it was chosen.
+
+    Args:
+        backend: The backend.
+        notice: What the user should know about the choice, in one line; None when nothing.
+    """
+
+    backend: SandboxBackend
+    notice: str | None = None
+
+
+def choose_backend(sandbox: SandboxConfig, generator: str) -> ChosenBackend:
+    """The sandbox that a configuration stands for on this machine.
+
+    Args:
+        sandbox: What was asked for; ``auto`` takes bubblewrap where it works.
+        generator: Name of the generator, which decides how much is at stake.
+
+    Raises:
+        MissingComponent: The backend asked for does not work here, or nothing safe enough does.
+        ConfigError: There is no such backend.
+    """
+    if sandbox.backend != "auto":
+        backend = make_backend(sandbox.backend)
+        missing = backend.missing()
+        if missing:
+            raise MissingComponent(f"sandbox {sandbox.backend!r} does not work here: {'; '.join(missing)}")
+        notice = None
+        if backend.name == "process":
+            notice = "sandbox 'process' stops accidents, not an adversary: it is stamped on every evaluation"
+        return ChosenBackend(backend=backend, notice=notice)
+    backend = make_backend("bubblewrap")
+    missing = backend.missing()
+    if not missing:
+        return ChosenBackend(backend=backend)
+    if generator == EMBEDDED:
+        return ChosenBackend(
+            backend=make_backend("process"),
+            notice=f"no sandbox here ({'; '.join(missing)}): the embedded mutations run as plain processes",
+        )
+    raise MissingComponent(
+        f"no sandbox for model-written code: {'; '.join(missing)}. "
+        "Or accept that it may read your files and use your network: --sandbox process"
+    )
+
+
+def evaluation_slots(config: RunConfig) -> int:
+    """How many evaluations run at once: as asked, else one per CPU that this process may use."""
+    return config.slots.evaluation or len(os.sched_getaffinity(0))
+
+
+def generator_of(config: RunConfig, problem: Problem) -> Generator:
+    """The configured generator, with the API key from the environment."""
+    return make_generator(config.generator, problem, api_key=os.environ.get("OPENAI_API_KEY"))
+
+
+@asynccontextmanager
+async def evaluator_for(
+    problem: Problem, backend: SandboxBackend, *, slots: int = 1, label: str = "discovery"
+) -> AsyncIterator[Evaluator]:
+    """A started evaluator without a run, for scoring single candidates."""
+    evaluator = Evaluator(problem, backend, slots=slots, label=label)
+    atexit.register(evaluator.cleanup)
+    try:
+        await evaluator.start()
+        yield evaluator
+    finally:
+        await asyncio.shield(evaluator.close())
+        atexit.unregister(evaluator.cleanup)
+
+
+@asynccontextmanager
+async def started(config: RunConfig, storage: Storage, backend: SandboxBackend) -> AsyncIterator[Run]:
+    """A new run, ready to execute; nothing is stored before its initial candidate has scored.
+
+    Raises:
+        UsageError: The configuration names something that is not there.
+        GeneratorError: The generator cannot be reached, or refuses.
+        SandboxError: The sandbox does not work.
+    """
+    problem = load_problem(config.problem)
+    record = new_run(problem, config)
+    async with _assembled(record, config, problem, storage, backend, is_new=True) as run:
+        yield run
+
+
+@asynccontextmanager
+async def reopened(
+    record: RunRecord, config: RunConfig, storage: Storage, backend: SandboxBackend
+) -> AsyncIterator[Run]:
+    """A stored run, ready to go on.
+
+    Args:
+        record: The stored run.
+        config: What to go on with; see :func:`discovery.run.resumed`.
+        storage: Where it lives.
+        backend: Where candidates run.
+
+    Raises:
+        UsageError: As for :func:`started`, or the problem has changed.
+    """
+    problem = load_problem(f"{record.problem_path}:{record.problem}")
+    record = resumed(record, config, problem)
+    async with _assembled(record, config, problem, storage, backend, is_new=False) as run:
+        yield run
+
+
+def overridden(record: RunRecord, **changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a stored run with parts of it changed.
+
+    Args:
+        record: The stored run.
+        **changes: Name of a part (``slots``, ``budget``, ...) to the fields to change; None keeps a field.
+    """
+    config = config_of(record)
+    for part, fields in changes.items():
+        given = {name: value for name, value in fields.items() if value is not None}
+        if given:
+            config = replace(config, **{part: replace(getattr(config, part), **given)})
+    return config
+
+
+@asynccontextmanager
+async def _assembled(
+    record: RunRecord,
+    config: RunConfig,
+    problem: Problem,
+    storage: Storage,
+    backend: SandboxBackend,
+    *,
+    is_new: bool,
+) -> AsyncIterator[Run]:
+    selector = make_selector(config.search.selector, problem.direction, config.search.selector_params)
+    generator = generator_of(config, problem)
+    evaluator = Evaluator(
+        problem,
+        backend,
+        slots=evaluation_slots(config),
+        label=record.id,
+        find_source=lambda source_hash: storage.find_source(record.id, source_hash),
+    )
+    atexit.register(evaluator.cleanup)
+    try:
+        identity = await generator.start()
+        await evaluator.start()
+        facts = {**record.facts, "model": identity.model, "server": identity.server}
+        yield Run(
+            replace(record, facts=facts),
+            config,
+            problem,
+            storage,
+            generator=generator,
+            selector=selector,
+            evaluator=evaluator,
+            is_new=is_new,
+        )
+    finally:
+        await asyncio.shield(_closed(generator, evaluator))
+        atexit.unregister(evaluator.cleanup)
+
+
+async def _closed(generator: Generator, evaluator: Evaluator) -> None:
+    await generator.close()
+    await evaluator.close()

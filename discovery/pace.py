@@ -1,0 +1,135 @@
+"""What makes chains wait: a limit on completions in flight, and a generator that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from discovery.errors import GeneratorUnavailable
+from discovery.progress import BusyMeter
+
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+
+
+class Places:
+    """The places that one request holds in the gate; each is left when its completion is there."""
+
+    def __init__(self, gate: GenerationGate, count: int) -> None:
+        self._gate = gate
+        self._held = count
+
+    def leave(self, count: int = 1) -> None:
+        """Give places back."""
+        count = min(count, self._held)
+        self._held -= count
+        self._gate._leave(count)
+
+    def leave_all(self) -> None:
+        """Give all that are left back."""
+        self.leave(self._held)
+
+
+class GenerationGate:
+    """Lets requests through while fewer than so many completions are in flight, first come first served.
+
+    A request of K completions is let through whole as soon as one place is free, so up to K - 1 more than
+    ``slots`` can be in flight: waiting for K free places at once would leave places idle, and a request is never
+    cut in two, because the siblings of one request share the work on their prompt.
+
+    Args:
+        slots: Completions in flight.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.meter = BusyMeter(slots)
+        self._slots = slots
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+
+    @asynccontextmanager
+    async def request(self, count: int) -> AsyncIterator[Places]:
+        """Hold places for one request of ``count`` completions."""
+        await self._enter(count)
+        places = Places(self, count)
+        try:
+            yield places
+        finally:
+            places.leave_all()
+
+    async def _enter(self, count: int) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, count))
+        self._wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove((turn, count))
+            else:
+                self._leave(count)
+            raise
+
+    def _leave(self, count: int) -> None:
+        if count:
+            self.meter.change(-count)
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self.meter.busy < self._slots:
+            turn, count = self._waiting.popleft()
+            self.meter.change(count)
+            turn.set_result(None)
+
+
+class Outage:
+    """Where all chains wait while the generator is gone; one of them asks whether it is back.
+
+    Args:
+        ready: Whether a request would be accepted now.
+        notify: Told once with the reason when it begins, and with None when it is over.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[bool]],
+        notify: Callable[[str | None], Awaitable[None]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ready = ready
+        self._notify = notify
+        self._sleep = sleep
+        self._jitter = random.Random(0)
+        self._over: asyncio.Task[None] | None = None
+
+    async def wait(self, error: GeneratorUnavailable) -> None:
+        """Return when the generator answers again, at the earliest after a short pause.
+
+        Args:
+            error: What it failed with.
+        """
+        if self._over is None:
+            self._over = asyncio.create_task(self._watch(error))
+        await asyncio.shield(self._over)
+
+    async def close(self) -> None:
+        """Stop asking. May be called twice."""
+        if self._over is not None:
+            self._over.cancel()
+            await asyncio.gather(self._over, return_exceptions=True)
+
+    async def _watch(self, error: GeneratorUnavailable) -> None:
+        pause = _FIRST_PAUSE_S
+        try:
+            await self._notify(str(error))
+            while True:
+                await self._sleep(pause * (1 + 0.2 * self._jitter.random()))
+                if await self._ready():
+                    break
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+            await self._notify(None)
+        finally:
+            self._over = None

@@ -1,0 +1,123 @@
+"""Pictures: best score against evaluations, and a problem's own view of a solution. Matplotlib's only home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from discovery.errors import ProblemError, boundary
+from discovery.problem import KnownBest, Problem
+from discovery.records import Direction, Json
+
+_INK = "#1f2933"
+_LINE = "#0b7285"
+_DOTS = "#adb5bd"
+_KNOWN = "#c2255c"
+
+
+def plot_progress(
+    path: Path,
+    scores: Sequence[float | None],
+    *,
+    title: str,
+    direction: Direction,
+    initial: float | None,
+    known_best: Sequence[KnownBest] = (),
+) -> None:
+    """Save a plot of every score and the best so far against evaluations.
+
+    Args:
+        path: PNG file to write.
+        scores: Finished evaluations in order, None for failures.
+        title: Above the plot.
+        direction: Which scores are better.
+        initial: The initial candidate's score, drawn at 0.
+        known_best: Values to compare with; the best of them is drawn.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    numbers = [n for n, score in enumerate(scores, start=1) if score is not None]
+    values = [score for score in scores if score is not None]
+    axes.plot(numbers, values, ".", color=_DOTS, markersize=3, label="evaluations", zorder=1)
+    xs, ys = _best_so_far(scores, direction, initial)
+    axes.step(xs, ys, where="post", color=_LINE, linewidth=2, label="best so far", zorder=3)
+    best = _best_known(known_best, direction)
+    if best is not None:
+        axes.axhline(
+            best.value, color=_KNOWN, linewidth=1, linestyle="--", label=f"best known {best.value:.10g}", zorder=2
+        )
+    _focus(axes, ys, best)
+    axes.set_xlim(0, max(len(scores), 1))
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel(f"score ({direction})")
+    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(loc="lower right" if direction is Direction.MAXIMIZE else "upper right", frameon=False)
+    figure.savefig(path)
+
+
+def plot_solution(path: Path, problem: Problem, artifact: Json, title: str) -> bool:
+    """Save the problem's own picture of a solution.
+
+    Args:
+        path: PNG file to write.
+        problem: The problem; its ``picture`` function draws.
+        artifact: The solution as scored.
+        title: Above the picture.
+
+    Returns:
+        Whether there is a picture: the problem may draw none.
+
+    Raises:
+        ProblemError: The problem's picture function raised.
+    """
+    draw = problem.settings.picture
+    if draw is None or artifact is None:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6.3), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    with boundary(f"the picture function of problem {problem.name!r}", ProblemError):
+        draw(artifact, axes)
+    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    figure.savefig(path)
+    return True
+
+
+def _best_so_far(
+    scores: Sequence[float | None], direction: Direction, initial: float | None
+) -> tuple[list[float], list[float]]:
+    xs: list[float] = [] if initial is None else [0]
+    ys: list[float] = [] if initial is None else [initial]
+    best = initial
+    for number, score in enumerate(scores, start=1):
+        if score is not None and direction.better(score, best):
+            best = score
+            xs.append(number)
+            ys.append(score)
+    if best is not None:
+        xs.append(len(scores))
+        ys.append(best)
+    return xs, ys
+
+
+def _best_known(known: Sequence[KnownBest], direction: Direction) -> KnownBest | None:
+    return max(known, key=lambda best: direction.key(best.value), default=None)
+
+
+def _focus(axes: object, ys: list[float], best: KnownBest | None) -> None:
+    """Show the range from the initial to the best known; scores far outside would squash it."""
+    values = ys + ([best.value] if best is not None else [])
+    if len(set(values)) > 1:
+        low, high = min(values), max(values)
+        margin = 0.08 * (high - low)
+        axes.set_ylim(low - margin, high + margin)  # type: ignore[attr-defined]

@@ -1,0 +1,487 @@
+"""A run from its first evaluation to its last: start, resume, and a summary of what is stored.
+
+``Run`` is plain asyncio over ports: it takes the run's leases, folds stored steps back into memory, drives all
+chains at once, and leaves a status behind. How a step is executed is a parameter, so that a scheduler can wrap
+each one; nothing here knows of any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from discovery.budget import Ledger, Spent, allot
+from discovery.chain import BestKeeper, Chain, Ports
+from discovery.config import RunConfig, from_dict, to_dict
+from discovery.errors import (
+    GeneratorRefused,
+    LeaseLost,
+    ProblemError,
+    RunBusy,
+    SandboxError,
+    StorageError,
+)
+from discovery.evaluator import Evaluator
+from discovery.generation.base import Generator
+from discovery.pace import GenerationGate, Outage
+from discovery.problem import Problem
+from discovery.progress import Progress
+from discovery.records import (
+    INITIAL,
+    SHARED_CHAIN,
+    Candidate,
+    CandidateKey,
+    Evaluation,
+    Json,
+    RunStatus,
+)
+from discovery.selection.base import Selector
+from discovery.storage.base import ChainSummary, Lease, RunRecord, Storage
+from discovery.storage.journal import Journal
+
+LEASE_TTL_S = 30.0
+_HEARTBEAT_S = 5.0
+
+StepRunner = Callable[[Chain], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """Where a run stands, from storage alone.
+
+    Args:
+        run: Its id.
+        problem: The problem's name.
+        status: Where it stands; a run whose process died counts as stopped.
+        message: Why it paused, stopped or failed.
+        evaluations: Finished search evaluations.
+        distinct_candidates: Different programs among them.
+        failures: Evaluations without a score, by kind.
+        best: The best verified candidate.
+        best_score: Its score.
+        initial_score: The initial candidate's score.
+        wall_s: Wall time of the run's processes, in seconds.
+        generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
+        chains: Where each chain stands.
+    """
+
+    run: str
+    problem: str
+    status: RunStatus
+    message: str | None
+    evaluations: int
+    distinct_candidates: int
+    failures: Mapping[str, int]
+    best: CandidateKey | None
+    best_score: float | None
+    initial_score: float | None
+    wall_s: float
+    generator_utilisation: float | None
+    chains: tuple[ChainSummary, ...]
+
+
+def new_run(problem: Problem, config: RunConfig) -> RunRecord:
+    """The record of a run that is about to start; not stored yet."""
+    now = datetime.now(UTC)
+    return RunRecord(
+        id=f"{problem.name}-{now:%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        problem=problem.name,
+        problem_path=str(problem.path),
+        problem_version=problem.version,
+        direction=problem.direction,
+        config=to_dict(config),
+        status=RunStatus.CREATED,
+        created_at=now,
+        facts={"python": platform.python_version(), "host": socket.gethostname()},
+    )
+
+
+def config_of(record: RunRecord) -> RunConfig:
+    """The configuration that a run was started with."""
+    return from_dict(RunConfig, record.config)
+
+
+def summarize(storage: Storage, run: str) -> RunSummary:
+    """Where a run stands.
+
+    Args:
+        storage: Where it lives.
+        run: Its id or a unique prefix.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    record = storage.get_run(run)
+    counts = storage.counts(record.id)
+    initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
+    announced = storage.announcements(record.id)
+    best = announced[-1] if announced else None
+    utilisation = record.facts.get("generator_utilisation")
+    return RunSummary(
+        run=record.id,
+        problem=record.problem,
+        status=status_of(storage, record),
+        message=record.message,
+        evaluations=counts.evaluations,
+        distinct_candidates=counts.distinct_candidates,
+        failures=counts.failures,
+        best=best.key if best else None,
+        best_score=best.score if best else None,
+        initial_score=initial[0].score.value if initial and initial[0].score else None,
+        wall_s=record.wall_s,
+        generator_utilisation=utilisation,
+        chains=tuple(storage.chain_summaries(record.id)),
+    )
+
+
+def status_of(storage: Storage, record: RunRecord) -> RunStatus:
+    """The status of a run, stopped when it says that it runs but no live process holds it."""
+    if record.status in (RunStatus.CREATED, RunStatus.RUNNING, RunStatus.PAUSED):
+        owner = storage.holder(record.id)
+        if owner is None or is_dead(owner):
+            return RunStatus.STOPPED
+    return record.status
+
+
+# Owners of leases
+
+
+def this_owner() -> str:
+    """A name for this process that another one on this host can check for life."""
+    return f"{_host()}|{os.getpid()}|{_start_ticks(os.getpid())}|{secrets.token_hex(4)}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether an owner is known to have ended: it ran on this host, and is not there any more."""
+    host, pid, ticks, _ = owner.split("|")
+    return host == _host() and _start_ticks(int(pid)) != ticks
+
+
+def describe_owner(owner: str) -> str:
+    """An owner in words."""
+    host, pid, _, _ = owner.split("|")
+    return f"process {pid} on {host.split('/')[0]}"
+
+
+def _host() -> str:
+    namespace = ""
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return f"{socket.gethostname()}/{namespace}"
+
+
+def _start_ticks(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else fields[19]
+
+
+class Run:
+    """One process's execution of a run.
+
+    Args:
+        record: The run, stored or (when ``is_new``) about to be.
+        config: How to run it.
+        problem: Its problem, of the recorded version.
+        storage: Where it lives.
+        generator: Makes completions; started by the caller.
+        selector: Chooses parents; has observed nothing yet.
+        evaluator: Scores; started by the caller.
+        is_new: Whether to store the run first.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        config: RunConfig,
+        problem: Problem,
+        storage: Storage,
+        *,
+        generator: Generator,
+        selector: Selector,
+        evaluator: Evaluator,
+        is_new: bool,
+    ) -> None:
+        self.record = record
+        self.config = config
+        self._problem = problem
+        self._storage = storage
+        self._generator = generator
+        self._selector = selector
+        self._evaluator = evaluator
+        self._is_new = is_new
+        search = config.search
+        self.progress = Progress(problem.direction, config.planned_evaluations, search.chains)
+        slots = config.slots.generation or search.chains * search.candidates
+        self._gate = GenerationGate(slots)
+        self.progress.generation = self._gate.meter
+        self.progress.evaluation = evaluator.meter
+        self._leases: dict[int, Lease] = {}
+        self._reason: str | None = None
+
+    async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
+        """Run to the end of the budget.
+
+        Args:
+            step_runner: Executes one step of a chain; by default ``chain.advance()``.
+
+        Returns:
+            The summary at the end.
+
+        Raises:
+            ProblemError: The initial candidate has no score; nothing was stored of a new run.
+            RunBusy: Another live process holds the run.
+            GeneratorRefused: The generator refuses for good.
+            SandboxError: Evaluation is impossible.
+            StorageError: A record could not be stored.
+        """
+        initial, evaluation = await self._initial()
+        if self._is_new:
+            self._storage.create_run(self.record)
+            self._is_new = False
+        journal = Journal(self._storage)
+        status, message = RunStatus.STOPPED, None
+        try:
+            self._take_leases()
+            self._supervise(RunStatus.RUNNING, None)
+            await self._drive(journal, initial, evaluation, step_runner or Chain.advance)
+            status, message = RunStatus.FINISHED, self._reason
+        except asyncio.CancelledError:
+            message = "interrupted"
+            raise
+        except (GeneratorRefused, SandboxError, StorageError, ProblemError) as error:
+            status, message = RunStatus.FAILED, str(error)
+            raise
+        finally:
+            await journal.close()
+            self._leave(status, message)
+        return summarize(self._storage, self.record.id)
+
+    # The initial candidate
+
+    async def _initial(self) -> tuple[Candidate, Evaluation]:
+        run = self.record.id
+        candidate = None if self._is_new else self._storage.candidate(run, INITIAL)
+        if candidate is not None:
+            scored = [e for e in self._storage.evaluations(run, INITIAL) if e.score is not None]
+            if scored:
+                return candidate, scored[0]
+        candidate = Candidate(
+            key=INITIAL, source=self._problem.initial, parents=(), created_at=datetime.now(UTC)
+        )
+        evaluation = await self._evaluator.evaluate(candidate)
+        if evaluation.failure is not None:
+            failure = evaluation.failure
+            raise ProblemError(
+                f"the initial candidate of {self._problem.name!r} does not score "
+                f"({failure.kind}): {failure.message}; `discovery check {self.config.problem}` tells more"
+            )
+        return candidate, evaluation
+
+    # Leases and status
+
+    def _take_leases(self) -> None:
+        run, chains = self.record.id, [SHARED_CHAIN, *range(self.config.search.chains)]
+        owner = self._storage.holder(run)
+        dead = [owner] if owner is not None and is_dead(owner) else []
+        got = self._storage.acquire(run, chains, this_owner(), LEASE_TTL_S, dead=dead)
+        self._leases = {lease.chain: lease for lease in got}
+        if SHARED_CHAIN not in self._leases:
+            self._storage.release(got)
+            self._leases = {}
+            holder = self._storage.holder(run)
+            who = describe_owner(holder) if holder else "another process"
+            raise RunBusy(
+                f"run {run} is being run by {who}; watch it with `discovery show {run}`, or end that process first"
+            )
+
+    def _supervise(self, status: RunStatus, message: str | None) -> None:
+        self._storage.update_run(
+            self._leases[SHARED_CHAIN],
+            status=status,
+            message=message,
+            wall_s=self.record.wall_s + self.progress.elapsed_s,
+            facts=self._facts(),
+            finished_at=datetime.now(UTC) if status is RunStatus.FINISHED else None,
+        )
+
+    def _facts(self) -> dict[str, Json]:
+        evaluation = self.progress.evaluation
+        return {
+            "generator_utilisation": self._gate.meter.utilisation,
+            "generation_slots": self._gate.meter.slots,
+            "evaluator_utilisation": evaluation.utilisation if evaluation else None,
+            "evaluation_slots": evaluation.slots if evaluation else None,
+            "sandbox": self._evaluator.record.backend if self._evaluator.record else None,
+        }
+
+    def _leave(self, status: RunStatus, message: str | None) -> None:
+        if SHARED_CHAIN in self._leases:
+            with suppress(StorageError):
+                self._supervise(status, message)
+            with suppress(StorageError):
+                self._storage.release(list(self._leases.values()))
+
+    async def _keep_leases(self, chains: Mapping[int, asyncio.Task[None]]) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            wanted = list(self._leases.values())
+            held = await asyncio.to_thread(self._storage.renew, wanted, LEASE_TTL_S)
+            numbers = {lease.chain for lease in held}
+            if SHARED_CHAIN not in numbers:
+                raise LeaseLost(f"run {self.record.id} was taken over by another process")
+            for number, task in chains.items():
+                if number not in numbers and not task.done():
+                    task.cancel("lease lost")
+            status = RunStatus.PAUSED if self.progress.notice else RunStatus.RUNNING
+            await asyncio.to_thread(self._supervise, status, self.progress.notice)
+
+    # Driving the chains
+
+    async def _drive(
+        self, journal: Journal, initial: Candidate, evaluation: Evaluation, step_runner: StepRunner
+    ) -> None:
+        shared = self._leases[SHARED_CHAIN]
+        record = self._evaluator.record
+        await journal.append(shared, *([record] if record else []), initial, evaluation)
+        counts = self._storage.counts(self.record.id)
+        ledger = Ledger(
+            self.config.budget,
+            Spent(
+                evaluations=counts.evaluations,
+                prompt_tokens=counts.prompt_tokens,
+                completion_tokens=counts.completion_tokens,
+                seconds=self.record.wall_s,
+            ),
+            prices=self.config.prices,
+        )
+        assert evaluation.score is not None
+        self.progress.initial = evaluation.score.value
+        announced = self._storage.announcements(self.record.id)
+        outage = Outage(self._generator.ready, self._notice)
+        ports = Ports(
+            run=self.record.id,
+            problem=self._problem,
+            search=self.config.search,
+            seed=self.config.seed,
+            storage=self._storage,
+            journal=journal,
+            generator=self._generator,
+            selector=self._selector,
+            evaluator=self._evaluator,
+            ledger=ledger,
+            gate=self._gate,
+            outage=outage,
+            best=BestKeeper(
+                self._problem.direction,
+                self._evaluator,
+                journal,
+                shared,
+                ledger,
+                self.progress,
+                announced[-1] if announced else None,
+            ),
+            progress=self.progress,
+        )
+        self._evaluator.remember(initial.source_hash)
+        chains = self._replay(ports, initial, evaluation)
+        self.progress.earlier = self.progress.evaluations
+        await self._announce_unannounced(ports, initial, evaluation)
+        try:
+            await self._run_chains(chains, step_runner)
+        finally:
+            await outage.close()
+
+    def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:
+        search = self.config.search
+        shares = allot(self.config.planned_evaluations, search.chains)
+        disagreed = self._storage.disagreements(self.record.id)
+        chains = []
+        for number, share in enumerate(shares):
+            if number in self._leases:
+                chain = Chain(ports, self._leases[number], share, disagreed)
+                chain.replay(initial, evaluation)
+                chains.append(chain)
+        return chains
+
+    async def _announce_unannounced(
+        self, ports: Ports, initial: Candidate, evaluation: Evaluation
+    ) -> None:
+        """Verify the best that is stored, in case an earlier process ended before it could."""
+        await ports.best.consider(initial, evaluation, self._leases[SHARED_CHAIN])
+        for chain in self.progress.chains:
+            if chain.best_key is None or chain.best_key == INITIAL:
+                continue
+            lease = self._leases.get(chain.best_key.chain)
+            candidate = self._storage.candidate(self.record.id, chain.best_key)
+            found = [
+                e
+                for e in self._storage.evaluations(self.record.id, chain.best_key)
+                if e.score is not None
+            ]
+            if lease is not None and candidate is not None and found:
+                await ports.best.consider(candidate, found[0], lease)
+
+    async def _run_chains(self, chains: list[Chain], step_runner: StepRunner) -> None:
+        tasks = {chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains}
+        keeper = asyncio.create_task(self._keep_leases(tasks))
+        waiting: set[asyncio.Task[None]] = {*tasks.values(), keeper}
+        try:
+            while any(not task.done() for task in tasks.values()):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if not task.cancelled():
+                        task.result()
+        finally:
+            for task in (*tasks.values(), keeper):
+                task.cancel()
+            await asyncio.gather(*tasks.values(), keeper, return_exceptions=True)
+
+    async def _run_chain(self, chain: Chain, step_runner: StepRunner) -> None:
+        try:
+            while (reason := chain.stop_reason()) is None:
+                await step_runner(chain)
+            self._reason = reason
+        except LeaseLost:
+            self._leases.pop(chain.number, None)
+
+    async def _notice(self, reason: str | None) -> None:
+        self.progress.notice = reason
+        status = RunStatus.RUNNING if reason is None else RunStatus.PAUSED
+        await asyncio.to_thread(self._supervise, status, reason)
+
+
+def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord:
+    """Check that a stored run can go on with this problem and configuration.
+
+    Args:
+        record: The stored run.
+        config: The configuration to go on with: slots, sandbox and budget may differ from the stored one.
+        problem: The problem as it is now.
+
+    Returns:
+        The record to go on with.
+
+    Raises:
+        ProblemError: The problem has changed since; scores would not compare.
+    """
+    if problem.version != record.problem_version:
+        raise ProblemError(
+            f"problem {record.problem!r} has changed since run {record.id} started (version "
+            f"{record.problem_version[:12]}, now {problem.version[:12]}); its scores would not compare. "
+            "Restore the files, or start a new run"
+        )
+    return dataclasses.replace(record, config=to_dict(config))
+

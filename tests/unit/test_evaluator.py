@@ -1,0 +1,190 @@
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from discovery.errors import SandboxError
+from discovery.evaluator import Evaluator
+from discovery.plugins import load_problem
+from discovery.records import Candidate, CandidateKey, EvaluationState, FailureKind, Purpose, Score
+from discovery.testing.fakes import InProcessBackend
+
+PLUGIN = '''
+import os, time
+from discovery import Invalid, Score, problem
+
+STATE = []
+
+@problem(name="toy", statement="Return a number.", initial="def solve():\\n    return 0.0\\n",
+         bounds=(None, 100.0), scorer_timeout_s=1.0, **{settings})
+def score(program):
+    value = program.call("solve")
+    STATE.append(value)
+    if value == "die":
+        os._exit(3)
+    if value == "hang":
+        time.sleep(60)
+    if value == "raise":
+        raise RuntimeError("odd")
+    if value == "flaky":
+        return float(len(STATE))
+    if value == "wrong type":
+        return "high"
+    if value == "odd metrics":
+        return Score(value=1.0, metrics={{"x": float("nan")}})
+    if not isinstance(value, (int, float)):
+        raise Invalid(f"{{value!r}} is not a number")
+    return Score(value=value, metrics={{"twice": 2 * value}}, private={{"calls": len(STATE)}}, feedback="ok",
+                 artifact=[value])
+'''
+
+
+def candidate(value, index=0):
+    return Candidate(
+        key=CandidateKey(0, 1, index),
+        source=f"def solve():\n    return {value!r}\n",
+        parents=(),
+        created_at=datetime.now(UTC),
+    )
+
+
+@pytest.fixture
+def toy(tmp_path):
+    def load(settings="{}"):
+        path = tmp_path / "toy.py"
+        path.write_text(PLUGIN.replace("{settings}", settings).replace("{{", "{").replace("}}", "}"))
+        return load_problem(str(path))
+
+    return load
+
+
+@pytest.fixture
+async def evaluators():
+    made = []
+
+    async def make(problem, backend=None, **options):
+        evaluator = Evaluator(problem, backend or InProcessBackend(), **{"slots": 1, **options})
+        made.append(evaluator)
+        await evaluator.start()
+        return evaluator
+
+    yield make
+    for evaluator in made:
+        await evaluator.close()
+
+
+async def test_a_score_comes_with_all_that_the_scorer_said(toy, evaluators):
+    problem = toy()
+    evaluation = await (await evaluators(problem)).evaluate(candidate(2.5))
+    assert evaluation.state is EvaluationState.SCORED
+    assert evaluation.score == Score(
+        value=2.5, metrics={"twice": 5.0}, private={"calls": 1}, feedback="ok", artifact=[2.5]
+    )
+    assert evaluation.scorer_version == problem.version
+    assert evaluation.sandbox == "in-process"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [
+        ("text", FailureKind.INVALID, "'text' is not a number"),
+        ("raise", FailureKind.SCORER, "RuntimeError: odd"),
+        ("wrong type", FailureKind.SCORER, "'high'"),
+        ("odd metrics", FailureKind.SCORER, "finite"),
+        (1e6, FailureKind.OUT_OF_BOUNDS, "1000000.0"),
+        (float("nan"), FailureKind.CRASHED, "nan"),
+        ("die", FailureKind.SCORER, "ended while it scored"),
+        ("hang", FailureKind.SCORER, "the scorer was running"),
+    ],
+)
+async def test_whatever_goes_wrong_is_a_typed_failure_and_the_next_one_scores(
+    toy, evaluators, value, kind, words
+):
+    evaluator = await evaluators(toy())
+    evaluation = await evaluator.evaluate(candidate(value))
+    assert evaluation.failure is not None
+    assert (evaluation.failure.kind, words in evaluation.failure.message) == (kind, True), evaluation.failure
+    after = await evaluator.evaluate(candidate(1.0, index=1))
+    assert after.score is not None
+
+
+async def test_a_sandbox_that_fails_is_replaced_and_the_evaluation_repeated(toy, evaluators):
+    backend = InProcessBackend([SandboxError("gone"), SandboxError("gone"), None])
+    evaluator = await evaluators(toy(), backend)
+    evaluation = await evaluator.evaluate(candidate(1.0))
+    assert evaluation.score is not None
+    assert len(backend.made) == 3
+    assert [sandbox.closed for sandbox in backend.made] == [True, True, False]
+
+
+async def test_a_sandbox_that_fails_every_time_is_an_error_not_a_failure(toy, evaluators):
+    evaluator = await evaluators(toy(), InProcessBackend([SandboxError("gone")] * 3))
+    with pytest.raises(SandboxError, match="0.1.0.*3 tries.*gone"):
+        await evaluator.evaluate(candidate(1.0))
+    assert (await evaluator.evaluate(candidate(1.0))).score is not None
+
+
+async def test_equal_sources_are_evaluated_once_even_at_the_same_time(toy, evaluators):
+    backend = InProcessBackend()
+    evaluator = await evaluators(toy(), backend, slots=4)
+    first, second, third = await asyncio.gather(*(evaluator.evaluate(candidate(1.0, i)) for i in range(3)))
+    assert len(backend.sources) == 1
+    assert [e.duplicate_of for e in (first, second, third)] == [None, first.key, first.key]
+    assert second.score == first.score
+    assert second.durations is None
+
+
+async def test_a_stored_result_is_taken_over(toy, evaluators):
+    backend = InProcessBackend()
+    known = {}
+    evaluator = await evaluators(toy(), backend, find_source=known.get)
+    first = candidate(1.0)
+    known[first.source_hash] = await evaluator.evaluate(first)
+    evaluator.remember(first.source_hash)
+    again = await evaluator.evaluate(candidate(1.0, 7))
+    assert again.duplicate_of == first.key
+    assert len(backend.sources) == 1
+
+
+async def test_scorers_with_noise_are_asked_every_time(toy, evaluators):
+    backend = InProcessBackend()
+    evaluator = await evaluators(toy('{"deterministic": False}'), backend)
+    await evaluator.evaluate(candidate(1.0))
+    await evaluator.evaluate(candidate(1.0, 1))
+    assert len(backend.sources) == 2
+
+
+async def test_verification_uses_a_process_that_has_never_scored(toy, evaluators):
+    evaluator = await evaluators(toy())
+    await evaluator.evaluate(candidate(1.0))
+    first = await evaluator.evaluate(candidate(2.0, 1))
+    assert first.score.private == {"calls": 2}
+    again = await evaluator.verify(candidate(2.0, 1), first.score)
+    assert again.purpose is Purpose.VERIFY
+    assert again.score.private == {"calls": 1}
+
+
+async def test_a_score_that_depends_on_what_was_scored_before_does_not_verify(toy, evaluators):
+    evaluator = await evaluators(toy())
+    await evaluator.evaluate(candidate(1.0))
+    first = await evaluator.evaluate(candidate("flaky", 1))
+    again = await evaluator.verify(candidate("flaky", 1), first.score)
+    assert again.failure.kind is FailureKind.DISAGREEMENT
+    assert "2.0 first" in again.failure.message
+
+
+async def test_data_is_scored_without_a_sandbox(toy, evaluators):
+    evaluator = await evaluators(toy(), InProcessBackend([SandboxError("must not be used")]))
+    evaluation = await evaluator.evaluate_data(candidate("source"), 3.0)
+    assert evaluation.score.value == 3.0
+
+
+async def test_cancelling_an_evaluation_frees_its_slot(toy, evaluators):
+    evaluator = await evaluators(toy())
+    task = asyncio.create_task(evaluator.evaluate(candidate("hang")))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await evaluator.evaluate(candidate(1.0, 1))).score is not None
+    assert evaluator.meter.busy == 0

@@ -1,0 +1,92 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discovery.errors import GeneratorUnavailable
+from discovery.pace import GenerationGate, Outage
+
+
+async def test_a_request_waits_until_one_place_is_free():
+    gate = GenerationGate(3)
+    entered = []
+
+    async def request(name, count, leave):
+        async with gate.request(count) as places:
+            entered.append(name)
+            await leave.wait()
+            places.leave()
+
+    first, second = asyncio.Event(), asyncio.Event()
+    tasks = [asyncio.create_task(request("a", 2, first)), asyncio.create_task(request("b", 2, second))]
+    tasks.append(asyncio.create_task(request("c", 2, second)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert entered == ["a", "b"]
+    assert gate.meter.busy == 4
+    first.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert entered == ["a", "b", "c"]
+    second.set()
+    await asyncio.gather(*tasks)
+    assert gate.meter.busy == 0
+
+
+async def test_a_cancelled_waiter_loses_no_place():
+    gate = GenerationGate(1)
+    async with gate.request(1):
+        waiting = asyncio.create_task(_hold(gate))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    async with asyncio.timeout(1):
+        await _hold(gate)
+
+
+async def _hold(gate):
+    async with gate.request(1):
+        return
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=20), st.integers(1, 6))
+def test_never_more_in_flight_than_slots_and_one_request(counts, slots):
+    async def scenario():
+        gate = GenerationGate(slots)
+        highest = 0
+
+        async def one(count):
+            nonlocal highest
+            async with gate.request(count) as places:
+                highest = max(highest, gate.meter.busy)
+                for _ in range(count):
+                    await asyncio.sleep(0)
+                    places.leave()
+
+        await asyncio.gather(*(one(count) for count in counts))
+        assert gate.meter.busy == 0
+        return highest
+
+    assert asyncio.run(scenario()) <= slots + max(counts) - 1
+
+
+async def test_all_wait_for_one_outage_and_it_is_announced_once():
+    answers = iter([False, True])
+    notices, pauses = [], []
+
+    async def ready():
+        return next(answers)
+
+    async def notify(reason):
+        notices.append(reason)
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    outage = Outage(ready, notify, sleep)
+    await asyncio.gather(*(outage.wait(GeneratorUnavailable("gone")) for _ in range(5)))
+    assert notices == ["gone", None]
+    assert pauses[0] == pytest.approx(1.1, abs=0.11)
+    assert pauses[1] == pytest.approx(2.2, abs=0.21)
