@@ -1,1 +1,10 @@
-"""TODO"""
+"""Selectors: which candidates of a chain's history the next prompt shows.
+
+The port is in ``base``; each selector is a module of its own. ``make_selector`` finds one by name, users'
+own included.
+"""
+
+from discovery.selection.base import Selection, Selector
+from discovery.selection.registry import make_selector, selector_names
+
+__all__ = ["Selection", "Selector", "make_selector", "selector_names"]

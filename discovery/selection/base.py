@@ -1,8 +1,9 @@
 """The selector port: history to parents for the next step (the paper's Phi).
 
-Ask and tell. State comes only through ``observe``, which is given every committed step of a chain in order, live and
-on replay alike; ``choose`` never changes what the next ``choose`` answers for equal arguments, but for its ``rng``.
-Chains are independent: what is observed on one never changes what is chosen on another, unless a selector says so.
+Ask and tell. State comes only through ``observe``, which is given every committed step of a chain in order,
+live and on replay alike; ``choose`` never changes what the next ``choose`` answers for equal arguments, but
+for its ``rng``. Chains are independent: what is observed on one never changes what is chosen on another,
+unless a selector says so.
 """
 
 from __future__ import annotations
