@@ -12,22 +12,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Dialect
 
 from discovery.records import SHARED_CHAIN
 from discovery.storage.base import Lease
 from discovery.storage.models import leases
+from discovery.storage.prepared import Prepared
 
-_SELECT = (
+_TAKE = (
     sa.select(leases.c.chain, leases.c.owner, leases.c.epoch, leases.c.expires_at)
     .where(
         leases.c.run == sa.bindparam("run"),
         leases.c.chain.in_(sa.bindparam("chains", expanding=True)),
     )
     .order_by(leases.c.chain)
+    .with_for_update()
 )
-_TAKE = _SELECT.with_for_update()
-_GUARD = _SELECT.with_for_update(read=True)
 _SET = (
     leases.update()
     .where(leases.c.run == sa.bindparam("at_run"), leases.c.chain == sa.bindparam("at_chain"))
@@ -62,17 +62,58 @@ def _setting(run: int, chain: int, owner: str | None, epoch: int, expires_at: in
     }
 
 
-def held(connection: Connection, key: int, wanted: Iterable[Lease], *, change: bool = False) -> set[Lease]:
-    """Those leases of one run that are still held, which nobody can take before the transaction ends.
+class Guard:
+    """Finds out which leases are held, as the first statement of each append.
+
+    Args:
+        dialect: The database's.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._statements: dict[int, Prepared] = {}
+
+    def held(self, connection: Connection, key: int, wanted: Iterable[Lease]) -> set[Lease]:
+        """Those leases of one run that are held, which nobody can take before the transaction ends.
+
+        Args:
+            connection: Of a writing transaction.
+            key: The run's integer key.
+            wanted: Leases of that run.
+        """
+        chains = sorted({lease.chain for lease in wanted})
+        # A statement per number of chains, rounded up, with the last chain repeated.
+        width = 1 << (len(chains) - 1).bit_length()
+        chains += chains[-1:] * (width - len(chains))
+        rows = self._statement(width).one(
+            connection, {"run": key, **{f"c{i}": chain for i, chain in enumerate(chains)}}
+        )
+        now = {row.chain: (row.owner, row.epoch) for row in rows}
+        return {lease for lease in wanted if now.get(lease.chain) == (lease.owner, lease.epoch)}
+
+    def _statement(self, width: int) -> Prepared:
+        if width not in self._statements:
+            places: list[sa.BindParameter[int]] = [sa.bindparam(f"c{i}") for i in range(width)]
+            self._statements[width] = Prepared(
+                sa.select(leases.c.chain, leases.c.owner, leases.c.epoch)
+                .where(leases.c.run == sa.bindparam("run"), leases.c.chain.in_(places))
+                .order_by(leases.c.chain)
+                .with_for_update(read=True),
+                self._dialect,
+            )
+        return self._statements[width]
+
+
+def held(connection: Connection, key: int, wanted: Iterable[Lease]) -> set[Lease]:
+    """Those leases of one run that are held, locked for a change of their rows.
 
     Args:
         connection: Of a writing transaction.
         key: The run's integer key.
         wanted: Leases of that run.
-        change: Whether their rows will be changed in this transaction.
     """
-    by_chain = {lease.chain for lease in wanted}
-    rows = connection.execute(_TAKE if change else _GUARD, {"run": key, "chains": sorted(by_chain)})
+    chains = sorted({lease.chain for lease in wanted})
+    rows = connection.execute(_TAKE, {"run": key, "chains": chains})
     now = {row.chain: (row.owner, row.epoch) for row in rows}
     return {lease for lease in wanted if now.get(lease.chain) == (lease.owner, lease.epoch)}
 
@@ -133,7 +174,7 @@ def _insert_missing(connection: Connection) -> sa.Insert:
 
 def renew(connection: Connection, key: int, wanted: Sequence[Lease], expires_at: int) -> set[Lease]:
     """Extend leases of one run; those still held are returned."""
-    kept = held(connection, key, wanted, change=True)
+    kept = held(connection, key, wanted)
     if kept:
         connection.execute(
             _SET,
@@ -144,7 +185,7 @@ def renew(connection: Connection, key: int, wanted: Sequence[Lease], expires_at:
 
 def release(connection: Connection, key: int, wanted: Sequence[Lease]) -> None:
     """Give leases of one run back; the epoch stays, so that the next holder's is higher."""
-    kept = held(connection, key, wanted, change=True)
+    kept = held(connection, key, wanted)
     if kept:
         connection.execute(_SET, [_setting(key, lease.chain, None, lease.epoch, 0) for lease in kept])
 

@@ -55,7 +55,7 @@ class RdbStorage:
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None) -> None:
         self._db = Database(parse_url(url), clock)
         schema.prepare(self._db)
-        self._appender = writing.Appender(self._db.engine.dialect.name)
+        self._appender = writing.Appender(self._db.engine.dialect)
         self._known = contents.Known()
         # Runs are never deleted, nor do their directions change.
         self._keys: dict[str, int] = {}
@@ -134,7 +134,7 @@ class RdbStorage:
 
         def update(connection: Connection) -> None:
             key = self._key(connection, lease.run)
-            if not leases.held(connection, key, [lease], change=True):
+            if not leases.held(connection, key, [lease]):
                 raise LeaseLost(f"run {lease.run} is supervised by another process now")
             if facts:
                 at_key = sa.select(runs.c.facts).where(runs.c.key == key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from discovery.records import (
@@ -234,6 +235,12 @@ def read_prompt(row: Mapping[str, Any], unpacker: Unpacker) -> Prompt:
 # Completions and candidates
 
 
+@lru_cache(maxsize=64)
+def _model_in(model: ModelIdentity) -> bytes:
+    # A run has one or a few, and each completion repeats it.
+    return json_in(asdict(model), "model")
+
+
 def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
     """The row of a completion."""
     what = f"completion {completion.key}"
@@ -248,7 +255,7 @@ def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
         text=packer.pack_text(completion.text),
         reasoning=packer.pack_text(completion.reasoning),
         finish_reason=_opt_text(completion.finish_reason),
-        model=packer.pack(json_in(asdict(completion.model), f"{what}: model")),
+        model=packer.pack(_model_in(completion.model)),
         sampling=packer.pack(
             json_in(dict(completion.sampling), f"{what}: sampling") if completion.sampling else b""
         ),

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Dialect
 
 from discovery.errors import StorageError
 from discovery.records import (
@@ -41,6 +41,7 @@ from discovery.records import (
 from discovery.storage import contents, leases, models, rows
 from discovery.storage.base import Lease, Write
 from discovery.storage.codec import Packer, Unpacker
+from discovery.storage.prepared import Prepared
 from discovery.storage.rows import Row
 
 Place = tuple[Any, ...]
@@ -147,11 +148,12 @@ class Appender:
     """Appends to one database.
 
     Args:
-        dialect: ``sqlite`` or ``postgresql``.
+        dialect: SQLite's or PostgreSQL's.
     """
 
-    def __init__(self, dialect: str) -> None:
-        self._statements: dict[type, tuple[sa.Insert, sa.Insert]] = {}
+    def __init__(self, dialect: Dialect) -> None:
+        self._guard = leases.Guard(dialect)
+        self._statements: dict[type, tuple[Prepared, Prepared]] = {}
         for record_type, kind in _KINDS.items():
             self._statements[record_type] = (
                 _insert(dialect, kind.table),
@@ -168,10 +170,10 @@ class Appender:
         Raises:
             StorageError: A stored record would change.
         """
-        accepted = _fence(connection, writes)
+        accepted = self._fence(connection, writes)
         blobs = {row["hash"]: row for encoded in accepted for row in encoded.blobs}
         if blobs:
-            connection.execute(self._blobs, [blobs[name] for name in sorted(blobs)])
+            self._blobs.many(connection, [blobs[name] for name in sorted(blobs)])
         batch: dict[type, dict[Place, _Item]] = {}
         for encoded in accepted:
             for item in encoded.items:
@@ -201,39 +203,38 @@ class Appender:
             ]
         for statement, group in groups:
             if group:
-                result = connection.execute(statement, [item.row for item in group])
-                if result.rowcount != len(group):
+                written = statement.many(connection, [item.row for item in group])
+                if written != len(group):
                     _reconcile(connection, kind, group)
 
+    def _fence(self, connection: Connection, writes: Sequence[Encoded]) -> list[Encoded]:
+        by_run: dict[int, set[Lease]] = {}
+        for encoded in writes:
+            by_run.setdefault(encoded.run, set()).add(encoded.write.lease)
+        held: set[Lease] = set()
+        for run in sorted(by_run):
+            held |= self._guard.held(connection, run, by_run[run])
+        return [encoded for encoded in writes if encoded.write.lease in held]
 
-def _insert(dialect: str, table: sa.Table, grows: _Kind | None = None) -> sa.Insert:
+
+def _insert(dialect: Dialect, table: sa.Table, grows: _Kind | None = None) -> Prepared:
     """An insert that leaves a taken place alone, unless an unfinished record has it and may grow."""
     from sqlalchemy.dialects import postgresql, sqlite
 
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    insert = sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
     # All columns are named, so that one compiled statement serves every batch.
     insert = insert.values({c.name: sa.bindparam(c.name) for c in table.columns})
     if grows is None:
-        return insert.on_conflict_do_nothing()
-    condition = table.c.state == 0
+        return Prepared(insert.on_conflict_do_nothing(), dialect)
+    condition = table.c.state == sa.literal_column("0")
     if table is models.steps:
         for name in ("parents", "selector", "selection", "planned_at"):
             condition &= table.c[name] == insert.excluded[name]
-    return insert.on_conflict_do_update(
-        index_elements=list(grows.key),
-        set_={c.name: insert.excluded[c.name] for c in table.columns if c.name not in grows.key},
-        where=condition,
+    values = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in grows.key}
+    return Prepared(
+        insert.on_conflict_do_update(index_elements=list(grows.key), set_=values, where=condition),
+        dialect,
     )
-
-
-def _fence(connection: Connection, writes: Sequence[Encoded]) -> list[Encoded]:
-    by_run: dict[int, set[Lease]] = {}
-    for encoded in writes:
-        by_run.setdefault(encoded.run, set()).add(encoded.write.lease)
-    held: set[Lease] = set()
-    for run in sorted(by_run):
-        held |= leases.held(connection, run, by_run[run])
-    return [encoded for encoded in writes if encoded.write.lease in held]
 
 
 def _reconcile(connection: Connection, kind: _Kind, items: Iterable[_Item]) -> None:
