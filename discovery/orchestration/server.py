@@ -103,6 +103,15 @@ class ServerStatus:
     healthy: bool
     home: Path
 
+    @property
+    def message(self) -> str:
+        """The same in one line for people."""
+        if self.state is None:
+            return "the Prefect server does not run; start it: discovery server start"
+        if not self.healthy:
+            return f"the Prefect server (process {self.state.pid}) does not answer; its log: {log_path()}"
+        return f"the Prefect server runs at {self.state.dashboard} (process {self.state.pid})"
+
 
 def home() -> Path:
     """Folder of the managed server.
