@@ -2,12 +2,13 @@
 
 Contract of every backend:
 
-- A sandbox is used by one evaluation at a time; ``run`` is never called twice at once. Nothing that a request
-  leaves (processes, files, memory, shared memory, environment) can be seen by a later one.
-- ``run`` returns a result for everything that the *program* does, whatever that is; it raises ``SandboxError`` when
-  the *sandbox* failed (could not start, died, broke its protocol), after which the sandbox must be closed. Such a
-  request may be repeated in a new sandbox.
-- When ``run`` returns or raises, cancellation included, every process of the request is gone or the whole sandbox is.
+- A sandbox is used by one evaluation at a time; ``run`` is never called twice at once. Nothing that a
+  request leaves (processes, files, memory, shared memory, environment) can be seen by a later one.
+- ``run`` returns a result for everything that the *program* does, whatever that is; it raises
+  ``SandboxError`` when the *sandbox* failed (could not start, died, broke its protocol), after which the
+  sandbox must be closed. Such a request may be repeated in a new sandbox.
+- When ``run`` returns or raises, cancellation included, every process of the request is gone or the whole
+  sandbox is.
 - ``cleanup`` is synchronous, idempotent and callable at any time, from ``atexit`` too.
 - Only bytes leave: the encoding of :mod:`discovery.data`, written by an untrusted hand.
 """
@@ -128,7 +129,7 @@ class SandboxBackend(Protocol):
         ...
 
     async def verify(self, spec: SandboxSpec) -> SandboxRecord:
-        """Probe which isolation properties hold on this host, by trying to break them; raises SandboxError."""
+        """Probe which isolation properties hold here, by trying to break them; raises SandboxError."""
         ...
 
     def create(self, spec: SandboxSpec) -> Sandbox:

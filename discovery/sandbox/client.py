@@ -1,0 +1,321 @@
+"""The host's side of a zygote: one live sandbox, over one socket.
+
+One persistent reader and no thread per sandbox: the host is one event loop that may serve hundreds of them,
+so what an evaluation costs *here* bounds the whole run. The zygote enforces the limits; a backstop here
+ends a whole sandbox that does not answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from discovery.errors import MissingComponent, SandboxError
+from discovery.problem import Limits
+from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult, SandboxSpec
+from discovery.sandbox.outcome import interpret
+
+_START_S = 60.0
+_GRACE_S = 5.0
+_HEADER = 5
+_SLACK_BYTES = 1 << 20
+
+FIXED_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PYTHONUTF8": "1",
+    "PYTHONHASHSEED": "0",  # sets and dictionaries of equal programs iterate equally in every slot
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OPENBLAS_NUM_THREADS": "1",  # a zygote with threads cannot fork safely
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",  # address space is what the memory limit counts
+}
+"""Variables of every candidate, in every backend."""
+
+ZYGOTE_FLAGS = ("-S", "-s", "-P", "-B")
+"""Options of the interpreter: no site, no user packages, no working directory on the path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """A zygote that was just started.
+
+    Args:
+        process: What this process has to reap.
+        channel: This end of its socket.
+        log: What the zygote writes to its own standard error.
+        namespaces: Whether its children are confined.
+        uid: The user that its children become; None: its own.
+        box: Their private directory.
+        inner: A pidfd of the process whose end ends everything, if that is not ``process``.
+        folder: A folder of this host to remove in the end.
+    """
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+    log: IO[bytes]
+    namespaces: bool
+    uid: int | None
+    box: str
+    inner: int | None = None
+    folder: Path | None = None
+
+
+class _Frames(asyncio.Protocol):
+    """Frames from the zygote; at most one is awaited at a time."""
+
+    def __init__(self) -> None:
+        self.most_bytes = _SLACK_BYTES
+        self.owed = 0
+        self._buffer = bytearray()
+        self._waiter: asyncio.Future[tuple[bytes, bytes]] | None = None
+        self._broken: str | None = None
+
+    def next(self) -> asyncio.Future[tuple[bytes, bytes]]:
+        self._waiter = asyncio.get_running_loop().create_future()
+        if self._broken:
+            self._fail(self._broken)
+        return self._waiter
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        if len(buffer) < _HEADER:
+            return
+        length = int.from_bytes(buffer[1:_HEADER], "big")
+        if length > self.most_bytes:
+            self._fail(f"the sandbox announced an answer of {length:,} bytes")
+        elif len(buffer) >= _HEADER + length:
+            frame = bytes(buffer[:1]), bytes(buffer[_HEADER : _HEADER + length])
+            del buffer[: _HEADER + length]
+            self.owed -= 1
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("the sandbox ended unexpectedly")
+
+    def _fail(self, message: str) -> None:
+        self._broken = message
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(SandboxError(message))
+
+
+class ZygoteSandbox:
+    """A sandbox whose inside is ``sandboxes/zygote.py``; what is around that is the launcher's.
+
+    Args:
+        spec: What the problem needs.
+        launch: Starts the zygote; quick, called on the event loop's thread.
+    """
+
+    def __init__(self, spec: SandboxSpec, launch: Callable[[SandboxSpec], Launched]) -> None:
+        self._spec = spec
+        self._launch = launch
+        self._launched: Launched | None = None
+        self._frames = _Frames()
+        self._transport: asyncio.Transport | None = None
+        self._busy = False
+
+    async def start(self) -> None:
+        """Make it ready.
+
+        Raises:
+            SandboxError: It did not start; the message holds what it said.
+            MissingComponent: A package cannot be imported in it.
+        """
+        if self._launched is not None:
+            raise SandboxError("a sandbox is started once")
+        launched = self._launched = self._launch(self._spec)
+        atexit.register(self.cleanup)
+        try:
+            loop = asyncio.get_running_loop()
+            self._transport, _ = await loop.connect_accepted_socket(lambda: self._frames, launched.channel)
+            settings = {
+                "packages": list(self._spec.packages),
+                "namespaces": launched.namespaces,
+                "uid": launched.uid,
+                "box": launched.box,
+            }
+            _, answer = await self._exchange(_frame(b"I", settings), _START_S)
+        except SandboxError as error:
+            log = self._log()
+            await self.close()
+            raise SandboxError(f"{error}{': ' if log else ''}{log}") from error
+        except BaseException:
+            self.cleanup()
+            raise
+        failed = _header(answer)[0]["failed"]
+        if failed:
+            await self.close()
+            name, reason = next(iter(failed.items()))
+            raise MissingComponent(
+                f"the package {name!r} cannot be imported in the sandbox: {reason}; mend or remove it from "
+                "the problem's packages"
+            )
+
+    async def run(self, request: FunctionCall | CommandRun) -> SandboxResult:
+        """Run one request to its end or to its limits.
+
+        Args:
+            request: A call or a command.
+
+        Returns:
+            What the program did. ``data`` of a call is not decoded here: its reader must expect
+            ``DataError``.
+
+        Raises:
+            SandboxError: The sandbox failed; close it.
+        """
+        if self._launched is None or self._transport is None:
+            raise SandboxError("the sandbox is not running")
+        if self._busy:
+            raise SandboxError("a sandbox runs one request at a time")
+        limits = request.limits
+        self._busy = True
+        try:
+            self._frames.most_bytes = limits.result_bytes + 2 * limits.output_bytes + _SLACK_BYTES
+            kind, answer = await self._exchange(_request(request), limits.wall_s + _GRACE_S)
+            if kind != b"R":
+                raise SandboxError(f"the sandbox answered {kind!r} to a request")
+            header, body = _header(answer)
+            return interpret(request, header, _split(body, header.get("sizes", (0, 0, 0))))
+        except asyncio.CancelledError:
+            await self._cancel()
+            raise
+        except SandboxError:
+            self.cleanup()
+            raise
+        finally:
+            self._busy = False
+
+    async def close(self) -> None:
+        """End it and everything in it."""
+        self.cleanup()
+
+    def cleanup(self) -> None:
+        """Like ``close``, without an event loop; takes milliseconds."""
+        launched, self._launched = self._launched, None
+        if launched is None:
+            return
+        atexit.unregister(self.cleanup)
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            with suppress(RuntimeError):  # its event loop is closed
+                transport.abort()
+        launched.channel.close()
+        end(launched)
+
+    async def _exchange(self, frame: bytes, timeout_s: float) -> tuple[bytes, bytes]:
+        transport = self._transport
+        assert transport is not None
+        answer = self._frames.next()
+        transport.write(frame)
+        self._frames.owed += frame[:1] != b"X"
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError as error:
+            raise SandboxError(f"the sandbox did not answer within {timeout_s:g} s") from error
+
+    async def _cancel(self) -> None:
+        """End the request in progress and wait for that, or else end the sandbox."""
+        try:
+            if self._transport is not None and self._frames.owed:
+                await self._exchange(_frame(b"X"), _GRACE_S)
+        except (SandboxError, asyncio.CancelledError):
+            self.cleanup()
+
+    def _log(self) -> str:
+        if self._launched is None or self._launched.log.closed:
+            return ""
+        self._launched.log.seek(0)
+        lines = self._launched.log.read(65536).decode(errors="replace").strip().splitlines()
+        return "; ".join(line.strip() for line in lines[-3:])[-500:]
+
+
+def end(launched: Launched) -> None:
+    """Kill a zygote with all that belongs to it, and wait until it is gone."""
+    if launched.inner is not None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(launched.inner, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(launched.inner, select.POLLIN)
+        poll.poll(_GRACE_S * 1000)
+        os.close(launched.inner)
+    elif launched.process.poll() is None:
+        # Its end of the socket is closed now: it ends its children, then itself.
+        deadline = time.monotonic() + 1.0
+        while launched.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+    launched.process.kill()
+    launched.process.wait()
+    launched.log.close()
+    if launched.folder is not None:
+        shutil.rmtree(launched.folder, ignore_errors=True)
+
+
+def _frame(kind: bytes, header: dict[str, Any] | None = None, *blobs: bytes) -> bytes:
+    if header is None:
+        return kind + struct.pack("!I", 0)
+    text = json.dumps(header).encode()
+    length = 4 + len(text) + sum(map(len, blobs))
+    return b"".join((kind, struct.pack("!II", length, len(text)), text, *blobs))
+
+
+def _header(body: bytes) -> tuple[dict[str, Any], bytes]:
+    split = 4 + int.from_bytes(body[:4], "big")
+    return json.loads(body[4:split]), body[split:]
+
+
+def _split(body: bytes, sizes: tuple[int, int, int]) -> tuple[bytes, bytes, bytes]:
+    first, second = sizes[0], sizes[0] + sizes[1]
+    return body[:first], body[first:second], body[second:]
+
+
+def _request(request: FunctionCall | CommandRun) -> bytes:
+    source = request.source.encode("utf-8", "replace")
+    header: dict[str, Any] = {"limits": _limits(request.limits), "source_bytes": len(source)}
+    if isinstance(request, FunctionCall):
+        header["function"] = request.function
+        header["seed"] = _seed(source, request)
+        header["file"] = "candidate.py"
+        return _frame(b"R", header, source, request.arguments)
+    header["argv"] = list(request.argv)
+    header["file"] = f"program{request.suffix}"
+    return _frame(b"R", header, source, request.stdin)
+
+
+def _seed(source: bytes, request: FunctionCall) -> int:
+    digest = hashlib.blake2b(source, digest_size=8)
+    digest.update(request.function.encode())
+    digest.update(request.arguments)
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _limits(limits: Limits) -> dict[str, float | int]:
+    return {
+        "wall_s": limits.wall_s,
+        "cpu_limit_s": limits.cpu_limit_s,
+        "memory_bytes": limits.memory_bytes,
+        "processes": limits.processes,
+        "file_bytes": limits.file_bytes,
+        "output_bytes": limits.output_bytes,
+        "result_bytes": limits.result_bytes,
+    }

@@ -1,0 +1,111 @@
+"""The opt-in backend: a zygote without any namespace. It stops accidents, not an adversary.
+
+For hosts where nothing better can be had, and for candidates that one trusts. Never chosen silently, and
+stamped on every evaluation.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from discovery.errors import SandboxError
+from discovery.records import SandboxRecord
+from discovery.sandbox.base import Sandbox, SandboxSpec
+from discovery.sandbox.client import (
+    FIXED_ENVIRONMENT,
+    ZYGOTE_FLAGS,
+    Launched,
+    ZygoteSandbox,
+)
+from discovery.sandbox.probes import verify
+from discovery.sandbox.python import interpreter, package_files, zygote_files
+
+
+class ProcessBackend:
+    """Makes sandboxes that are plain processes.
+
+    Covers: wall and CPU time, memory of one process, size of one file, amount of output, the environment,
+    and descendants that do not fight back.
+
+    Does not cover: files, network, other processes of the same user, the number of processes, the sum of
+    memory or disk, system calls. A hostile candidate does here whatever this user may do.
+    """
+
+    name = "process"
+
+    def missing(self) -> Sequence[str]:
+        """What keeps it from working here."""
+        return [] if sys.platform == "linux" else ["the process sandbox needs Linux: run this on Linux"]
+
+    async def verify(self, spec: SandboxSpec) -> SandboxRecord:
+        """Probe which isolation properties hold on this host.
+
+        Raises:
+            SandboxError: The sandbox cannot start or failed meanwhile.
+        """
+        return await verify(self, spec, details={})
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """A new sandbox, not started.
+
+        Raises:
+            MissingComponent: A package is not installed.
+        """
+        package_files(spec.packages)
+        return ZygoteSandbox(spec, _launch)
+
+
+def _launch(spec: SandboxSpec) -> Launched:
+    folder = Path(tempfile.mkdtemp(prefix="discovery-"))
+    for name, path in package_files(spec.packages):
+        (folder / "site").mkdir(exist_ok=True)
+        (folder / "site" / name).symlink_to(path)
+    (folder / "zygote").mkdir()
+    for path in zygote_files():
+        (folder / "zygote" / path.name).symlink_to(path)
+    (folder / "programs").mkdir()
+    for name in ("python", "python3"):
+        (folder / "programs" / name).symlink_to(interpreter().executable)
+    box = str(folder / "box")
+    environment = {
+        "PATH": f"{folder}/programs:/usr/bin:/bin",
+        "HOME": box,
+        "TMPDIR": box,
+        "PYTHONPATH": str(folder / "site"),
+        **FIXED_ENVIRONMENT,
+        **spec.environment,
+    }
+    ours, theirs = socket.socketpair()
+    log = tempfile.TemporaryFile()  # noqa: SIM115  handed to the sandbox
+    command = [str(interpreter().executable), *ZYGOTE_FLAGS, str(folder / "zygote/zygote.py")]
+    try:
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno()), spec.label],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    except OSError as error:
+        ours.close()
+        log.close()
+        raise SandboxError(f"{command[0]} cannot be started: {error}") from error
+    finally:
+        theirs.close()
+    return Launched(
+        process=process,
+        channel=ours,
+        log=log,
+        namespaces=False,
+        uid=None,
+        box=box,
+        folder=folder,
+    )
