@@ -1,14 +1,16 @@
 """26 circles on rings around the middle: a packing to start from, far from a good one.
 
 Seeds say where circles start and how large they want to be; a few rounds push overlapping ones
-apart; then every circle grows as far as its neighbours and the walls let it.
+apart; then one after the other grows or shrinks to what its neighbours and the walls leave it.
 """
 
 from math import hypot
 
+LOW = 0.0
+HIGH = 1.0
+
 # EVOLVE-BLOCK-START
 SCALE = 0.06
-ROUNDS = 16
 PUSH = 0.5
 # x, y, wanted radius in units of SCALE
 SEEDS = [
@@ -43,10 +45,10 @@ SEEDS = [
 
 
 # EVOLVE-BLOCK-START
-def settle(circles, rounds, push):
-    """Push overlapping circles apart, each keeping its wanted radius."""
-    circles = [list(circle) for circle in circles]
-    for _ in range(rounds):
+def settle(seeds, push):
+    """Push overlapping circles apart, each keeping its wanted radius and its place in the square."""
+    circles = [list(seed) for seed in seeds]
+    for _ in range(16):
         for i, a in enumerate(circles):
             for b in circles[:i]:
                 dx = a[0] - b[0]
@@ -54,34 +56,30 @@ def settle(circles, rounds, push):
                 reach = a[2] + b[2]
                 if abs(dx) < reach and abs(dy) < reach:
                     distance = hypot(dx, dy)
-                    if distance < reach:
-                        part = push * (reach - distance) / (distance + 1e-9)
+                    if LOW < distance < reach:
+                        part = push * (reach - distance) / distance
                         a[0] += part * dx
                         a[1] += part * dy
                         b[0] -= part * dx
                         b[1] -= part * dy
-            a[0] = min(max(a[0], a[2]), 1 - a[2])
-            a[1] = min(max(a[1], a[2]), 1 - a[2])
-    return [(x, y) for x, y, _ in circles]
+            a[0] = min(max(a[0], LOW + a[2]), HIGH - a[2])
+            a[1] = min(max(a[1], LOW + a[2]), HIGH - a[2])
+    return circles
 
 
-def grow(centres):
-    """Radii for given centres: equal shares first, then one after the other as far as it goes."""
-    walls = [max(0.0, min(x, y, 1 - x, 1 - y)) for x, y in centres]
-    gaps = [[hypot(x - u, y - v) for u, v in centres] for x, y in centres]
-    for i, row in enumerate(gaps):
-        row[i] = 2.0
-    radii = [min(walls[i], min(row) / 2) for i, row in enumerate(gaps)]
-    for i, row in enumerate(gaps):
-        radii[i] = max(0.0, min(walls[i], min([gap - radii[j] for j, gap in enumerate(row)])))
-    return radii
+def grow(circles):
+    """Radii that fit: each in turn is as large as the walls and the others' present radii allow."""
+    centres = [(min(max(x, LOW), HIGH), min(max(y, LOW), HIGH)) for x, y, _ in circles]
+    radii = [max(r, LOW) for _, _, r in circles]
+    for i, (x, y) in enumerate(centres):
+        rooms = [hypot(x - u, y - v) - radii[j] for j, (u, v) in enumerate(centres) if j != i]
+        radii[i] = max(LOW, min(x - LOW, HIGH - x, y - LOW, HIGH - y, *rooms))
+    return [[x, y, radii[i]] for i, (x, y) in enumerate(centres)]
 
 
 def pack():
-    wanted = [(x, y, size * SCALE) for x, y, size in SEEDS]
-    centres = settle(wanted, int(ROUNDS), PUSH)
-    radii = grow(centres)
-    return [[x, y, radii[i]] for i, (x, y) in enumerate(centres)]
+    seeds = [(x, y, size * SCALE) for x, y, size in SEEDS]
+    return grow(settle(seeds, PUSH))
 
 
 # EVOLVE-BLOCK-END
