@@ -311,16 +311,12 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
     Of equally good candidates the earlier one is the best; one whose verification failed does not count as
     scored.
     """
-    committed: dict[int, int] = dict(
-        connection.execute(
-            sa.select(steps.c.chain, sa.func.sum(steps.c.state))
-            .where(steps.c.run == run, steps.c.chain >= 0)
-            .group_by(steps.c.chain)
-            .order_by(steps.c.chain)
-        )
-        .tuples()
-        .all()
-    )
+    committed = connection.execute(
+        sa.select(steps.c.chain, sa.func.sum(steps.c.state))
+        .where(steps.c.run == run, steps.c.chain >= 0)
+        .group_by(steps.c.chain)
+        .order_by(steps.c.chain)
+    ).all()
     failed = _disagreed(connection, run)
     extreme = sa.func.max if direction is Direction.MAXIMIZE else sa.func.min
     finished = (
@@ -335,9 +331,10 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
     done = {row.chain: row for row in connection.execute(finished)}
     tops = finished.subquery()
     place = sa.cast(evaluations.c.step, sa.BigInteger) * _WIDTH + evaluations.c.idx
-    first: dict[int, int] = dict(
-        connection.execute(
-            sa.select(evaluations.c.chain, sa.func.min(place))
+    first = {
+        row.chain: row.place
+        for row in connection.execute(
+            sa.select(evaluations.c.chain, sa.func.min(place).label("place"))
             .join(
                 tops,
                 sa.and_(tops.c.chain == evaluations.c.chain, tops.c.best == evaluations.c.score),
@@ -345,9 +342,7 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
             .where(_searched(run), ~failed)
             .group_by(evaluations.c.chain)
         )
-        .tuples()
-        .all()
-    )
+    }
     initial = connection.execute(
         sa.select(evaluations.c.score)
         .where(_at_key(evaluations, run, INITIAL), evaluations.c.purpose == SEARCH)
@@ -356,7 +351,7 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
         .limit(1)
     ).scalar()
     summaries = []
-    for chain, number in committed.items():
+    for chain, number in committed:
         key, score = (INITIAL, initial) if initial is not None else (None, None)
         own = done.get(chain)
         if own is not None and own.best is not None and direction.better(own.best, score):

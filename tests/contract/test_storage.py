@@ -1,0 +1,304 @@
+"""The storage contract on SQLite and on a real PostgreSQL, and what several processes do to it."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from discovery import records as r
+from discovery.storage.rdb import RdbStorage
+from discovery.testing.storage import StorageContract, append, make_run, start
+
+
+def _postgres_bin():
+    """The folder of PostgreSQL's server programs, or None."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A private cluster on a socket of its own; gives a function that makes an empty database's URL."""
+    folder = _postgres_bin()
+    if folder is None:
+        reason = "PostgreSQL's server programs are not installed (apt-get install postgresql)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # A socket's path has at most 107 bytes, which pytest's folders may exceed.
+    home = Path(tmp_path_factory.mktemp("pg"))
+    socket = Path(tempfile.mkdtemp(prefix="pg-"))
+    as_server: list[str] = []
+    if os.geteuid() == 0:
+        # The server refuses to run as root.
+        as_server = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        for path in (home, socket):
+            shutil.chown(path, "postgres", "postgres")
+        for parent in home.parents[:2]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+
+    def run(*command):
+        subprocess.run([*as_server, *command], check=True, capture_output=True, cwd="/")
+
+    data, log = home / "data", home / "log"
+    try:
+        run(folder / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-k {socket} -c listen_addresses= -c fsync=off -c max_connections=50"
+        run(folder / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
+        made = iter(range(10_000))
+
+        def new_database():
+            name = f"test{next(made)}"
+            run(folder / "createdb", "-h", socket, "-U", "tester", name)
+            return f"postgresql://tester@/{name}?host={socket}"
+
+        yield new_database
+    finally:
+        if (data / "postmaster.pid").exists():
+            run(folder / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(socket, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres")()
+    return f"sqlite:///{tmp_path / 'discovery.db'}"
+
+
+@pytest.fixture
+def storage_factory(url):
+    opened = []
+
+    def make(*, clock=None):
+        opened.append(RdbStorage(url, clock=clock))
+        return opened[-1]
+
+    yield make
+    for storage in opened:
+        storage.close()
+
+
+class TestRdbStorage(StorageContract):
+    pass
+
+
+# Property: whatever a record holds comes back.
+
+texts = st.text(st.characters(exclude_categories=()), max_size=80)
+long_texts = st.one_of(texts, texts.map(lambda t: t * 20))
+names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+keys = st.builds(r.CandidateKey, st.integers(-1, 9), st.integers(0, 99), st.integers(0, 9))
+key_tuples = st.lists(keys, max_size=3).map(tuple)
+times = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | finite | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+mappings = st.dictionaries(texts, json, max_size=3)
+tokens = st.integers(0, 2**40) | st.none()
+
+
+def optional(strategy):
+    return st.none() | strategy
+
+
+def placed(index):
+    return st.just(r.CandidateKey(0, 1, index))
+
+
+steps = st.builds(
+    r.Step,
+    chain=st.just(0),
+    step=st.just(1),
+    state=st.sampled_from(r.StepState),
+    parents=key_tuples,
+    selector=names,
+    selection=mappings,
+    committed=optional(keys),
+    reason=optional(texts),
+    best_before=optional(finite),
+    best_after=optional(finite),
+    planned_at=times,
+    committed_at=optional(times),
+)
+prompts = st.builds(
+    r.Prompt,
+    chain=st.just(0),
+    step=st.just(1),
+    messages=st.lists(st.builds(r.Message, role=texts, content=long_texts), max_size=3).map(tuple),
+    parents=key_tuples,
+)
+completions = st.builds(
+    r.Completion,
+    key=placed(0),
+    text=optional(long_texts),
+    reasoning=optional(long_texts),
+    finish_reason=optional(texts),
+    model=st.builds(r.ModelIdentity, generator=texts, model=optional(texts), adapter=optional(texts)),
+    sampling=mappings,
+    seed=optional(st.integers()),
+    tokens=optional(
+        st.builds(r.TokenUsage, prompt=tokens, completion=tokens, reasoning=tokens, cached=tokens)
+    ),
+    token_ids=optional(st.lists(st.integers(-(2**40), 2**40), max_size=20).map(tuple)),
+    logprobs=optional(
+        st.lists(
+            optional(st.floats(allow_nan=False) | st.floats(width=32, allow_nan=False)), max_size=20
+        ).map(tuple)
+    ),
+    latency_s=optional(finite),
+    created_at=times,
+)
+candidates = st.builds(r.Candidate, key=placed(0), source=long_texts, parents=key_tuples, created_at=times)
+scored = st.builds(
+    r.Evaluation,
+    key=placed(0),
+    purpose=st.sampled_from(r.Purpose),
+    attempt=st.integers(0, 5),
+    state=st.just(r.EvaluationState.SCORED),
+    score=st.builds(
+        r.Score,
+        value=finite,
+        metrics=mappings,
+        private=mappings,
+        feedback=optional(long_texts),
+        artifact=json,
+    ),
+    duplicate_of=optional(keys),
+    durations=optional(
+        st.builds(r.Durations, wall_s=finite, sandbox_s=optional(finite), sandbox_cpu_s=optional(finite))
+    ),
+    output=optional(long_texts),
+    sandbox=optional(texts),
+    scorer_version=optional(texts),
+    started_at=times,
+    finished_at=optional(times),
+)
+failed = scored.flatmap(
+    lambda evaluation: st.builds(
+        r.Failure, kind=st.sampled_from(r.FailureKind), message=texts, detail=optional(long_texts)
+    ).map(
+        lambda failure: dataclasses.replace(
+            evaluation, state=r.EvaluationState.FAILED, score=None, failure=failure
+        )
+    )
+)
+running = scored.map(lambda e: dataclasses.replace(e, state=r.EvaluationState.RUNNING, score=None))
+announcements = st.builds(
+    r.Announcement, key=keys, score=finite, evaluations=st.integers(0, 2**30), announced_at=times
+)
+sandboxes = st.builds(
+    r.SandboxRecord,
+    id=names,
+    backend=names,
+    properties=st.dictionaries(texts, st.booleans(), max_size=3),
+    details=st.dictionaries(texts, texts, max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.tuples(steps, prompts, completions, candidates, scored | failed | running, announcements, sandboxes),
+    st.data(),
+)
+def test_any_record_round_trips(storage_factory, drawn, data):
+    step, prompt, completion, candidate, evaluation, announcement, sandbox = drawn
+    storage = storage_factory()
+    run = f"run-{len(storage.list_runs())}"
+    leases = start(storage, run)
+    sandbox = dataclasses.replace(sandbox, id=f"{run} {sandbox.id}")
+    append(storage, leases[-1], announcement, sandbox)
+    append(storage, leases[0], step, prompt, completion, candidate, evaluation)
+    # A second time, since an equal record must be recognised whatever it holds.
+    append(storage, leases[0], step, prompt, completion, candidate, evaluation)
+    stored = storage.step(run, 0, 1)
+    assert stored.step == step
+    assert stored.prompt == prompt
+    assert stored.completions == {0: completion}
+    assert storage.candidate(run, candidate.key) == candidate
+    assert storage.evaluations(run, evaluation.key) == [evaluation]
+    assert storage.announcements(run) == [announcement]
+    assert storage.sandbox(sandbox.id) == sandbox
+    storage.close()
+
+
+# Several processes
+
+_RACER = """
+import sys, time
+from discovery.storage.rdb import RdbStorage
+from discovery.storage.base import Write
+from discovery.testing.storage import make_scored
+from discovery.records import CandidateKey
+url, owner, go = sys.argv[1], sys.argv[2], float(sys.argv[3])
+storage = RdbStorage(url)
+time.sleep(max(0.0, go - time.time()))
+held = {}
+written = []
+for round in range(30):
+    for lease in storage.acquire("run-1", range(4), owner, 0.02):
+        held[lease.chain] = lease
+    for chain, lease in list(held.items()):
+        # One place per round and chain, whoever writes it: two holders of one epoch would collide.
+        key = CandidateKey(chain, lease.epoch, round)
+        if storage.append([Write(lease=lease, records=(make_scored(key, 1.0 if owner == "a" else 2.0),))]):
+            del held[chain]
+        else:
+            written.append(str(key))
+    time.sleep(0.005)
+print(" ".join(written))
+"""
+
+
+def test_two_processes_never_hold_one_chain_in_one_epoch(url, storage_factory):
+    """Each epoch of a chain has the writes of one process only, and all of them."""
+    storage = storage_factory()
+    storage.create_run(make_run())
+    go = str(time.time() + 1.0)
+    racers = {
+        owner: subprocess.Popen(
+            [sys.executable, "-c", _RACER, url, owner, go], stdout=subprocess.PIPE, text=True
+        )
+        for owner in "ab"
+    }
+    written = {owner: set(racer.communicate(timeout=60)[0].split()) for owner, racer in racers.items()}
+    assert all(racer.returncode == 0 for racer in racers.values())
+    assert written["a"]
+    assert written["b"]
+    epochs = {owner: {key.rsplit(".", 1)[0] for key in keys} for owner, keys in written.items()}
+    assert not epochs["a"] & epochs["b"]
+    stored = dict(storage.scores("run-1"))
+    assert {str(key) for key, score in stored.items() if score == 1.0} == written["a"]
+    assert {str(key) for key, score in stored.items() if score == 2.0} == written["b"]
+
+
+_OPENER = """
+import sys, time
+from discovery.storage.rdb import RdbStorage
+from discovery.testing.storage import make_run
+time.sleep(max(0.0, float(sys.argv[3]) - time.time()))
+storage = RdbStorage(sys.argv[1])
+storage.create_run(make_run(sys.argv[2]))
+"""
+
+
+def test_processes_may_make_one_database_at_once(url, storage_factory):
+    go = str(time.time() + 1.0)
+    openers = [subprocess.Popen([sys.executable, "-c", _OPENER, url, f"run-{i}", go]) for i in range(4)]
+    assert [opener.wait(60) for opener in openers] == [0, 0, 0, 0]
+    assert {run.id for run in storage_factory().list_runs()} == {f"run-{i}" for i in range(4)}
