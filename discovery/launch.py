@@ -16,12 +16,12 @@ from typing import Any
 from discovery.config import RunConfig, SandboxConfig
 from discovery.errors import MissingComponent
 from discovery.evaluator import Evaluator
-from discovery.generation import make_generator
+from discovery.generation.factory import make_generator
 from discovery.generation.base import Generator
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.run import Run, config_of, new_run, resumed
-from discovery.sandbox import make_backend
+from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
 from discovery.selection import make_selector
 from discovery.storage.base import RunRecord, Storage

@@ -10,6 +10,7 @@ The host ends when its control socket closes, and dies with its parent; workers 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -138,22 +139,28 @@ def work(problem: Problem, sock: socket.socket) -> None:
 
 def serve(control: socket.socket, problem: Problem) -> None:
     """Fork a worker for each socket that arrives, until the control socket closes."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     host = os.getpid()
     while True:
         message, fds, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
             return
+        _reap()
         pid = os.fork()
         if pid == 0:
             control.close()
             _die_with_parent(host)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             with socket.socket(fileno=fds[0]) as sock:
                 work(problem, sock)
             os._exit(0)
         os.close(fds[0])
         control.sendall(pack(Frame({"kind": "forked", "pid": pid})))
+
+
+def _reap() -> None:
+    """Collect workers that have ended; at most the last one waits for the next fork."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
 
 
 def _die_with_parent(parent: int) -> None:
