@@ -1,0 +1,192 @@
+"""The contract of ``Selector`` as tests, for any implementation.
+
+Needs pytest. Give a fixture ``selector_factory`` that returns a callable: each call makes a new selector for
+a direction, always with the same parameters. Then::
+
+    class TestMySelector(SelectorContract):
+        pass
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from discovery.records import INITIAL, CandidateKey, CommittedStep, Direction, Outcome
+from discovery.selection.base import Selection, Selector
+
+SelectorFactory = Callable[[Direction], Selector]
+Landscape = Callable[[np.random.Generator], float]
+
+LANDSCAPES: dict[str, Landscape] = {
+    "continuous": lambda rng: float(rng.normal()),
+    "negative": lambda rng: float(-np.exp(rng.normal())),
+    "tied": lambda rng: float(rng.integers(3)),
+    "huge": lambda rng: float(rng.choice([-1e308, -1.0, 0.0, 1.0, 1e308])),
+    "tiny": lambda rng: 1.0 + float(rng.integers(4)) * 2.0**-52,
+}
+"""Where a score comes from, by what is awkward about it."""
+
+
+def committed_step(
+    chain: int,
+    step: int,
+    parents: Sequence[CandidateKey],
+    scores: Sequence[float | None],
+    direction: Direction = Direction.MAXIMIZE,
+) -> CommittedStep:
+    """A finished step with one candidate per score, None for a failed one; the best is committed.
+
+    Step 0 is the initial candidate's, whatever its chain.
+    """
+    outcomes = []
+    committed: CandidateKey | None = None
+    best: float | None = None
+    for index, score in enumerate(scores):
+        key = INITIAL if step == 0 else CandidateKey(chain, step, index)
+        outcomes.append(Outcome(key=key, source_hash=f"source of {key}", score=score))
+        if score is not None and direction.better(score, best):
+            committed, best = key, score
+    return CommittedStep(
+        chain=chain, step=step, parents=tuple(parents), outcomes=tuple(outcomes), committed=committed
+    )
+
+
+def play(
+    selector: Selector,
+    landscape: Landscape,
+    *,
+    seed: int,
+    steps: int = 60,
+    chain: int = 0,
+    direction: Direction = Direction.MAXIMIZE,
+) -> Iterator[tuple[Selection | None, CommittedStep]]:
+    """Run one chain without a model: parents as chosen, scores from the landscape, failures now and then.
+
+    Args:
+        selector: Chooses and observes.
+        landscape: Scores as if they were to be maximised; negated for minimisation.
+        seed: Of everything drawn.
+        steps: Steps after the initial one.
+        chain: Chain number.
+        direction: The selector's.
+
+    Yields:
+        Each step, observed already, with the choice that it began with (None for step 0).
+    """
+    rng = np.random.default_rng([seed, chain])
+    first = committed_step(chain, 0, (), [direction.key(landscape(rng))], direction)
+    selector.observe(first)
+    yield None, first
+    for number in range(1, steps + 1):
+        selection = selector.choose(chain, int(rng.integers(1, 5)), np.random.default_rng([seed, number]))
+        scores = [
+            direction.key(landscape(rng)) if rng.random() < 0.6 else None
+            for _ in range(int(rng.integers(1, 4)))
+        ]
+        step = committed_step(chain, number, selection.parents, scores, direction)
+        selector.observe(step)
+        yield selection, step
+
+
+@pytest.mark.parametrize("landscape", LANDSCAPES.values(), ids=LANDSCAPES.keys())
+class SelectorContract:
+    """Every promise of the port. See the module docstring for what to provide."""
+
+    def test_a_choice_before_the_initial_candidate_is_refused(
+        self, selector_factory: SelectorFactory, landscape: Landscape
+    ) -> None:
+        """Nothing observed on the chain, or no parent asked for: ``ValueError``."""
+        selector = selector_factory(Direction.MAXIMIZE)
+        with pytest.raises(ValueError):
+            selector.choose(0, 1, np.random.default_rng(0))
+        list(play(selector, landscape, seed=0, steps=3))
+        with pytest.raises(ValueError):
+            selector.choose(1, 1, np.random.default_rng(0))
+        with pytest.raises(ValueError):
+            selector.choose(0, 0, np.random.default_rng(0))
+
+    def test_the_first_parent_is_the_initial_candidate(
+        self, selector_factory: SelectorFactory, landscape: Landscape
+    ) -> None:
+        """Whatever is asked for, there is only one yet."""
+        selector = selector_factory(Direction.MAXIMIZE)
+        list(play(selector, landscape, seed=1, steps=0))
+        assert selector.choose(0, 4, np.random.default_rng(0)).parents == (INITIAL,)
+
+    @pytest.mark.parametrize("direction", Direction)
+    def test_parents_are_distinct_scored_candidates_of_the_chain(
+        self, selector_factory: SelectorFactory, landscape: Landscape, direction: Direction
+    ) -> None:
+        """And at most as many as were asked for, in both directions."""
+        selector = selector_factory(direction)
+        scored: set[CandidateKey] = set()
+        for selection, step in play(selector, landscape, seed=2, direction=direction):
+            if selection is not None:
+                assert 1 <= len(selection.parents) <= 4
+                assert len(set(selection.parents)) == len(selection.parents)
+                assert set(selection.parents) <= scored
+            scored |= {outcome.key for outcome in step.outcomes if outcome.score is not None}
+
+    def test_values_and_parameters_are_small_finite_json(
+        self, selector_factory: SelectorFactory, landscape: Landscape
+    ) -> None:
+        """They are stored with every step."""
+        selector = selector_factory(Direction.MAXIMIZE)
+        assert json.loads(json.dumps(dict(selector.params), allow_nan=False)) == dict(selector.params)
+        for selection, _ in play(selector, landscape, seed=3):
+            if selection is not None:
+                assert len(json.dumps(dict(selection.values), allow_nan=False)) < 2000
+
+    def test_a_replayed_selector_chooses_like_the_live_one(
+        self, selector_factory: SelectorFactory, landscape: Landscape
+    ) -> None:
+        """State is a fold over committed steps."""
+        live = selector_factory(Direction.MAXIMIZE)
+        steps = []
+        for number, (_, step) in enumerate(play(live, landscape, seed=4)):
+            steps.append(step)
+            if number % 7 == 0:
+                replayed = selector_factory(Direction.MAXIMIZE)
+                for earlier in steps:
+                    replayed.observe(earlier)
+                for count in (1, 3, 8):
+                    assert _chosen(replayed, count) == _chosen(live, count)
+
+    def test_choosing_changes_nothing(self, selector_factory: SelectorFactory, landscape: Landscape) -> None:
+        """State comes through ``observe`` only."""
+        asked = selector_factory(Direction.MAXIMIZE)
+        quiet = selector_factory(Direction.MAXIMIZE)
+        for _, step in play(asked, landscape, seed=5):
+            quiet.observe(step)
+            for count in (2, 1, 5):
+                asked.choose(0, count, np.random.default_rng(count))
+        assert [_chosen(asked, n) for n in (1, 2, 3, 9)] == [_chosen(quiet, n) for n in (1, 2, 3, 9)]
+
+    def test_chains_do_not_touch_each_other(
+        self, selector_factory: SelectorFactory, landscape: Landscape
+    ) -> None:
+        """What is observed on one chain changes no choice on another."""
+        both = selector_factory(Direction.MAXIMIZE)
+        alone = selector_factory(Direction.MAXIMIZE)
+        games = [play(both, landscape, seed=6, chain=0), play(both, landscape, seed=7, chain=1)]
+        for first, _ in zip(*games, strict=True):
+            alone.observe(first[1])
+            assert _chosen(alone, 3) == _chosen(both, 3)
+
+    def test_minimising_mirrors_maximising(
+        self, selector_factory: SelectorFactory, landscape: Landscape
+    ) -> None:
+        """Scores are compared through the direction only."""
+        up = play(selector_factory(Direction.MAXIMIZE), landscape, seed=8)
+        low = Direction.MINIMIZE
+        down = play(selector_factory(low), landscape, seed=8, direction=low)
+        for (a, _), (b, _) in zip(up, down, strict=True):
+            assert (a and a.parents) == (b and b.parents)
+
+
+def _chosen(selector: Selector, count: int) -> Selection:
+    return selector.choose(0, count, np.random.default_rng(99))
