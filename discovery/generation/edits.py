@@ -1,7 +1,7 @@
 """Small changes to the text of EVOLVE-BLOCKs, other than to their numbers.
 
-They are rare beside numeric steps: most break a program or change nothing. For Python a changed text must still parse;
-the texts are this package's own doing, so parsing them here is safe.
+They are rare beside numeric steps: most break a program or change nothing. For Python a changed text must
+still parse; the texts are this package's own doing, so parsing them here is safe.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def recombined(mine: Texts, theirs: Texts, language: str, rng: random.Random) ->
 def spaced(texts: Texts, rng: random.Random) -> Texts:
     """The same program with one more blank line at the end of a block: the last resort."""
     which = rng.randrange(len(texts))
-    return tuple(text.rstrip("\n") + "\n" * (_ends(text) + 1) if i == which else text for i, text in enumerate(texts))
+    return tuple(
+        text.rstrip("\n") + "\n" * (_ends(text) + 1) if i == which else text for i, text in enumerate(texts)
+    )
 
 
 def parses(text: str) -> bool:

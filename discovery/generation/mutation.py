@@ -1,14 +1,15 @@
 """The embedded generator: programs made from programs, without a model and without a network.
 
-It is a real search and an honest one: it changes numbers at several scales, recombines the texts of parents and, now
-and then, swaps an operator or moves a line. It is the baseline that a model has to beat.
+It is a real search and an honest one: it changes numbers at several scales, recombines the texts of parents
+and, now and then, swaps an operator or moves a line. It is the baseline that a model has to beat.
 
 It keeps no state, so that equal seeds give equal completions in any order and after any resume; an evolution
-strategy's step size has to be read off the parents instead. Parents that differ in their numbers only are points of one
-space, and the distance between good ones tells how far the last successful steps went. Taken as it is, that
-distance only ever shrinks (short steps succeed more often than long ones), so new steps are drawn from a range around it
-that leans upwards; a share of heavy-tailed steps on single numbers, whose scale comes from the numbers
-themselves, starts the search and saves it from a wrong scale. The shares were tuned on ten-dimensional spheres: docs/LOG.md.
+strategy's step size has to be read off the parents instead. Parents that differ in their numbers only are
+points of one space, and the distance between good ones tells how far the last successful steps went. Taken as
+it is, that distance only ever shrinks (short steps succeed more often than long ones), so new steps are drawn
+from a range around it that leans upwards; a share of heavy-tailed steps on single numbers, whose scale comes
+from the numbers themselves, starts the search and saves it from a wrong scale. The shares were tuned on
+ten-dimensional spheres: docs/LOG.md.
 
 Text outside EVOLVE-BLOCKs is never touched.
 """
@@ -198,9 +199,7 @@ class Mutation:
             way = [p - q for p, q in zip(vector, a, strict=True)]
         scale = math.sqrt(math.fsum(d * d for d in way) / max(1, sum(d != 0 for d in way)))
         factor = rng.uniform(0.2, 1.5)
-        changes = {
-            i: factor * d + rng.gauss(0.0, 0.1 * scale) for i, d in enumerate(way) if d != 0
-        }
+        changes = {i: factor * d + rng.gauss(0.0, 0.1 * scale) for i, d in enumerate(way) if d != 0}
         return _changed(family.main, changes, scale, rng)
 
     def _wide(self, family: Family, rng: random.Random) -> Texts | None:
@@ -246,11 +245,11 @@ class Mutation:
         return edits.edited(family.main.blocks, self._language, rng)
 
 
-_EVERY = 0.7
+_EVERY = 0.5
 """Share of adapted steps that move all numbers at once."""
-_LEAN = (-2.0, 3.0)
+_LEAN = (-1.5, 3.5)
 """Range of an adapted step's length over the parents' distance, as powers of two."""
-_WIDE = (-3.5, 0.3)
+_WIDE = (-3.0, 0.3)
 """Range of a wide step's length over a number's size, as powers of ten."""
 _SINGLE = 0.8
 """Share of wide steps that move one number only."""
@@ -264,7 +263,7 @@ _OPERATORS: dict[str, Operator] = {
     "crossover": Mutation._crossed,
     "edit": Mutation._edited,
 }
-_WEIGHTS = {"adapted": 0.62, "wide": 0.28, "differential": 0.04, "crossover": 0.03, "edit": 0.03}
+_WEIGHTS = {"adapted": 0.74, "wide": 0.15, "differential": 0.04, "crossover": 0.04, "edit": 0.03}
 _WEIGHTS_WITHOUT_NUMBERS = {"crossover": 0.5, "edit": 0.5}
 
 
@@ -310,15 +309,13 @@ def _changed(parsed: Parsed, changes: dict[int, float], step: float, rng: random
     return tuple(texts)
 
 
-def _written(
-    literal: Literal, change: float, step: float, promoted: bool, rng: random.Random
-) -> str | None:
+def _written(literal: Literal, change: float, step: float, promoted: bool, rng: random.Random) -> str | None:
     if isinstance(literal.value, int) and (literal.counts or not promoted or not step):
         whole = round(change)
         if whole == 0 and change and step:
             whole = rng.choice((-1, 1))
-        value = literal.value + whole
-        return None if whole == 0 or (literal.counts and value < 0 <= literal.value) else str(value)
+        total = literal.value + whole
+        return None if whole == 0 or (literal.counts and total < 0 <= literal.value) else str(total)
     value = literal.value + change
     if not math.isfinite(value) or change == 0:
         return None

@@ -1,11 +1,12 @@
 """A program's text taken apart just enough to change its numbers and operators.
 
-One regular expression per family of languages finds strings and comments (which are skipped), numeric literals with
-their exact spans, words and operators. The standard tokenizer would do the same for whole Python programs only;
-an EVOLVE-BLOCK may start anywhere, and a mutation must be cheap.
+One regular expression per family of languages finds strings and comments (which are skipped), numeric
+literals with their exact spans, words and operators. The standard tokenizer would do the same for whole
+Python programs only; an EVOLVE-BLOCK may start anywhere, and a mutation must be cheap.
 
-A unary minus belongs to its literal, so that a number may change its sign and the text around it stay the same: programs
-that differ in their numbers only have the same ``skeleton``, and their numbers form vectors of one space.
+A unary minus belongs to its literal, so that a number may change its sign and the text around it stay the
+same: programs that differ in their numbers only have the same ``skeleton``, and their numbers form vectors of
+one space.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class Sketch:
         parts = [self.skeleton[0]]
         for number, after in zip(numbers, self.skeleton[1:], strict=True):
             last = parts[-1][-1:]
-            if number[0] == "-" and last in ("-", "+") or number[0] != "-" and (last.isalnum() or last == "_"):
+            clashing = last in ("-", "+") if number[0] == "-" else last.isalnum() or last == "_"
+            if clashing:
                 parts.append(" ")
             parts += [number, after]
         return "".join(parts)

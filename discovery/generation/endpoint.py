@@ -1,0 +1,234 @@
+"""A server's HTTP side: requests out, bytes and typed errors in. The one home of the ``openai`` package.
+
+The client library never retries here and has no deadline of its own but for connecting: whoever asks decides
+both. What it raises becomes a :class:`Fault` (worth trying again) or one of this package's errors, in words
+that name the URL and the fix.
+
+The key goes to the client library and nowhere else; what a server says is cleared of it before it is shown.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from discovery.errors import GeneratorError, GeneratorRefused, GeneratorUnavailable
+from discovery.records import Json, Message
+
+if TYPE_CHECKING:
+    import openai
+
+NO_KEY = "none"
+"""Sent where no key is given: servers without authentication ignore it."""
+BUSY = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that say: later."""
+
+
+class Fault(Exception):  # noqa: N818  it never leaves the package, and is no error until it is out of tries
+    """A request failed in a way worth trying again.
+
+    Args:
+        message: What happened, cleared of the key.
+        pause_s: How long the server wants to be left alone, if it says, in seconds.
+    """
+
+    def __init__(self, message: str, pause_s: float | None = None) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body is still coming.
+
+    Args:
+        streamed: Whether it is an event stream; else one JSON document.
+        data: Its bytes as they come.
+    """
+
+    streamed: bool
+    data: AsyncIterator[bytes]
+
+
+class Endpoint:
+    """One server.
+
+    Args:
+        url: Its base URL, mostly ending in ``/v1``.
+        api_key: Its key, if it wants one.
+        probe_s: Deadline of the small requests that learn what is served, in seconds.
+    """
+
+    def __init__(self, url: str, api_key: str | None, *, probe_s: float) -> None:
+        self.shown_url = _without_credentials(url)
+        self.lists_models = True
+        """Whether the server has, as far as is known, a list of its models."""
+        self._url = url
+        self._probe_s = probe_s
+        self._client_made: openai.AsyncOpenAI | None = None
+        # Closures: no attribute, so no representation and no dump of this object, holds the key.
+        self._make_client: Callable[[], openai.AsyncOpenAI] = lambda: _client(url, api_key)
+        self._clear: Callable[[str], str] = lambda text: text.replace(api_key, "***") if api_key else text
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.shown_url!r})"
+
+    @property
+    def _client(self) -> openai.AsyncOpenAI:
+        if self._client_made is None:
+            self._client_made = self._make_client()
+        return self._client_made
+
+    async def close(self) -> None:
+        """Close all connections. May be called twice."""
+        client, self._client_made = self._client_made, None
+        if client is not None:
+            await client.close()
+
+    def clear(self, text: object) -> str:
+        """A server's words on one line, without the key."""
+        return self._clear(" ".join(str(text).split())[:500])
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The server's model cards.
+
+        Raises:
+            GeneratorUnavailable: Nothing answers.
+            GeneratorRefused: The key is wrong, or there is no such list.
+        """
+        listed = await self._get("models")
+        data = listed.get("data") if isinstance(listed, Mapping) else None
+        if not isinstance(data, list):
+            self.lists_models = False
+            raise GeneratorRefused(f"{self.shown_url} does not list its models; name one with --model")
+        return [card for card in data if isinstance(card, dict)]
+
+    async def version(self) -> str | None:
+        """What the server says at ``/version``, where vLLM has its version; None when it says nothing."""
+        parts = urlsplit(self._url)
+        path = parts.path.rstrip("/").removesuffix("/v1") + "/version"
+        try:
+            answer = await self._get(urlunsplit((parts.scheme, parts.netloc, path, "", "")))
+        except GeneratorError:
+            return None
+        version = answer.get("version") if isinstance(answer, Mapping) else None
+        return str(version) if version else None
+
+    @asynccontextmanager
+    async def chat(
+        self, model: str, messages: Sequence[Message], body: Mapping[str, Json]
+    ) -> AsyncIterator[Answer]:
+        """Ask for a streamed chat completion; leaving the context closes the connection.
+
+        Args:
+            model: Model name.
+            messages: The prompt.
+            body: All other fields.
+
+        Raises:
+            Fault: The connection failed or broke, or the server is overloaded or ill.
+            GeneratorRefused: The server refuses the request.
+        """
+        sent: Any = [{"role": message.role, "content": message.content} for message in messages]
+        chat = self._client.chat.completions.with_streaming_response
+        with self._faults():
+            async with chat.create(model=model, messages=sent, stream=True, extra_body=body) as response:
+                streamed = "json" not in response.headers.get("content-type", "")
+                yield Answer(streamed, response.iter_bytes())
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        import openai
+
+        try:
+            yield
+        except openai.APIStatusError as error:
+            status, message = error.status_code, self.clear(_message(error))
+            if status in BUSY or status >= 500:
+                pause_s = _retry_after(error.response.headers.get("retry-after"))
+                raise Fault(f"it answers {status}: {message}", pause_s) from error
+            if status in (401, 403):
+                raise GeneratorRefused(
+                    f"{self.shown_url} refuses the key ({status}: {message}); set OPENAI_API_KEY to its key"
+                ) from error
+            raise GeneratorRefused(f"{self.shown_url} refuses the request ({status}): {message}") from error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise Fault(f"no connection: {type(cause).__name__}: {self.clear(cause)}") from error
+        except _transport_errors() as error:
+            raise Fault(f"the answer broke off: {type(error).__name__}: {self.clear(error)}") from error
+
+    async def _get(self, url: str) -> Any:
+        import openai
+
+        options: Any = {"timeout": self._probe_s}
+        try:
+            with self._faults():
+                return await self._client.get(url, cast_to=object, options=options)
+        except Fault as fault:
+            if isinstance(fault.__cause__, openai.APIStatusError) and fault.__cause__.status_code != 503:
+                self.lists_models = False
+            raise GeneratorUnavailable(
+                f"{self.shown_url}: {fault}; is the server up, and --base-url right?"
+            ) from fault
+        except GeneratorRefused as error:
+            if isinstance(error.__cause__, openai.APIStatusError) and error.__cause__.status_code in (
+                404,
+                405,
+            ):
+                self.lists_models = False
+                raise GeneratorRefused(f"{error}; is --base-url right (most end in /v1)?") from error
+            raise
+        except ValueError as error:
+            self.lists_models = False
+            raise GeneratorRefused(
+                f"{self.shown_url} does not answer with JSON; is --base-url right (most end in /v1)?"
+            ) from error
+
+
+def _client(url: str, api_key: str | None) -> openai.AsyncOpenAI:
+    import openai
+
+    timeout = openai.Timeout(None, connect=10.0)
+    return openai.AsyncOpenAI(base_url=url, api_key=api_key or NO_KEY, max_retries=0, timeout=timeout)
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the client library lets through while a body is read: its version decides which package's."""
+    kinds: list[type[Exception]] = [ConnectionError]
+    for name in ("httpx", "httpx2"):
+        if name in sys.modules:
+            kinds += [sys.modules[name].HTTPError, sys.modules[name].StreamError]
+    return tuple(kinds)
+
+
+def _retry_after(value: str | None) -> float | None:
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        date = value
+    try:
+        return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body: Any = error.body
+    if isinstance(body, Mapping):
+        inner = body.get("error", body)
+        body = inner.get("message", inner) if isinstance(inner, Mapping) else inner
+    return str(body or error.message)
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

@@ -1,0 +1,255 @@
+"""Reading one streamed answer: bytes to choices that are complete.
+
+The client library's own stream builds several typed objects per token; for thousands of tokens per completion
+that is the client's whole cost. Here the lines of the event stream are parsed as JSON and folded into one
+record per choice. Nothing here does input or output, and nothing of what a server sends is trusted to have
+the right shape.
+
+Usage comes once, for the request as a whole, after the last choice. So a choice that leaves none other open
+is held back until the next thing arrives; if that is the usage, it carries the prompt's tokens and whatever
+completion tokens no other choice has accounted for. Other choices have a count of their own only where the
+server sends token ids or logprobs. Summed over the choices of a request the counts are the server's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from discovery.records import TokenUsage
+
+_TOKEN_ID = "token_id:"
+
+
+class StreamBroken(Exception):  # noqa: N818  like StopIteration, a state more than an error
+    """The stream is not what a compatible server sends, or reports an error.
+
+    Args:
+        message: What was found.
+        status: The status that an error inside the stream names, if any.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One complete choice.
+
+    Args:
+        index: Its number within the request.
+        text: Final text, None when there is none.
+        reasoning: Reasoning text, None when there is none.
+        finish_reason: As served; None when the server never says.
+        tokens: What is known of its cost.
+        token_ids: Ids of its tokens, where served.
+        logprobs: Their log-probabilities, where served.
+    """
+
+    index: int
+    text: str | None
+    reasoning: str | None
+    finish_reason: str | None
+    tokens: TokenUsage | None
+    token_ids: tuple[int, ...] | None
+    logprobs: tuple[float | None, ...] | None
+
+
+@dataclass(slots=True)
+class _Parts:
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float | None] = field(default_factory=list)
+    finish_reason: str | None = None
+
+
+class AnswerReader:
+    """Folds the bytes of one streamed answer into choices.
+
+    Feed it with :meth:`feed`, then call :meth:`end` when the connection closes.
+
+    Args:
+        count: How many choices were asked for; a choice numbered outside is an error.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._rest = b""
+        self._open: dict[int, _Parts] = {}
+        self._complete: list[tuple[int, _Parts]] = []
+        self._seen: set[int] = set()
+        self._usage: Mapping[str, Any] | None = None
+        self._counted = 0
+        self.ended = False
+        """Whether the server said that the answer is whole."""
+
+    def feed(self, data: bytes) -> Iterator[Choice]:
+        """Take in bytes as they come.
+
+        Yields:
+            Choices that are complete and need not wait for the usage.
+
+        Raises:
+            StreamBroken: The bytes are no event stream, or it reports an error.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._event(line[5:].strip())
+        yield from self._settled()
+
+    def whole(self, body: bytes) -> Iterator[Choice]:
+        """Take in an answer that was not streamed: one JSON document.
+
+        Raises:
+            StreamBroken: The body is not an answer.
+        """
+        payload = _object(body)
+        try:
+            for choice in payload["choices"]:
+                choice["delta"] = choice.get("message") or {}
+                choice["finish_reason"] = choice.get("finish_reason") or "stop"
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StreamBroken(f"the answer has an unknown form: {_shown(body)}") from error
+        self._payload(payload, body)
+        self._usage = payload.get("usage")
+        self.ended = True
+        yield from self.end()
+
+    def end(self) -> Iterator[Choice]:
+        """The stream is over: what else is complete.
+
+        A choice whose finish reason never came counts as complete only if the server said that the answer is
+        whole. Call it once.
+        """
+        if self.ended:
+            for index, parts in list(self._open.items()):
+                if parts.text:
+                    self._finish(index, parts)
+        yield from self._settled(over=True)
+
+    def _settled(self, *, over: bool = False) -> Iterator[Choice]:
+        over = over or self._usage is not None
+        kept = 0 if over or self._open else 1
+        while len(self._complete) > kept:
+            index, parts = self._complete.pop(0)
+            yield self._choice(index, parts, is_last=not self._complete and not self._open)
+
+    def _event(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self.ended = True
+            return
+        if data:
+            self._payload(_object(data), data)
+
+    def _payload(self, payload: dict[str, Any], data: bytes) -> None:
+        if payload.get("error"):
+            raise _reported(payload["error"])
+        try:
+            for choice in payload["choices"]:
+                self._delta(choice)
+            usage = payload.get("usage")
+            # Beside a choice it is that choice's, which is the request's only where there is just one.
+            if usage and (not payload["choices"] or self._count == 1):
+                self._usage = usage
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise StreamBroken(f"the stream has an unknown form: {_shown(data)}") from error
+
+    def _delta(self, choice: Mapping[str, Any]) -> None:
+        index = choice["index"]
+        parts = self._open.get(index)
+        if parts is None:
+            if type(index) is not int or not 0 <= index < self._count:
+                raise StreamBroken(f"the server numbers a choice {index!r}; {self._count} were asked for")
+            if index in self._seen:
+                return
+            self._seen.add(index)
+            parts = self._open[index] = _Parts()
+        delta = choice.get("delta") or {}
+        if text := delta.get("content"):
+            parts.text.append(str(text))
+        if reasoning := delta.get("reasoning") or delta.get("reasoning_content"):
+            parts.reasoning.append(str(reasoning))
+        if ids := choice.get("token_ids") or delta.get("token_ids"):
+            parts.token_ids += [int(i) for i in ids]
+        if logprobs := choice.get("logprobs"):
+            _take_logprobs(parts, logprobs.get("content") or ())
+        if reason := choice.get("finish_reason"):
+            parts.finish_reason = str(reason)
+            self._finish(index, parts)
+
+    def _finish(self, index: int, parts: _Parts) -> None:
+        del self._open[index]
+        self._complete.append((index, parts))
+
+    def _choice(self, index: int, parts: _Parts, *, is_last: bool) -> Choice:
+        counted = len(parts.token_ids) or len(parts.logprobs) or None
+        tokens = None if counted is None else TokenUsage(completion=counted)
+        self._counted += counted or 0
+        if is_last and self._usage is not None:
+            tokens = _remaining(self._usage, self._counted - (counted or 0))
+            self._usage = None
+        return Choice(
+            index=index,
+            text="".join(parts.text) or None,
+            reasoning="".join(parts.reasoning) or None,
+            finish_reason=parts.finish_reason,
+            tokens=tokens,
+            token_ids=tuple(parts.token_ids) or None,
+            logprobs=tuple(parts.logprobs) or None,
+        )
+
+
+def _take_logprobs(parts: _Parts, content: Any) -> None:
+    for token in content:
+        value = token.get("logprob")
+        parts.logprobs.append(None if value is None else float(value))
+        name = token.get("token")
+        if isinstance(name, str) and name.startswith(_TOKEN_ID):
+            parts.token_ids.append(int(name[len(_TOKEN_ID) :]))
+
+
+def _remaining(usage: Mapping[str, Any], counted: int) -> TokenUsage:
+    completion = _count(usage.get("completion_tokens"))
+    return TokenUsage(
+        prompt=_count(usage.get("prompt_tokens")),
+        completion=None if completion is None else max(0, completion - counted),
+        reasoning=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+    )
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
+    details = usage.get(group)
+    return _count(details.get(name)) if isinstance(details, Mapping) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        payload = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise StreamBroken(f"the server sent something that is not JSON: {_shown(data)}") from error
+    if not isinstance(payload, dict):
+        raise StreamBroken(f"the stream has an unknown form: {_shown(data)}")
+    return payload
+
+
+def _reported(error: Any) -> StreamBroken:
+    if not isinstance(error, Mapping):
+        return StreamBroken(f"the server reports: {error}")
+    status = error.get("code", error.get("status"))
+    message = error.get("message") or error
+    return StreamBroken(f"the server reports: {message}", status if type(status) is int else None)
+
+
+def _shown(data: bytes) -> str:
+    return repr(data[:120].decode("utf-8", "replace"))
