@@ -4,7 +4,7 @@
 set -eu
 
 discovery=.venv/bin/discovery
-evaluations=${DISCOVERY_DEMO_EVALUATIONS:-2400}
+evaluations=${DISCOVERY_DEMO_EVALUATIONS:-3200}
 
 if ! "$discovery" server start; then
     echo "note: no Prefect server, so no web interface; the search is the same without it." >&2
