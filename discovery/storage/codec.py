@@ -44,6 +44,16 @@ def text_out(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
+def optional_text_in(text: str | None) -> bytes | None:
+    """:func:`text_in`, or None for None."""
+    return None if text is None else text_in(text)
+
+
+def optional_text_out(data: bytes | None) -> str | None:
+    """:func:`text_out`, or None for None."""
+    return None if data is None else text_out(data)
+
+
 def json_in(value: Json, what: str) -> bytes:
     """Plain data as compact JSON.
 
@@ -114,6 +124,11 @@ def key_out(text: str) -> CandidateKey:
     """The inverse of :func:`key_in`."""
     chain, step, index = text.split(".")
     return CandidateKey(int(chain), int(step), int(index))
+
+
+def optional_key_out(text: str | None) -> CandidateKey | None:
+    """:func:`key_out`, or None for None."""
+    return None if text is None else key_out(text)
 
 
 def keys_in(keys: Iterable[CandidateKey]) -> str:

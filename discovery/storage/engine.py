@@ -21,7 +21,7 @@ from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from discovery.errors import MissingComponent, StorageError, StorageFull
 
@@ -188,14 +188,15 @@ class Database:
         if isinstance(original, sqlite3.Error):
             return self._translate_sqlite(getattr(original, "sqlite_errorname", ""), text)
         state = getattr(original, "sqlstate", None) or ""
-        if state in ("53100", "53200"):
+        if state == "53100":
             return StorageFull(f"storage {self.name} is full, nothing was written; free space there: {text}")
         if state == "3D000":
             return StorageError(
                 f"PostgreSQL has no database {self.url.database!r}; "
                 f"make it with: createdb {self.url.database}"
             )
-        if not state or state.startswith(("08", "28", "57P")):
+        lost = isinstance(error, OperationalError) and not state
+        if lost or state.startswith(("08", "28", "57P")):
             return StorageError(
                 f"cannot reach storage {self.name}; check that PostgreSQL runs there "
                 f"and lets this user in: {text}"

@@ -26,7 +26,7 @@ from discovery.records import (
     Outcome,
     SandboxRecord,
 )
-from discovery.storage import contents, rows
+from discovery.storage import candidate_rows, contents, rows
 from discovery.storage.base import ChainSummary, RunCounts, StoredStep
 from discovery.storage.codec import key_out, keys_out, text_out
 from discovery.storage.models import (
@@ -148,18 +148,18 @@ def stored_step(connection: Connection, run: int, chain: int, number: int) -> St
         return None
     prompt_rows = at(prompts)
     completion_rows = at(completions, completions.c.idx)
-    candidate_rows = at(candidates, candidates.c.idx)
+    found_candidates = at(candidates, candidates.c.idx)
     evaluation_rows = [
         row for row in at(evaluations, evaluations.c.idx, evaluations.c.attempt) if row["purpose"] == SEARCH
     ]
-    everything = [*step_rows, *prompt_rows, *completion_rows, *candidate_rows, *evaluation_rows]
+    everything = [*step_rows, *prompt_rows, *completion_rows, *found_candidates, *evaluation_rows]
     unpacker = contents.load(connection, rows.references(everything))
     return StoredStep(
         step=rows.read_step(step_rows[0], unpacker),
         prompt=rows.read_prompt(prompt_rows[0], unpacker) if prompt_rows else None,
-        completions={row["idx"]: rows.read_completion(row, unpacker) for row in completion_rows},
-        candidates={row["idx"]: rows.read_candidate(row, unpacker) for row in candidate_rows},
-        evaluations={row["idx"]: rows.read_evaluation(row, unpacker) for row in evaluation_rows},
+        completions={row["idx"]: candidate_rows.read_completion(row, unpacker) for row in completion_rows},
+        candidates={row["idx"]: candidate_rows.read_candidate(row, unpacker) for row in found_candidates},
+        evaluations={row["idx"]: candidate_rows.read_evaluation(row, unpacker) for row in evaluation_rows},
     )
 
 
@@ -179,7 +179,7 @@ def candidate(connection: Connection, run: int, key: CandidateKey) -> Candidate 
     if row is None:
         return None
     stored = dict(row)
-    return rows.read_candidate(stored, contents.load(connection, rows.references([stored])))
+    return candidate_rows.read_candidate(stored, contents.load(connection, rows.references([stored])))
 
 
 def evaluations_of(connection: Connection, run: int, key: CandidateKey) -> list[Evaluation]:
@@ -217,7 +217,7 @@ def find_source(connection: Connection, run: int, digest: bytes) -> Evaluation |
 def _evaluations(connection: Connection, found: sa.Select[Any]) -> list[Evaluation]:
     stored = [dict(row) for row in connection.execute(found).mappings()]
     unpacker = contents.load(connection, rows.references(stored))
-    return [rows.read_evaluation(row, unpacker) for row in stored]
+    return [candidate_rows.read_evaluation(row, unpacker) for row in stored]
 
 
 def _disagreed(connection: Connection, run: int) -> sa.ColumnElement[bool]:

@@ -38,7 +38,7 @@ from discovery.records import (
     SandboxRecord,
     Step,
 )
-from discovery.storage import contents, leases, models, rows
+from discovery.storage import candidate_rows, contents, leases, models, rows
 from discovery.storage.base import Lease, Write
 from discovery.storage.codec import Packer, Unpacker
 from discovery.storage.prepared import Prepared
@@ -65,9 +65,9 @@ _KINDS: dict[type, _Kind] = {
     SandboxRecord: _Kind(models.sandboxes, lambda row, _: rows.read_sandbox(row)),
     Step: _Kind(models.steps, rows.read_step, grows=True),
     Prompt: _Kind(models.prompts, rows.read_prompt),
-    Completion: _Kind(models.completions, rows.read_completion),
-    Candidate: _Kind(models.candidates, rows.read_candidate),
-    Evaluation: _Kind(models.evaluations, rows.read_evaluation, grows=True),
+    Completion: _Kind(models.completions, candidate_rows.read_completion),
+    Candidate: _Kind(models.candidates, candidate_rows.read_candidate),
+    Evaluation: _Kind(models.evaluations, candidate_rows.read_evaluation, grows=True),
     Announcement: _Kind(models.announcements, lambda row, _: rows.read_announcement(row)),
 }
 
@@ -113,11 +113,11 @@ def encode(write: Write, run: int, known: contents.Known) -> Encoded:
 
 def _row(run: int, record: Record, packer: Packer) -> Row:
     if isinstance(record, Evaluation):
-        return rows.write_evaluation(run, record, packer)
+        return candidate_rows.write_evaluation(run, record, packer)
     if isinstance(record, Completion):
-        return rows.write_completion(run, record, packer)
+        return candidate_rows.write_completion(run, record, packer)
     if isinstance(record, Candidate):
-        return rows.write_candidate(run, record, packer)
+        return candidate_rows.write_candidate(run, record, packer)
     if isinstance(record, Step):
         return rows.write_step(run, record, packer)
     if isinstance(record, Prompt):

@@ -1,0 +1,225 @@
+"""Rows of what belongs to one candidate: completions, candidates, evaluations. See ``rows``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from discovery.records import (
+    Candidate,
+    Completion,
+    Durations,
+    Evaluation,
+    EvaluationState,
+    Failure,
+    FailureKind,
+    Json,
+    ModelIdentity,
+    Purpose,
+    Score,
+    TokenUsage,
+)
+from discovery.storage import models
+from discovery.storage.codec import (
+    KEY_BYTES,
+    Packer,
+    Unpacker,
+    ids_in,
+    ids_out,
+    json_in,
+    json_out,
+    key_in,
+    keys_in,
+    keys_out,
+    logprobs_in,
+    logprobs_out,
+    number_in,
+    optional_key_out,
+    optional_text_in,
+    optional_text_out,
+    text_in,
+    text_out,
+    time_in,
+    time_out,
+)
+from discovery.storage.rows import Row, place_in, place_out
+
+_EVALUATION_STATES = {
+    EvaluationState.RUNNING: models.RUNNING,
+    EvaluationState.SCORED: models.SCORED,
+    EvaluationState.FAILED: models.FAILED,
+}
+_PURPOSES = {Purpose.SEARCH: models.SEARCH, Purpose.VERIFY: models.VERIFY}
+_EVALUATION_STATES_OUT = {number: state for state, number in _EVALUATION_STATES.items()}
+_PURPOSES_OUT = {number: purpose for purpose, number in _PURPOSES.items()}
+
+
+@lru_cache(maxsize=64)
+def _model_in(model: ModelIdentity) -> bytes:
+    # A run has one or a few, and each completion repeats it.
+    return json_in(asdict(model), "model")
+
+
+def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
+    """The row of a completion."""
+    what = f"completion {completion.key}"
+    tokens = completion.tokens
+    row = place_in(run, completion.key)
+    row.update(
+        prompt_tokens=tokens.prompt if tokens else None,
+        completion_tokens=tokens.completion if tokens else None,
+        reasoning_tokens=tokens.reasoning if tokens else None,
+        cached_tokens=tokens.cached if tokens else None,
+        has_tokens=tokens is not None,
+        text=packer.pack_text(completion.text),
+        reasoning=packer.pack_text(completion.reasoning),
+        finish_reason=optional_text_in(completion.finish_reason),
+        model=packer.pack(_model_in(completion.model)),
+        sampling=packer.pack(
+            json_in(dict(completion.sampling), f"{what}: sampling") if completion.sampling else b""
+        ),
+        seed=None if completion.seed is None else str(completion.seed),
+        token_ids=None if completion.token_ids is None else packer.pack(ids_in(completion.token_ids)),
+        logprobs=None if completion.logprobs is None else packer.pack(logprobs_in(completion.logprobs)),
+        latency_s=number_in(completion.latency_s, f"{what}: latency_s"),
+        created_at=time_in(completion.created_at, f"{what}: created_at"),
+    )
+    return row
+
+
+def read_completion(row: Mapping[str, Any], unpacker: Unpacker) -> Completion:
+    """The inverse of :func:`write_completion`."""
+    sampling = unpacker.unpack(row["sampling"])
+    return Completion(
+        key=place_out(row),
+        text=unpacker.unpack_text(row["text"]),
+        reasoning=unpacker.unpack_text(row["reasoning"]),
+        finish_reason=optional_text_out(row["finish_reason"]),
+        model=ModelIdentity(**json_out(unpacker.unpack(row["model"]))),
+        sampling=json_out(sampling) if sampling else {},
+        seed=None if row["seed"] is None else int(row["seed"]),
+        tokens=TokenUsage(
+            prompt=row["prompt_tokens"],
+            completion=row["completion_tokens"],
+            reasoning=row["reasoning_tokens"],
+            cached=row["cached_tokens"],
+        )
+        if row["has_tokens"]
+        else None,
+        token_ids=None if row["token_ids"] is None else ids_out(unpacker.unpack(row["token_ids"])),
+        logprobs=None if row["logprobs"] is None else logprobs_out(unpacker.unpack(row["logprobs"])),
+        latency_s=row["latency_s"],
+        created_at=time_out(row["created_at"]),
+    )
+
+
+def write_candidate(run: int, candidate: Candidate, packer: Packer) -> Row:
+    """The row of a candidate; the source is found by the start of its hash."""
+    row = place_in(run, candidate.key)
+    digest = bytes.fromhex(candidate.source_hash)
+    packer.keep(text_in(candidate.source), digest)
+    row.update(
+        source_hash=digest,
+        parents=keys_in(candidate.parents),
+        created_at=time_in(candidate.created_at, f"candidate {candidate.key}: created_at"),
+    )
+    return row
+
+
+def read_candidate(row: Mapping[str, Any], unpacker: Unpacker) -> Candidate:
+    """The inverse of :func:`write_candidate`."""
+    return Candidate(
+        key=place_out(row),
+        source=text_out(unpacker.content(row["source_hash"][:KEY_BYTES])),
+        parents=keys_out(row["parents"]),
+        created_at=time_out(row["created_at"]),
+    )
+
+
+def write_evaluation(run: int, evaluation: Evaluation, packer: Packer) -> Row:
+    """The row of an evaluation."""
+    what = f"evaluation of {evaluation.key}"
+    score, failure, durations = evaluation.score, evaluation.failure, evaluation.durations
+    row = place_in(run, evaluation.key)
+    row.update(
+        purpose=_PURPOSES[evaluation.purpose],
+        attempt=evaluation.attempt,
+        state=_EVALUATION_STATES[evaluation.state],
+        score=number_in(score.value, f"{what}: score") if score else None,
+        failure=failure.kind.value if failure else None,
+        message=text_in(failure.message) if failure else None,
+        duplicate_of=None if evaluation.duplicate_of is None else key_in(evaluation.duplicate_of),
+        started_at=time_in(evaluation.started_at, f"{what}: started_at"),
+        finished_at=None
+        if evaluation.finished_at is None
+        else time_in(evaluation.finished_at, f"{what}: finished_at"),
+        wall_s=number_in(durations.wall_s, f"{what}: wall_s") if durations else None,
+        sandbox_s=number_in(durations.sandbox_s, f"{what}: sandbox_s") if durations else None,
+        sandbox_cpu_s=number_in(durations.sandbox_cpu_s, f"{what}: sandbox_cpu_s") if durations else None,
+        context=None,
+        result=None,
+    )
+    if evaluation.sandbox is not None or evaluation.scorer_version is not None:
+        row["context"] = packer.pack(json_in([evaluation.sandbox, evaluation.scorer_version], what))
+    result = _result(evaluation)
+    if result:
+        row["result"] = packer.pack(json_in(result, what))
+    return row
+
+
+def _result(evaluation: Evaluation) -> dict[str, Json]:
+    score, failure = evaluation.score, evaluation.failure
+    parts: dict[str, Json] = {}
+    if score:
+        parts["metrics"] = dict(score.metrics) or None
+        parts["private"] = dict(score.private) or None
+        parts["feedback"] = score.feedback
+        parts["artifact"] = score.artifact
+    if failure:
+        parts["detail"] = failure.detail
+    parts["output"] = evaluation.output
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def read_evaluation(row: Mapping[str, Any], unpacker: Unpacker) -> Evaluation:
+    """The inverse of :func:`write_evaluation`."""
+    result = json_out(unpacker.unpack(row["result"])) if row["result"] is not None else {}
+    sandbox, scorer = (
+        json_out(unpacker.unpack(row["context"])) if row["context"] is not None else (None, None)
+    )
+    score = failure = durations = None
+    if row["state"] == models.SCORED:
+        score = Score(
+            value=row["score"],
+            metrics=result.get("metrics", {}),
+            private=result.get("private", {}),
+            feedback=result.get("feedback"),
+            artifact=result.get("artifact"),
+        )
+    elif row["state"] == models.FAILED:
+        failure = Failure(
+            kind=FailureKind(row["failure"]),
+            message=text_out(row["message"]),
+            detail=result.get("detail"),
+        )
+    if row["wall_s"] is not None:
+        durations = Durations(
+            wall_s=row["wall_s"], sandbox_s=row["sandbox_s"], sandbox_cpu_s=row["sandbox_cpu_s"]
+        )
+    return Evaluation(
+        key=place_out(row),
+        purpose=_PURPOSES_OUT[row["purpose"]],
+        attempt=row["attempt"],
+        state=_EVALUATION_STATES_OUT[row["state"]],
+        score=score,
+        failure=failure,
+        duplicate_of=optional_key_out(row["duplicate_of"]),
+        durations=durations,
+        output=result.get("output"),
+        sandbox=sandbox,
+        scorer_version=scorer,
+        started_at=time_out(row["started_at"]),
+        finished_at=None if row["finished_at"] is None else time_out(row["finished_at"]),
+    )

@@ -1,0 +1,41 @@
+"""Writes a small database of the current schema, as ``<revision>.db`` beside this file.
+
+Run it once before a schema changes; the stored file must open and read with every later version.
+"""
+
+from pathlib import Path
+
+from discovery.records import INITIAL, SHARED_CHAIN, Announcement, CandidateKey, RunStatus, SandboxRecord
+from discovery.storage.models import HEAD
+from discovery.storage.rdb import RdbStorage
+from discovery.testing.storage import (
+    START,
+    append,
+    full_step,
+    make_candidate,
+    make_committed,
+    make_scored,
+    make_step,
+    start,
+)
+
+
+def main() -> None:
+    path = Path(__file__).with_name(f"{HEAD}.db")
+    path.unlink(missing_ok=True)
+    storage = RdbStorage(str(path))
+    leases = start(storage)
+    shared = leases[SHARED_CHAIN]
+    sandbox = SandboxRecord(id="bubblewrap-1", backend="bubblewrap", properties={"network": True})
+    append(storage, shared, sandbox, make_candidate(INITIAL, "x = 0"), make_scored(INITIAL, 0.25))
+    append(storage, leases[0], *full_step())
+    best = CandidateKey(0, 1, 0)
+    append(storage, leases[0], make_committed(make_step(0, 1), best), make_step(0, 2))
+    append(storage, shared, Announcement(key=best, score=0.3, evaluations=2, announced_at=START))
+    storage.update_run(shared, status=RunStatus.STOPPED, message="stopped", facts={"version": "0.1.0"})
+    storage.release(list(leases.values()))
+    storage.close()
+
+
+if __name__ == "__main__":
+    main()
