@@ -1,0 +1,122 @@
+"""`kill -9` at random instants, each followed by a resume, until the run is done."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from discovery.sandbox import make_backend
+from discovery.storage import open_storage
+
+KILLS = 20
+EVALUATIONS = 1200
+CHAINS, CANDIDATES = 3, 4
+SHAPE = ["--chains", str(CHAINS), "--steps", str(EVALUATIONS // (CHAINS * CANDIDATES)), "--candidates", str(CANDIDATES)]
+
+
+def command(*arguments):
+    return [sys.executable, "-c", "import sys; from discovery.cli import main; sys.exit(main())", *arguments]
+
+
+def descendants_of(group, label):
+    """Processes that carry the run's label or belong to the killed session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+                session = (entry / "stat").read_text().rpartition(")")[2].split()[3]
+            except OSError:
+                continue
+            if label.encode() in words or int(session) == group:
+                found.append((entry.name, words[:80]))
+    return found
+
+
+def finished(storage, run):
+    """Every finished evaluation and stored completion, by place, with all of its contents."""
+    evaluations, completions = {}, {}
+    for chain in range(CHAINS):
+        number = 1
+        while (step := storage.step(run, chain, number)) is not None:
+            evaluations |= {(chain, number, i): e for i, e in step.evaluations.items()}
+            completions |= {(chain, number, i): c for i, c in step.completions.items()}
+            number += 1
+    return evaluations, completions
+
+
+@pytest.mark.parametrize("sandbox", [pytest.param("bubblewrap", marks=pytest.mark.sandbox), "process"])
+@pytest.mark.timeout(280)
+def test_killed_at_random_instants_and_resumed(tmp_path, sandbox):
+    if make_backend(sandbox).missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{sandbox} is missing: {make_backend(sandbox).missing()}")
+        pytest.skip(f"{sandbox} does not work here: {make_backend(sandbox).missing()}")
+    database = tmp_path / "runs.db"
+    rng = random.Random(5)
+    options = ["--storage", str(database), "--scheduler", "local", "--json", "--evaluation-slots", "2"]
+    start = command("run", "constants-10", *SHAPE, "--sandbox", sandbox, "--seed", "3", *options)
+    run, kills, at_work, known = None, 0, 0, ({}, {})
+    while kills < (KILLS if sandbox == "bubblewrap" else 8):
+        arguments = start if run is None else command("resume", run, *options)
+        process = subprocess.Popen(
+            arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+        if kills % 4:
+            process.stderr.readline()  # the run's name, printed when its first step is about to begin
+            time.sleep(rng.uniform(0.1, 0.8))
+        else:
+            time.sleep(rng.uniform(0, 1.2))
+        alive = process.poll() is None
+        process.kill()
+        _, errors = process.communicate()
+        assert alive or process.returncode == 0, errors
+        kills += 1
+        if not database.exists():
+            continue
+        storage = open_storage(str(database))
+        runs = storage.list_runs()
+        if not runs:
+            storage.close()
+            continue
+        run = runs[0].id
+        assert len(runs) == 1
+        deadline = time.monotonic() + 3
+        while (orphans := descendants_of(process.pid, run)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert orphans == []
+        now = finished(storage, run)
+        for before, after in zip(known, now, strict=True):
+            assert {place: after.get(place) for place in before} == before, "a stored record was lost or changed"
+        at_work += alive and len(now[0]) > len(known[0])
+        known = now
+        storage.close()
+    assert at_work >= (8 if sandbox == "bubblewrap" else 2), "too few kills hit a run at work to show anything"
+    done = subprocess.run(
+        command("resume", run, *options), cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["status"] == "finished"
+    assert summary["evaluations"] == EVALUATIONS
+    storage = open_storage(str(database))
+    evaluations, completions = finished(storage, run)
+    assert {place: evaluations[place] for place in known[0]} == known[0]
+    assert {place: completions[place] for place in known[1]} == known[1]
+    assert len(evaluations) == len(completions) == EVALUATIONS
+    straight = subprocess.run(
+        command("run", "constants-10", *SHAPE, "--sandbox", sandbox, "--seed", "3", *options),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    other = json.loads(straight.stdout.splitlines()[-1])
+    for chain in range(CHAINS):
+        assert list(storage.committed_steps(run, chain)) == list(storage.committed_steps(other["run"], chain))
+    storage.close()
