@@ -47,6 +47,7 @@ from discovery.records import (
     Failure,
     Outcome,
     Prompt,
+    Purpose,
     Step,
     StepState,
 )
@@ -98,6 +99,8 @@ class BestKeeper:
     """Announces a run-best once a second scoring in a fresh process agrees.
 
     Args:
+        run: Run id.
+        storage: For verifications of earlier processes.
         direction: Which scores are better.
         evaluator: Scores again.
         journal: Where verifications and announcements go.
@@ -109,6 +112,8 @@ class BestKeeper:
 
     def __init__(
         self,
+        run: str,
+        storage: Storage,
         direction: Direction,
         evaluator: Evaluator,
         journal: Journal,
@@ -117,6 +122,8 @@ class BestKeeper:
         progress: Progress,
         announced: Announcement | None = None,
     ) -> None:
+        self._run = run
+        self._storage = storage
         self._direction = direction
         self._evaluator = evaluator
         self._journal = journal
@@ -143,8 +150,10 @@ class BestKeeper:
         score = evaluation.score
         if score is None or not self._direction.better(score.value, self._best):
             return evaluation
-        again = await self._evaluator.verify(candidate, score)
-        await self._journal.append(lease, again)
+        again = self._verified(candidate.key)
+        if again is None:
+            again = await self._evaluator.verify(candidate, score)
+            await self._journal.append(lease, again)
         if again.failure is not None:
             return again
         if self._direction.better(score.value, self._best):
@@ -157,6 +166,11 @@ class BestKeeper:
             self._take(announcement)
             await self._journal.append(self._lease, announcement)
         return evaluation
+
+    def _verified(self, key: CandidateKey) -> Evaluation | None:
+        """A verification that an earlier process stored before it could announce."""
+        stored = self._storage.evaluations(self._run, key)
+        return next((e for e in stored if e.purpose is Purpose.VERIFY), None)
 
     def _take(self, announcement: Announcement) -> None:
         self._best = announcement.score

@@ -66,9 +66,7 @@ class GenerationGate:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._waiting.remove((turn, count))
-            else:
+            if not turn.cancelled():
                 self._leave(count)
             raise
 
@@ -80,8 +78,9 @@ class GenerationGate:
     def _wake(self) -> None:
         while self._waiting and self.meter.busy < self._slots:
             turn, count = self._waiting.popleft()
-            self.meter.change(count)
-            turn.set_result(None)
+            if not turn.done():
+                self.meter.change(count)
+                turn.set_result(None)
 
 
 class Outage:

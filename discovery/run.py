@@ -385,6 +385,8 @@ class Run:
             gate=self._gate,
             outage=outage,
             best=BestKeeper(
+                self.record.id,
+                self._storage,
                 self._problem.direction,
                 self._evaluator,
                 journal,
