@@ -160,10 +160,10 @@ class Confinement:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         if namespaces:
             self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            code = seccomp_program()
-            self._filter = _Filter(len(code) // 8, code)
         else:
             prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        code = seccomp_program()
+        self._filter = _Filter(len(code) // 8, code)
         pages = int(_read("/proc/self/statm").split()[0])
         self.base_bytes = pages * resource.getpagesize()
         # The limit counts every process of the user that the kernel sees in this user namespace.
@@ -226,9 +226,8 @@ class Confinement:
         os.setsid()
         os.chdir(box)
         self._limit(limits, executes)
-        if self.namespaces:
-            prctl(_PR_SET_NO_NEW_PRIVS, 1)
-            _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(self._filter), 0, 0), "seccomp")
+        prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(self._filter), 0, 0), "seccomp")
 
     def _mount(self, size: int) -> None:
         _checked(_libc.unshare(CLONE_NEWNS), "unshare")

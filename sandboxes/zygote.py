@@ -37,6 +37,7 @@ import program
 
 _CONTROL, _RESULT = 3, 3  # the descriptor of the socket here, and of the result pipe in a child
 _CHUNK = 1 << 18
+_STUBBORN_S = 4.0
 _RESULT_SLACK = 1 << 15  # a failure's text, when results are limited to less
 _PRELOAD = (
     *("math", "cmath", "random", "itertools", "functools", "operator", "collections", "heapq", "bisect"),
@@ -260,7 +261,8 @@ class Request:
 
     def _end_orphans(self) -> None:
         """Without a namespace: what the child left now belongs to this process, the subreaper."""
-        while True:
+        deadline = time.monotonic() + _STUBBORN_S
+        while time.monotonic() < deadline:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -272,6 +274,7 @@ class Request:
                     except ProcessLookupError:
                         continue
                 time.sleep(0.001)
+        raise OSError("processes of the request cannot be ended")
 
 
 def _preload(packages: list) -> dict:
@@ -289,8 +292,8 @@ def _preload(packages: list) -> dict:
     return failed
 
 
-def _serve(host: Host) -> None:
-    _, settings, _ = host.receive()
+def _serve(host: Host, settings: dict) -> None:
+    settings |= host.receive()[1]
     quitter = importlib.import_module("_sitebuiltins").Quitter
     builtins.exit, builtins.quit = quitter("exit", ""), quitter("quit", "")
     failed = _preload(settings["packages"])
@@ -317,9 +320,12 @@ def main() -> None:
     os.dup2(int(sys.argv[1]), _CONTROL, inheritable=False)
     if int(sys.argv[1]) != _CONTROL:
         os.close(int(sys.argv[1]))
+    settings: dict = {}
     try:
-        _serve(Host(_CONTROL))
+        _serve(Host(_CONTROL), settings)
     except HostGoneError:
+        if settings.get("folder"):
+            confine.wipe(settings["folder"])
         os._exit(0)
     except BaseException:  # noqa: BLE001  the last word of a zygote, for the host's log
         traceback.print_exc()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -82,7 +81,7 @@ def probe(port, secrets, host_pid):
     }
 
 def leave(path):
-    with open("/tmp/left", "w") as file:
+    with open("/tmp/discovery-probe-left", "w") as file:
         file.write("x")
     if os.fork() == 0:
         os.setsid()
@@ -90,10 +89,13 @@ def leave(path):
             import time
             time.sleep(30)
         os._exit(0)
-    return os.path.abspath("/tmp/left")
+    return os.path.abspath("/tmp/discovery-probe-left")
 
 def left():
-    return os.path.exists("/tmp/left")
+    found = os.path.exists("/tmp/discovery-probe-left")
+    if found:
+        os.unlink("/tmp/discovery-probe-left")
+    return found
 
 def forks():
     import signal, time
@@ -143,17 +145,13 @@ async def verify(backend: SandboxBackend, spec: SandboxSpec, details: Mapping[st
         SandboxError: A sandbox could not start, or a probe did not run.
     """
     sandbox = backend.create(spec)
-    secret = tempfile.NamedTemporaryFile(prefix="discovery-probe-", delete=False)  # noqa: SIM115
     listener = socket.create_server(("127.0.0.1", 0))
     try:
-        secret.write(b"secret")
-        secret.close()
         await sandbox.start()
-        properties = await _probe(sandbox, listener.getsockname()[1], secret.name)
+        properties = await _probe(sandbox, listener.getsockname()[1])
     finally:
         await sandbox.close()
         listener.close()
-        os.unlink(secret.name)  # noqa: PTH108
     text = repr(sorted(properties.items()))
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return SandboxRecord(
@@ -164,8 +162,8 @@ async def verify(backend: SandboxBackend, spec: SandboxSpec, details: Mapping[st
     )
 
 
-async def _probe(sandbox: Sandbox, port: int, secret: str) -> dict[str, bool]:
-    secrets = [secret, __file__, "/etc/shadow", "/etc/hostname", "/var/run/docker.sock"]
+async def _probe(sandbox: Sandbox, port: int) -> dict[str, bool]:
+    secrets = [__file__, "/etc/shadow", "/etc/hostname", "/var/run/docker.sock"]
     with suppress(OSError):
         secrets += [str(p) for p in sorted(Path.home().iterdir()) if p.is_file()][:8]
     through = await _call(sandbox, "probe", [port, secrets, os.getpid()])

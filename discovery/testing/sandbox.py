@@ -1,0 +1,365 @@
+"""The conformance suite of sandboxes: what every backend must do, and what nothing in it may get through to.
+
+Independent of a test framework: ``CASES`` are named coroutines over a :class:`Bench`, which holds one live
+sandbox and the things on the host that attacks reach for. After every case an honest request on the same
+sandbox must succeed and no process of the case may be left. ``KNOWN_FAILURES`` lists, for each backend, the
+cases that it is known to fail, with the reason; a listed case that passes is an error in the list. Use::
+
+    async with Bench(make_backend("bubblewrap")) as bench:
+        for case in CASES:
+            await bench.check(case)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from discovery import data
+from discovery.problem import Limits
+from discovery.records import FailureKind
+from discovery.sandbox.base import (
+    CommandRun,
+    FunctionCall,
+    Sandbox,
+    SandboxBackend,
+    SandboxResult,
+    SandboxSpec,
+)
+
+SECRET = "discovery-conformance-secret"
+SECRET_VARIABLE = "DISCOVERY_CONFORMANCE_SECRET"
+QUICK = Limits(wall_s=10.0, memory_bytes=512 << 20, processes=24, file_bytes=8 << 20, result_bytes=1 << 20)
+"""The limits of a case that does not say otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFailure:
+    """A case that a backend is known to fail.
+
+    Args:
+        reason: Why.
+        harmful: Whether the case would harm the host there, so that it is not even run.
+        applies: Whether it is expected for this user on this host.
+    """
+
+    reason: str
+    harmful: bool = False
+    applies: Callable[[], bool] = lambda: True
+
+
+def _writable(*paths: str) -> Callable[[], bool]:
+    return lambda: any(os.access(path, os.W_OK) for path in paths)
+
+
+def _capable(capability: int) -> bool:
+    """Whether this process has a capability."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff"))
+    return bool(effective >> capability & 1)
+
+
+SHARED_PLACES = (
+    *("/", "/dev", "/dev/pts", "/dev/mqueue", "/etc", "/var", "/run", "/site", "/zygote", "/proc"),
+    *("/programs", "/usr", "/usr/lib", "/usr/local", "/home", "/root", "/mnt", "/opt"),
+)
+"""Folders that no candidate may write to."""
+
+_SYS_PTRACE, _SYS_RESOURCE = 19, 24
+_SUM = KnownFailure(reason="limits bound each process; the sum takes a control group")
+_OPEN = KnownFailure(reason="it has no namespaces: a candidate may do what this user may do")
+_SAME_USER = "candidate and zygote are processes of the same user"
+_HARM = KnownFailure(reason=_SAME_USER, harmful=True)
+
+KNOWN_FAILURES: Mapping[str, Mapping[str, KnownFailure]] = {
+    "bubblewrap": {"memory_sum": _SUM},
+    "process": {
+        "memory_sum": _SUM,
+        "fork_bomb": KnownFailure(reason="nothing bounds the number of processes", harmful=True),
+        "kill_everything": _HARM,
+        "kill_zygote": _HARM,
+        "many_files": KnownFailure(reason="limits bound each file; the sum takes a file system of its own"),
+        "read_host_files": _OPEN,
+        "read_host_environment": KnownFailure(reason=_SAME_USER),
+        "see_host_processes": _OPEN,
+        "connect_unix_socket": _OPEN,
+        "inspect_zygote": KnownFailure(reason=_SAME_USER, applies=lambda: _capable(_SYS_PTRACE)),
+        "write_libraries": KnownFailure(
+            reason=_OPEN.reason, applies=_writable(os.__file__, np.__file__, "/usr/bin/env")
+        ),
+        "write_shared_places": KnownFailure(reason=_OPEN.reason, applies=_writable(*SHARED_PLACES)),
+        "shared_memory_survives": _OPEN,
+        "raise_limits": KnownFailure(reason="root may raise them", applies=lambda: _capable(_SYS_RESOURCE)),
+        "become_root": KnownFailure(reason="candidates of root are root", applies=lambda: os.geteuid() == 0),
+    },
+}
+"""By backend and case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that a sandbox must do or withstand.
+
+    Args:
+        name: Names it in ``KNOWN_FAILURES`` too.
+        check: Raises AssertionError when it does not hold.
+        hostile: Whether the program in it is an attack.
+    """
+
+    name: str
+    check: Callable[[Bench], Awaitable[None]]
+    hostile: bool
+
+
+class World:
+    """What attacks reach for: things on the host that no candidate may see, reach or change."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self.label = f"conformance-{secrets.token_hex(6)}"
+
+    def __enter__(self) -> Self:
+        enter = self._stack.enter_context
+        self.folder = Path(enter(tempfile.TemporaryDirectory(prefix="conformance-")))
+        self.folder.chmod(0o755)
+        self.secret = self.folder / "scorer.py"
+        self.secret.write_text(f"ANSWER = {SECRET!r}\n")
+        os.environ[SECRET_VARIABLE] = SECRET
+        self._stack.callback(os.environ.pop, SECRET_VARIABLE, None)
+        self.listener = enter(socket.create_server(("127.0.0.1", 0)))
+        self.port: int = self.listener.getsockname()[1]
+        self.unix = enter(socket.socket(socket.AF_UNIX))
+        self.unix_path = self.folder / "docker.sock"
+        self.unix.bind(str(self.unix_path))
+        self.unix.listen()
+        self.abstract = enter(socket.socket(socket.AF_UNIX))
+        self.abstract.bind(f"\0{self.label}")
+        self.abstract.listen()
+        self.victim = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self._stack.callback(self._end_victim)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _end_victim(self) -> None:
+        self.victim.kill()
+        self.victim.wait()
+
+    def processes(self, mark: str | None = None) -> set[int]:
+        """Ids of the host's processes that have a mark in command line or name; by default the label."""
+        wanted = (mark or self.label).encode()
+        found = set()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if wanted in (entry / "cmdline").read_bytes() or wanted in (entry / "comm").read_bytes():
+                        found.add(int(entry.name))
+        return found - {os.getpid()}
+
+
+class Bench:
+    """A live sandbox of one backend, replaced when it breaks, and the world around it.
+
+    Args:
+        backend: What is tested.
+        packages: Packages of the sandbox; ``numpy`` is expected among them.
+    """
+
+    def __init__(self, backend: SandboxBackend, packages: tuple[str, ...] = ("numpy",)) -> None:
+        self.backend = backend
+        self.world = World()
+        self._packages = packages
+        self._sandbox: Sandbox | None = None
+        self._baseline: set[int] = set()
+
+    async def __aenter__(self) -> Self:
+        self.world.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self.discard()
+        finally:
+            self.world.__exit__(kind, error, trace)
+
+    async def sandbox(self) -> Sandbox:
+        """The live sandbox."""
+        if self._sandbox is None:
+            spec = SandboxSpec(packages=self._packages, label=self.world.label)
+            self._sandbox = self.backend.create(spec)
+            await self._sandbox.start()
+            self._baseline = self.world.processes()
+        return self._sandbox
+
+    async def discard(self) -> None:
+        """Close the sandbox; the next request gets a new one."""
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            await sandbox.close()
+
+    async def check(self, case: Case) -> None:
+        """Run a case, then an honest request on the same sandbox.
+
+        Raises:
+            AssertionError: The case does not hold, an honest request fails after it, or a process is left.
+            SandboxError: The sandbox broke.
+        """
+        await self.sandbox()
+        try:
+            await case.check(self)
+            left = self.world.processes() - self._baseline
+            assert not left, f"processes are left: {sorted(left)}"
+            await honest(self)
+        except BaseException:
+            await self.discard()
+            raise
+
+    async def call(
+        self, source: str, *args: data.Data, function: str = "solve", limits: Limits = QUICK
+    ) -> SandboxResult:
+        """Call a function of a program."""
+        sandbox = await self.sandbox()
+        arguments = data.encode([list(args), {}])
+        return await sandbox.run(
+            FunctionCall(source=source, function=function, arguments=arguments, limits=limits)
+        )
+
+    async def value(self, source: str, *args: data.Data, limits: Limits = QUICK) -> Any:
+        """What a program returns; it must not fail."""
+        result = await self.call(source, *args, limits=limits)
+        assert result.failure is None, result.failure
+        assert result.data is not None
+        return data.decode(result.data)
+
+    async def command(
+        self,
+        source: str,
+        *argv: str,
+        stdin: bytes = b"",
+        suffix: str = ".py",
+        limits: Limits = QUICK,
+    ) -> SandboxResult:
+        """Run a program as a process."""
+        sandbox = await self.sandbox()
+        return await sandbox.run(
+            CommandRun(
+                source=source,
+                argv=argv or ("python3", "{program}"),
+                suffix=suffix,
+                stdin=stdin,
+                limits=limits,
+            )
+        )
+
+    async def attack(self, source: str, *args: data.Data, limits: Limits = QUICK) -> SandboxResult:
+        """Run a program whose ``solve`` returns the list of what it got through to; it must be empty.
+
+        A program that is ended by a limit or crashes got through to nothing.
+        """
+        result = await self.call(source, *args, limits=limits)
+        if result.data is not None:
+            breaches = data.decode(result.data)
+            assert breaches == [], f"got through: {breaches}"
+        return result
+
+
+async def honest(bench: Bench) -> None:
+    """A program that does a bit of everything, and must always succeed."""
+    value = await bench.value(_HONEST, [1.5, 2.5], limits=QUICK)
+    assert value["sum"] == 4.0, value
+    assert value["clean"] == [], value
+    assert value["array"].tolist() == [0.0, 1.0, 4.0], value
+
+
+_HONEST = """
+import json, os, tempfile
+import numpy as np
+
+def solve(numbers):
+    with open("own.txt", "w") as file:
+        file.write(json.dumps(numbers))
+    with open("own.txt") as file:
+        again = json.loads(file.read())
+    clean = [name for name in os.listdir(".") if name not in ("own.txt", "candidate.py")]
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"x")
+    return {"sum": float(np.sum(again)), "clean": clean, "array": np.arange(3.0) ** 2}
+"""
+
+_CASES: dict[str, Case] = {}
+
+
+def case(
+    function: Callable[[Bench], Awaitable[None]],
+) -> Callable[[Bench], Awaitable[None]]:
+    """Register a behaviour."""
+    return _register(function, hostile=False)
+
+
+def attack(
+    function: Callable[[Bench], Awaitable[None]],
+) -> Callable[[Bench], Awaitable[None]]:
+    """Register an attack."""
+    return _register(function, hostile=True)
+
+
+def _register(
+    function: Callable[[Bench], Awaitable[None]], *, hostile: bool
+) -> Callable[[Bench], Awaitable[None]]:
+    name: str = function.__name__
+    assert name not in _CASES, name
+    _CASES[name] = Case(name=name, check=function, hostile=hostile)
+    return function
+
+
+def failed(result: SandboxResult, *kinds: FailureKind) -> str:
+    """Assert that a result is a failure of one of these kinds; its message."""
+    assert result.data is None, result
+    assert result.failure is not None, result
+    assert result.failure.kind in kinds, result.failure
+    assert "\n" not in result.failure.message, result.failure
+    assert len(result.failure.message) <= 500, len(result.failure.message)
+    return result.failure.message
+
+
+def cases() -> tuple[Case, ...]:
+    """All cases, behaviours first."""
+    from discovery.testing import sandbox_attacks, sandbox_behaviours
+
+    assert sandbox_attacks
+    assert sandbox_behaviours
+    return tuple(sorted(_CASES.values(), key=lambda c: (c.hostile, c.name)))
+
+
+def available(backend: SandboxBackend) -> str | None:
+    """Why a backend cannot be tested here; None when it can."""
+    missing = list(backend.missing())
+    if missing:
+        return "; ".join(missing)
+    if sys.platform != "linux" or shutil.which("sleep") is None:
+        return "the conformance suite needs Linux and coreutils"
+    return None
