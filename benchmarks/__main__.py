@@ -16,7 +16,9 @@ NAMES = ("cost", "flat", "busy", "search", "sandbox_latency")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--results", type=Path, default=Path("benchmarks") / "results", help="folder for JSON")
+    parser.add_argument(
+        "--results", type=Path, default=Path("benchmarks") / "results", help="folder for JSON"
+    )
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:

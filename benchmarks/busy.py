@@ -18,14 +18,14 @@ CHAINS, CANDIDATES = 8, 4
 LATENCY_S, SIGMA = 2.0, 0.5
 WARM_UP_S, MEASURED_S = 10.0, 60.0
 
-PROBLEM = '''
+PROBLEM = """
 from discovery import problem
 
 @problem(name="slow", statement="Return a number; it takes 0.2 s.", deterministic=False,
          initial="import time\\n\\ndef solve():\\n    time.sleep(0.2)\\n    return 0.5\\n")
 def score(program):
     return program.call("solve")
-'''
+"""
 
 
 def run() -> Report:

@@ -18,7 +18,9 @@ def run() -> Report:
         figures += [
             Figure(name=f"{name}: CPU per evaluation", value=result.cpu_ms, unit="ms", at_most=goal),
             Figure(name=f"{name}: from start to first step", value=result.start_s, unit="s"),
-            Figure(name=f"{name}: evaluations per second", value=result.evaluations / result.wall_s, unit="1/s"),
+            Figure(
+                name=f"{name}: evaluations per second", value=result.evaluations / result.wall_s, unit="1/s"
+            ),
         ]
     return Report(
         title="Cost of an evaluation (constants-10, 1,000 evaluations, whole process tree)",

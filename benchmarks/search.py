@@ -26,7 +26,10 @@ def run() -> Report:
     errors = {name: [_squared_error(seed, **setting) for seed in SEEDS] for name, setting in SETTINGS.items()}
     medians = {name: statistics.median(found) for name, found in errors.items()}
     best = min(medians.values())
-    figures = [Figure(name=f"{name}: median squared error", value=median, unit="") for name, median in medians.items()]
+    figures = [
+        Figure(name=f"{name}: median squared error", value=median, unit="")
+        for name, median in medians.items()
+    ]
     baseline = medians["best-of-n, C=1 K=4"]
     figures += [
         Figure(name="best setting: median squared error", value=best, unit="", at_most=0.0005),

@@ -87,7 +87,10 @@ class Measured:
         """As labelled lines for people."""
         return [
             ("run", f"{self.problem}, {self.selector}, sandbox {self.sandbox}"),
-            ("evaluations", f"{self.evaluations} in {self.wall_s:.1f} s ({self.evaluations / self.wall_s:.0f}/s)"),
+            (
+                "evaluations",
+                f"{self.evaluations} in {self.wall_s:.1f} s ({self.evaluations / self.wall_s:.0f}/s)",
+            ),
             ("to first step", f"{self.start_s:.2f} s"),
             ("CPU per evaluation", f"{self.cpu_ms:.2f} ms, whole process tree"),
             ("peak memory", f"{self.peak_pss_mb:.0f} MB, whole process tree"),
@@ -163,7 +166,9 @@ async def measure_run(
                     while wanted and run.progress.evaluations >= wanted[0]:
                         reached.append(
                             Checkpoint(
-                                evaluations=wanted.pop(0), cpu_s=tree_cpu_s() - first[0], wall_s=now - first[1]
+                                evaluations=wanted.pop(0),
+                                cpu_s=tree_cpu_s() - first[0],
+                                wall_s=now - first[1],
                             )
                         )
                     if now - looked > _MEMORY_EVERY_S:

@@ -35,7 +35,6 @@ from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.records import (
     INITIAL,
-    SHARED_CHAIN,
     Announcement,
     Candidate,
     CandidateKey,
@@ -134,9 +133,7 @@ class BestKeeper:
         if announced is not None:
             self._take(announced)
 
-    async def consider(
-        self, candidate: Candidate, evaluation: Evaluation, lease: Lease
-    ) -> Evaluation:
+    async def consider(self, candidate: Candidate, evaluation: Evaluation, lease: Lease) -> Evaluation:
         """Verify and announce a scored candidate if it would be the run's best.
 
         Args:

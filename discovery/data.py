@@ -25,9 +25,7 @@ Data = Any
 
 MAX_DEPTH = 64
 ARRAY_KEY = "__array__"
-ARRAY_DTYPES = frozenset(
-    ["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"]
-)
+ARRAY_DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _HEADER_DIGITS = 8
 
 

@@ -276,9 +276,7 @@ class Evaluator:
             self.meter.change(-1)
             self._free.put_nowait(slot if slot in self._live else None)
 
-    async def _attempt(
-        self, slot: _Slot, candidate: Candidate, purpose: Purpose, attempt: int
-    ) -> Evaluation:
+    async def _attempt(self, slot: _Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)
         begun = time.monotonic()
         usage = _Usage()
@@ -372,9 +370,7 @@ class Evaluator:
         failure = Failure(
             kind=FailureKind.SCORER, message=f"{error} (in each of {_ATTEMPTS} fresh processes)"
         )
-        return self._finished(
-            candidate, purpose, Verdict(failure=failure), now, Durations(wall_s=0.0), None
-        )
+        return self._finished(candidate, purpose, Verdict(failure=failure), now, Durations(wall_s=0.0), None)
 
     async def _new_slot(self) -> _Slot:
         if self._backend is None:
@@ -426,4 +422,3 @@ def _shortened(limits: Limits, timeout_s: float | None) -> Limits:
 
 def _short(source_hash: str) -> int:
     return int(source_hash[:16], 16)
-

@@ -16,8 +16,8 @@ from typing import Any
 from discovery.config import RunConfig, SandboxConfig
 from discovery.errors import MissingComponent
 from discovery.evaluator import Evaluator
-from discovery.generation.factory import make_generator
 from discovery.generation.base import Generator
+from discovery.generation.factory import make_generator
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.run import Run, config_of, new_run, resumed

@@ -48,7 +48,12 @@ def plot_progress(
     best = _best_known(known_best, direction)
     if best is not None:
         axes.axhline(
-            best.value, color=_KNOWN, linewidth=1, linestyle="--", label=f"best known {best.value:.10g}", zorder=2
+            best.value,
+            color=_KNOWN,
+            linewidth=1,
+            linestyle="--",
+            label=f"best known {best.value:.10g}",
+            zorder=2,
         )
     _focus(axes, ys, best)
     axes.set_xlim(0, max(len(scores), 1))

@@ -475,7 +475,5 @@ class Trajectory:
     steps: tuple[CommittedStep, ...]
 
 
-Record = (
-    Step | Prompt | Completion | Candidate | Evaluation | SandboxRecord | Announcement
-)
+Record = Step | Prompt | Completion | Candidate | Evaluation | SandboxRecord | Announcement
 """What ``Storage.append`` takes."""

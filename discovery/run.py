@@ -418,9 +418,7 @@ class Run:
                 chains.append(chain)
         return chains
 
-    async def _announce_unannounced(
-        self, ports: Ports, initial: Candidate, evaluation: Evaluation
-    ) -> None:
+    async def _announce_unannounced(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> None:
         """Verify the best that is stored, in case an earlier process ended before it could."""
         await ports.best.consider(initial, evaluation, self._leases[SHARED_CHAIN])
         for chain in self.progress.chains:
@@ -429,9 +427,7 @@ class Run:
             lease = self._leases.get(chain.best_key.chain)
             candidate = self._storage.candidate(self.record.id, chain.best_key)
             found = [
-                e
-                for e in self._storage.evaluations(self.record.id, chain.best_key)
-                if e.score is not None
+                e for e in self._storage.evaluations(self.record.id, chain.best_key) if e.score is not None
             ]
             if lease is not None and candidate is not None and found:
                 await ports.best.consider(candidate, found[0], lease)
@@ -486,4 +482,3 @@ def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord
             "Restore the files, or start a new run"
         )
     return dataclasses.replace(record, config=to_dict(config))
-

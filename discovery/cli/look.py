@@ -92,7 +92,10 @@ def show(
         ("problem", f"{summary.problem} ({record.direction})"),
         ("status", f"{summary.status}{f': {summary.message}' if summary.message else ''}"),
         ("search", f"C={search.chains} L={search.steps} K={search.candidates}, {search.selector}"),
-        ("generator", generator.kind + (f" {record.facts.get('model')}" if record.facts.get("model") else "")),
+        (
+            "generator",
+            generator.kind + (f" {record.facts.get('model')}" if record.facts.get("model") else ""),
+        ),
         ("sandbox", str(record.facts.get("sandbox") or config.sandbox.backend)),
         ("seed", str(config.seed)),
         ("started", f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(summary.wall_s)} of work"),
@@ -126,7 +129,9 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
     candidate = storage.candidate(record.id, key)
     evaluations = storage.evaluations(record.id, key)
     if candidate is None and not evaluations:
-        raise UsageError(f"run {record.id} has no candidate {text!r}; `discovery show {record.id}` names the best")
+        raise UsageError(
+            f"run {record.id} has no candidate {text!r}; `discovery show {record.id}` names the best"
+        )
     if json:
         print_json(
             {
@@ -154,7 +159,9 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
         out.print(plain(candidate.source))
         out.print(Text(f"parents: {', '.join(map(str, candidate.parents)) or 'none'}", style="dim"))
     for e in evaluations:
-        said = repr(e.score.value) if e.score else f"{e.failure.kind}: {e.failure.message}" if e.failure else ""
+        said = (
+            repr(e.score.value) if e.score else f"{e.failure.kind}: {e.failure.message}" if e.failure else ""
+        )
         out.print(f"{e.purpose}: {plain(said)}")
         if e.score is not None and e.score.feedback:
             out.print(f"  {plain(e.score.feedback)}")
@@ -183,7 +190,9 @@ def best(
     try:
         summary = summarize(with_storage, run)
         if summary.best is None:
-            raise UsageError(f"run {summary.run} has no verified best yet; see `discovery show {summary.run}`")
+            raise UsageError(
+                f"run {summary.run} has no verified best yet; see `discovery show {summary.run}`"
+            )
         results = save_results(with_storage, summary.run, out_dir or RESULTS / summary.run)
         candidate = with_storage.candidate(summary.run, summary.best)
         scores = [e.score for e in with_storage.evaluations(summary.run, summary.best) if e.score]
@@ -207,7 +216,8 @@ def best(
     if candidate is not None:
         out.print(plain(candidate.source))
     out.print(
-        f"candidate {summary.best} scores {summary.best_score!r} (initial {summary.initial_score!r})", markup=False
+        f"candidate {summary.best} scores {summary.best_score!r} (initial {summary.initial_score!r})",
+        markup=False,
     )
     for path in (results.program, results.picture, results.progress):
         if path is not None:
@@ -216,9 +226,7 @@ def best(
 
 
 @app.command
-def problems(
-    name: str | None = None, *, json: Annotated[bool, Parameter(negative=())] = False
-) -> int:
+def problems(name: str | None = None, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """List the problems that are at hand, or show one.
 
     Args:
@@ -252,7 +260,9 @@ def problems(
             Text(described["summary"], overflow="ellipsis", no_wrap=True),
         )
     out.print(table)
-    out.print("\ndiscovery problems NAME shows one, discovery run NAME searches, discovery new NAME makes your own")
+    out.print(
+        "\ndiscovery problems NAME shows one, discovery run NAME searches, discovery new NAME makes your own"
+    )
     return 0
 
 
@@ -281,7 +291,9 @@ def _print_problem(problem: Problem) -> None:
     out.print(Markdown(problem.statement))
     out.print()
     out.print(Text("initial candidate", style="bold"))
-    out.print(Syntax(problem.initial, problem.settings.language, theme="ansi_dark", background_color="default"))
+    out.print(
+        Syntax(problem.initial, problem.settings.language, theme="ansi_dark", background_color="default")
+    )
     for known in problem.settings.known_best:
         out.print(f"best known {known.value!r}: {known.source}", markup=False)
     out.print(f"{problem.direction}, declared in {problem.path}", markup=False)
@@ -302,4 +314,3 @@ def _key(text: str) -> CandidateKey:
         raise UsageError(
             f"candidate {text!r}: expected CHAIN.STEP.INDEX, such as 0.3.1, or 'initial'"
         ) from error
-

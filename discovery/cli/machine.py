@@ -31,7 +31,9 @@ def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     else:
         table = Table.grid(padding=(0, 2))
         for d in found:
-            mark = Text("ok", style="green") if d.ok else Text("missing" if d.needed else "no", style="yellow")
+            mark = (
+                Text("ok", style="green") if d.ok else Text("missing" if d.needed else "no", style="yellow")
+            )
             table.add_row(mark, d.name, Text(d.detail))
             if not d.ok and d.fix:
                 table.add_row("", "", Text(d.fix, style="bold"))
@@ -39,7 +41,9 @@ def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     return 1 if any(d.needed and not d.ok for d in found) else 0
 
 
-server = App(name="server", help="The managed Prefect server on this machine: its web interface and its record.")
+server = App(
+    name="server", help="The managed Prefect server on this machine: its web interface and its record."
+)
 app.command(server)
 
 
@@ -100,4 +104,3 @@ def bench(
         table.add_row(label, plain(value))
     out.print(table)
     return 0
-

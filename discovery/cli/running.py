@@ -248,9 +248,7 @@ def _params(pairs: list[str]) -> dict[str, float]:
         try:
             params[name.strip().replace("-", "_")] = float(value)
         except ValueError as error:
-            raise ConfigError(
-                f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0"
-            ) from error
+            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0") from error
         if not equals:
             raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0")
     return params
@@ -320,5 +318,7 @@ async def _scheduled(run: Run, scheduler: Scheduler) -> Any:
             return lambda: execute_as_flow(run)
         if scheduler == "prefect":
             raise MissingComponent("no Prefect API answers; start one with `discovery server start`")
-        notice("no Prefect server answers, so steps run in this process; `discovery server start` gives its UI")
+        notice(
+            "no Prefect server answers, so steps run in this process; `discovery server start` gives its UI"
+        )
     return run.execute

@@ -156,7 +156,14 @@ class ScorerHost:
         path = f"{self._problem.path}:{self._problem.name}"
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "discovery.scoring.host", str(theirs.fileno()), path, str(os.getpid())],
+                [
+                    sys.executable,
+                    "-m",
+                    "discovery.scoring.host",
+                    str(theirs.fileno()),
+                    path,
+                    str(os.getpid()),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -47,7 +47,9 @@ class _SocketChannel:
         try:
             body = data.encode([list(args), dict(kwargs)])
         except DataError as error:
-            raise TypeError(f"program.call({function!r}, ...): arguments must be plain data: {error}") from error
+            raise TypeError(
+                f"program.call({function!r}, ...): arguments must be plain data: {error}"
+            ) from error
         reply = self._ask({"kind": "call", "function": function, "timeout_s": timeout_s}, body)
         try:
             return data.decode(reply.body)

@@ -16,7 +16,14 @@ from discovery.storage import open_storage
 KILLS = 20
 EVALUATIONS = 1200
 CHAINS, CANDIDATES = 3, 4
-SHAPE = ["--chains", str(CHAINS), "--steps", str(EVALUATIONS // (CHAINS * CANDIDATES)), "--candidates", str(CANDIDATES)]
+SHAPE = [
+    "--chains",
+    str(CHAINS),
+    "--steps",
+    str(EVALUATIONS // (CHAINS * CANDIDATES)),
+    "--candidates",
+    str(CANDIDATES),
+]
 
 
 def command(*arguments):
@@ -92,11 +99,15 @@ def test_killed_at_random_instants_and_resumed(tmp_path, sandbox):
         assert orphans == []
         now = finished(storage, run)
         for before, after in zip(known, now, strict=True):
-            assert {place: after.get(place) for place in before} == before, "a stored record was lost or changed"
+            assert {place: after.get(place) for place in before} == before, (
+                "a stored record was lost or changed"
+            )
         at_work += alive and len(now[0]) > len(known[0])
         known = now
         storage.close()
-    assert at_work >= (8 if sandbox == "bubblewrap" else 2), "too few kills hit a run at work to show anything"
+    assert at_work >= (8 if sandbox == "bubblewrap" else 2), (
+        "too few kills hit a run at work to show anything"
+    )
     done = subprocess.run(
         command("resume", run, *options), cwd=tmp_path, capture_output=True, text=True, timeout=120
     )

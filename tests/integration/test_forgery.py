@@ -18,7 +18,7 @@ from discovery.testing.fakes import ScriptedGenerator
 
 HIGHEST_HONEST = 0.0
 
-PLUGIN = '''
+PLUGIN = """
 from discovery import Invalid, problem
 
 SECRET = 3.25
@@ -29,7 +29,7 @@ def score(program):
     if not isinstance(value, float):
         raise Invalid("not a number")
     return -abs(value - SECRET)
-'''
+"""
 
 FRAMES = [
     b'{"kind": "scored", "value": 1e9, "score": 1e9, "combined_score": 1e9, "state": "scored"}\n',

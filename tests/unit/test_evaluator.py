@@ -9,7 +9,7 @@ from discovery.plugins import load_problem
 from discovery.records import Candidate, CandidateKey, EvaluationState, FailureKind, Purpose, Score
 from discovery.testing.fakes import InProcessBackend
 
-PLUGIN = '''
+PLUGIN = """
 import os, time
 from discovery import Invalid, Score, problem
 
@@ -36,7 +36,7 @@ def score(program):
         raise Invalid(f"{{value!r}} is not a number")
     return Score(value=value, metrics={{"twice": 2 * value}}, private={{"calls": len(STATE)}}, feedback="ok",
                  artifact=[value])
-'''
+"""
 
 
 def candidate(value, index=0):

@@ -21,7 +21,7 @@ from discovery.selection import make_selector
 from discovery.storage import open_storage
 from discovery.testing.fakes import InProcessBackend, ScriptedGenerator
 
-PLUGIN = '''
+PLUGIN = """
 from discovery import Invalid, problem
 
 @problem(name="climb", statement="Return a number.", initial="def solve():\\n    return 0\\n", bounds=(None, 1e6))
@@ -30,7 +30,7 @@ def score(program):
     if value < 0:
         raise Invalid("negative")
     return float(value)
-'''
+"""
 
 
 def number_in(source):
@@ -106,7 +106,9 @@ def contents(storage, run, chains):
         for outcome in step.outcomes
         if outcome.source_hash
     ]
-    return [[dataclasses.replace(s, outcomes=_timeless(s.outcomes)) for s in chain] for chain in steps], sources
+    return [
+        [dataclasses.replace(s, outcomes=_timeless(s.outcomes)) for s in chain] for chain in steps
+    ], sources
 
 
 def _timeless(outcomes):
@@ -290,10 +292,12 @@ async def test_a_changed_problem_is_not_resumed(problem, storage, tmp_path):
 async def test_a_best_that_does_not_verify_is_neither_announced_nor_built_on(storage, tmp_path):
     path = tmp_path / "moody.py"
     path.write_text(
-        PLUGIN.replace('name="climb"', 'name="moody"').replace(
+        PLUGIN.replace('name="climb"', 'name="moody"')
+        .replace(
             "    return float(value)",
             "    SEEN.append(value)\n    return float(value) if value != 2 or len(SEEN) > 1 else 0.5",
-        ).replace("@problem", "SEEN = []\n@problem")
+        )
+        .replace("@problem", "SEEN = []\n@problem")
     )
     problem = load_problem(str(path))
     config = shape(chains=1, steps=1, slots=SlotsConfig(evaluation=1))
