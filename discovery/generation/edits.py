@@ -10,9 +10,8 @@ import ast
 import random
 import textwrap
 import warnings
-from collections.abc import Sequence
 
-from discovery.generation.sketch import Sketch
+from discovery.generation.sketch import tokens
 
 Texts = tuple[str, ...]
 
@@ -33,21 +32,21 @@ _PARTNERS = {word: group for group in _SWAPS for word in group}
 _BINARY_ONLY = frozenset("+-*/")
 
 
-def edited(blocks: Sequence[Sketch], language: str, rng: random.Random) -> Texts | None:
+def edited(mine: Texts, language: str, rng: random.Random) -> Texts | None:
     """One small structural change.
 
     Args:
-        blocks: The program's blocks.
+        mine: The program's blocks.
         language: Only Python's lines are moved, and its texts checked.
         rng: Draws the change.
 
     Returns:
         New texts, or None when the change drawn is not possible.
     """
-    texts = [block.text for block in blocks]
-    which = rng.randrange(len(blocks))
+    texts = list(mine)
+    which = rng.randrange(len(texts))
     if language != "python" or rng.random() < 0.6:
-        changed = _swapped(blocks[which], rng)
+        changed = _swapped(texts[which], language, rng)
     else:
         changed = _moved(texts[which], rng)
     if changed is None or (language == "python" and not parses(changed)):
@@ -113,17 +112,17 @@ def _ends(text: str) -> int:
     return max(1, len(text) - len(text.rstrip("\n")))
 
 
-def _swapped(block: Sketch, rng: random.Random) -> str | None:
+def _swapped(text: str, language: str, rng: random.Random) -> str | None:
     places = [
         token
-        for token in block.tokens
+        for token in tokens(text, language)
         if token.text in _PARTNERS and (token.binary or token.text not in _BINARY_ONLY)
     ]
     if not places:
         return None
     token = rng.choice(places)
     partner = rng.choice([word for word in _PARTNERS[token.text] if word != token.text])
-    return block.text[: token.start] + partner + block.text[token.start + len(token.text) :]
+    return text[: token.start] + partner + text[token.start + len(token.text) :]
 
 
 def _moved(text: str, rng: random.Random) -> str | None:

@@ -38,6 +38,9 @@ _DIGITS = 3
 """Digits kept below the size of a step: more say nothing, and programs stay readable."""
 
 
+Texts = tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A parent's blocks, taken apart.
@@ -47,6 +50,11 @@ class Parsed:
     """
 
     blocks: tuple[Sketch, ...]
+
+    @property
+    def texts(self) -> Texts:
+        """The blocks' texts."""
+        return tuple(block.text for block in self.blocks)
 
     @property
     def literals(self) -> list[Literal]:
@@ -78,7 +86,6 @@ class Family:
     aligned: tuple[Parsed, ...]
 
 
-Texts = tuple[str, ...]
 Operator = Callable[["Mutation", Family, random.Random], Texts | None]
 
 
@@ -146,7 +153,7 @@ class Mutation:
             raise ValueError("a mutation needs at least one parent")
         rng = random.Random(seed)
         family = self._family(parents)
-        main = tuple(block.text for block in family.main.blocks)
+        main = family.main.texts
         for _ in range(_TRIES):
             name = _draw(_WEIGHTS if family.main.literals else _WEIGHTS_WITHOUT_NUMBERS, rng)
             texts = _OPERATORS[name](self, family, rng)
@@ -162,11 +169,8 @@ class Mutation:
 
     def _family(self, parents: tuple[ParentView, ...]) -> Family:
         main = self._parsed(parents[0].source)
-        others = tuple(
-            parsed
-            for parsed in dict.fromkeys(self._parsed(parent.source) for parent in parents[1:])
-            if parsed != main
-        )
+        sources = dict.fromkeys(parent.source for parent in parents)
+        others = tuple(self._parsed(source) for source in sources if source != parents[0].source)
         skeleton = main.skeleton
         return Family(main, others, tuple(o for o in others if o.skeleton == skeleton))
 
@@ -236,13 +240,11 @@ class Mutation:
                 if rng.random() < share
             }
             return _changed(family.main, changes, 0.0, rng)
-        mine = tuple(block.text for block in family.main.blocks)
-        theirs = tuple(block.text for block in other.blocks)
-        return edits.recombined(mine, theirs, self._language, rng)
+        return edits.recombined(family.main.texts, other.texts, self._language, rng)
 
     def _edited(self, family: Family, rng: random.Random) -> Texts | None:
         """An operator or word swapped, a line moved, copied or dropped."""
-        return edits.edited(family.main.blocks, self._language, rng)
+        return edits.edited(family.main.texts, self._language, rng)
 
 
 _EVERY = 0.5

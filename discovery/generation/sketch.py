@@ -1,8 +1,8 @@
 """A program's text taken apart just enough to change its numbers and operators.
 
-One regular expression per family of languages finds strings and comments (which are skipped), numeric
-literals with their exact spans, words and operators. The standard tokenizer would do the same for whole
-Python programs only; an EVOLVE-BLOCK may start anywhere, and a mutation must be cheap.
+Regular expressions find numeric literals with their exact spans, and words and operators, and skip strings
+and comments. The standard tokenizer would do the same for whole Python programs only; an EVOLVE-BLOCK may
+start anywhere, and a mutation must be cheap.
 
 A unary minus belongs to its literal, so that a number may change its sign and the text around it stay the
 same: programs that differ in their numbers only have the same ``skeleton``, and their numbers form vectors of
@@ -22,19 +22,23 @@ _SKIPPED = {
     "other": r"/\*[\s\S]*?\*/|//[^\n]*|^[ \t]*\#[^\n]*|" + _STRINGS,
 }
 _SUFFIX = {"python": "", "other": r"(?:[fFlLuU]{1,3}|_?[fiu](?:8|16|32|64|size))?"}
-_NUMBER = r"(?<![\w.])(?P<number>(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][+-]?\d+)?)"
-_LEXERS = {
-    family: re.compile(
-        rf"(?P<skip>{_SKIPPED[family]})|{_NUMBER}{_SUFFIX[family]}(?![\w.])|(?P<word>\w+)"
-        r"|(?P<operator>\*\*=?|//=?|<<=?|>>=?|[-+*/%<>=!&|^:]=|->|&&|\|\||[^\s\w])",
-        re.MULTILINE,
-    )
+_DIGITS = r"\d+(?:_\d+)*"
+_NUMBER = rf"(?<![\w.])(?P<number>(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?\d+)?)"
+_NUMBERS = {
+    family: re.compile(rf"(?P<skip>{_SKIPPED[family]})|{_NUMBER}{_SUFFIX[family]}(?![\w.])", re.MULTILINE)
     for family in _SKIPPED
 }
+_OPERATOR = r"\*\*=?|//=?|<<=?|>>=?|[-+*/%<>=!&|^:]=|->|&&|\|\||[^\s\w]"
+_TOKENS = {
+    family: re.compile(rf"(?P<skip>{_SKIPPED[family]})|\w+|{_OPERATOR}", re.MULTILINE) for family in _SKIPPED
+}
+_TRAIL = re.compile(r"\w+|\*\*|[^\w\s]")
+_LOOK_BACK = 40
+"""Characters before a number that decide what it is."""
 _BEFORE_UNARY = frozenset(
     ["return", "in", "and", "or", "not", "if", "else", "elif", "yield", "is", "lambda", "assert", "while"]
 )
-_CLOSING = frozenset(")]}")
+_CLOSING = frozenset(")]}\"'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Token:
     Args:
         start: Offset of its first character.
         text: Its characters.
-        binary: Whether it stands between two values.
+        binary: Whether it stands behind a value.
     """
 
     start: int
@@ -71,18 +75,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """A text with its numbers and tokens.
+    """A text with its numbers.
 
     Args:
         text: The text.
         literals: Its numbers, in order.
-        tokens: Its words and operators, in order.
         skeleton: The texts between the numbers.
     """
 
     text: str
     literals: tuple[Literal, ...]
-    tokens: tuple[Token, ...]
     skeleton: tuple[str, ...]
 
     def with_numbers(self, numbers: Sequence[str]) -> str:
@@ -106,59 +108,60 @@ class Sketch:
 
 @lru_cache(maxsize=512)
 def sketch(text: str, language: str) -> Sketch:
-    """Take a text apart.
+    """Find the numbers of a text.
 
     Args:
         text: A program or a part of one.
         language: ``python``; everything else is read as a language of C's family.
     """
-    literals: list[Literal] = []
-    tokens: list[Token] = []
-    trail = ("", "", "")
-    signed: int | None = None
-    for match in _LEXERS["python" if language == "python" else "other"].finditer(text):
-        kind, found = match.lastgroup, match[0]
-        if kind == "skip":
-            if found[0] in "\"'":
-                trail, signed = (*trail[1:], '"'), None
-            continue
-        if kind == "number":
-            literal = _literal(match, text, trail, signed)
-            if literal is not None:
-                if signed is not None:
-                    tokens.pop()
-                literals.append(literal)
-            trail, signed = (*trail[1:], "0"), None
-            continue
-        after_value = _ends_value(trail[-1])
-        signed = match.start() if found in "-+" and not after_value else None
-        tokens.append(Token(match.start(), found, after_value))
-        trail = (*trail[1:], found)
+    literals = tuple(
+        _literal(match.start(), match.end("number"), match["number"], match.end(), text)
+        for match in _NUMBERS[_family(language)].finditer(text)
+        if match.lastgroup == "number"
+    )
     cuts = [0, *(edge for literal in literals for edge in (literal.start, literal.end)), len(text)]
     skeleton = tuple(text[cuts[i] : cuts[i + 1]] for i in range(0, len(cuts), 2))
-    return Sketch(text, tuple(literals), tuple(tokens), skeleton)
+    return Sketch(text, literals, skeleton)
+
+
+def tokens(text: str, language: str) -> tuple[Token, ...]:
+    """The words, numbers and operators of a text, in order.
+
+    Args:
+        text: A program or a part of one.
+        language: As for :func:`sketch`.
+    """
+    found: list[Token] = []
+    last = ""
+    for match in _TOKENS[_family(language)].finditer(text):
+        if match.lastgroup == "skip":
+            last = '"' if match[0][0] in "\"'" else last
+            continue
+        found.append(Token(match.start(), match[0], _ends_value(last)))
+        last = match[0]
+    return tuple(found)
+
+
+def _family(language: str) -> str:
+    return "python" if language == "python" else "other"
+
+
+def _literal(start: int, end: int, digits: str, after: int, text: str) -> Literal:
+    value = float(digits) if any(mark in digits for mark in ".eE") else int(digits)
+    trail = ["", "", "", *_TRAIL.findall(text, max(0, start - _LOOK_BACK), start)]
+    before, last = trail[-2:]
+    if last in ("-", "+") and not _ends_value(before):
+        if last == "-":
+            value = -value
+        start = text.rindex(last, 0, start)
+        before, last = trail[-3:-1]
+    follower = text[after : after + 1]
+    indexes = last == "[" and follower in ("]", ":") and _ends_value(before)
+    counts = isinstance(value, int) and (indexes or before == "range" or last == "**")
+    return Literal(start, end, value, counts)
 
 
 def _ends_value(token: str) -> bool:
-    if token in _CLOSING or token == '"':
+    if token in _CLOSING:
         return True
-    return bool(token) and (token[0].isalnum() or token[0] == "_") and token not in _BEFORE_UNARY
-
-
-def _literal(
-    match: re.Match[str], text: str, trail: tuple[str, str, str], signed: int | None
-) -> Literal | None:
-    digits = match["number"]
-    real = any(mark in digits for mark in ".eE")
-    try:
-        value = float(digits) if real else int(digits)
-    except ValueError:
-        return None
-    before, last = trail[1:] if signed is None else trail[:2]
-    start = match.start() if signed is None else signed
-    follower = text[match.end() : match.end() + 1]
-    indexes = last == "[" and follower in ("]", ":") and _ends_value(before)
-    counts = not real and (indexes or before == "range" or last == "**")
-    if signed is not None and text[signed] == "-":
-        value = -value
-    return Literal(start, match.end("number"), value, counts)
+    return (token[:1].isalnum() or token[:1] == "_") and token not in _BEFORE_UNARY

@@ -1,0 +1,199 @@
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discovery.generation.stream import AnswerReader, StreamBroken
+from discovery.records import TokenUsage
+
+
+def event(*choices, usage=None, **fields):
+    return b"data: " + json.dumps({"choices": list(choices), "usage": usage, **fields}).encode() + b"\n\n"
+
+
+def piece(index, text=None, *, reasoning=None, finish=None, **fields):
+    delta = {"content": text, "reasoning": reasoning}
+    return {"index": index, "delta": delta, "finish_reason": finish, **fields}
+
+
+USAGE = event(
+    usage={
+        "prompt_tokens": 100,
+        "completion_tokens": 30,
+        "prompt_tokens_details": {"cached_tokens": 96},
+        "completion_tokens_details": {"reasoning_tokens": 12},
+    }
+)
+DONE = b"data: [DONE]\n\n"
+
+
+def read(data, count=4, sizes=(1 << 20,)):
+    reader = AnswerReader(count)
+    found, place, turn = [], 0, 0
+    while place < len(data):
+        size = sizes[turn % len(sizes)]
+        found += reader.feed(data[place : place + size])
+        place, turn = place + size, turn + 1
+    return [*found, *reader.end()], reader
+
+
+WHOLE = (
+    b": comment\n\n"
+    + event(piece(0, ""), piece(1, ""))
+    + event(piece(1, "b1 "), piece(0, "ä0 "))
+    + event(piece(1, "b2", finish="stop"))
+    + event(piece(0, "a1", reasoning="why"))
+    + event(piece(0, finish="length"))
+    + USAGE
+    + DONE
+)
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5))
+def test_however_the_bytes_are_cut(sizes):
+    choices, reader = read(WHOLE, sizes=sizes)
+    assert [(c.index, c.text, c.reasoning, c.finish_reason) for c in choices] == [
+        (1, "b1 b2", None, "stop"),
+        (0, "ä0 a1", "why", "length"),
+    ]
+    assert reader.ended
+    assert choices[0].tokens is None
+    assert choices[1].tokens == TokenUsage(prompt=100, completion=30, reasoning=12, cached=96)
+
+
+def test_a_choice_comes_as_soon_as_it_is_complete_while_others_are_open():
+    reader = AnswerReader(2)
+    assert list(reader.feed(event(piece(0, "a"), piece(1, "b")))) == []
+    (first,) = reader.feed(event(piece(1, finish="stop")))
+    assert first.index == 1
+    assert list(reader.feed(event(piece(0, finish="stop")))) == []  # held until the usage
+    (second,) = reader.feed(USAGE)
+    assert second.tokens is not None
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=6),
+    st.booleans(),
+    st.integers(0, 50),
+)
+def test_counts_always_sum_to_the_usage(lengths, served, extra):
+    total = sum(lengths) + extra
+    data = event(*(piece(i, "") for i in range(len(lengths))))
+    for index, length in enumerate(lengths):
+        ids = {"token_ids": list(range(length))} if served else {}
+        data += event(piece(index, "x" * length, **ids)) + event(piece(index, finish="stop"))
+    data += event(usage={"prompt_tokens": 7, "completion_tokens": total}) + DONE
+    choices, _ = read(data, count=len(lengths))
+    counts = [choice.tokens for choice in choices]
+    assert sum(t.completion or 0 for t in counts if t) == total
+    assert sum(t.prompt or 0 for t in counts if t) == 7
+
+
+def test_token_ids_and_logprobs():
+    logprobs = {
+        "content": [{"token": "token_id:5", "logprob": -0.5}, {"token": "token_id:6", "logprob": None}]
+    }
+    data = event(piece(0, "a", logprobs=logprobs)) + event(piece(0, finish="stop")) + DONE
+    (choice,), _ = read(data)
+    assert choice.token_ids == (5, 6)
+    assert choice.logprobs == (-0.5, None)
+    assert choice.tokens == TokenUsage(completion=2)
+
+
+def test_reasoning_under_its_older_name():
+    data = event({"index": 0, "delta": {"reasoning_content": "hm"}, "finish_reason": "length"}) + DONE
+    (choice,), _ = read(data)
+    assert (choice.reasoning, choice.text, choice.finish_reason) == ("hm", None, "length")
+
+
+def test_without_finish_reasons_only_a_whole_answer_counts():
+    data = event(piece(0, "a")) + event(piece(1, ""))
+    choices, reader = read(data)
+    assert choices == []
+    assert not reader.ended
+    choices, _ = read(data + DONE)
+    assert [(c.index, c.text, c.finish_reason) for c in choices] == [(0, "a", None)]
+
+
+def test_what_is_complete_stands_when_the_stream_breaks():
+    choices, reader = read(event(piece(0, "a", finish="stop"), piece(1, "b")))
+    assert [c.text for c in choices] == ["a"]
+    assert not reader.ended
+
+
+def test_a_choice_never_comes_twice():
+    again = event(piece(0, "a", finish="stop")) + event(piece(0, "b", finish="stop"))
+    choices, _ = read(again + DONE)
+    assert [c.text for c in choices] == ["a"]
+
+
+def test_usage_beside_the_only_choice():
+    data = event(piece(0, "a", finish="stop"), usage={"prompt_tokens": 3, "completion_tokens": 1}) + DONE
+    (choice,), _ = read(data, count=1)
+    assert choice.tokens == TokenUsage(prompt=3, completion=1)
+
+
+def test_an_answer_that_is_not_streamed():
+    body = {
+        "choices": [
+            {"index": i, "message": {"content": f"text {i}", "reasoning": "r"}, "finish_reason": "stop"}
+            for i in (0, 1)
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 9},
+    }
+    reader = AnswerReader(2)
+    choices = list(reader.whole(json.dumps(body).encode()))
+    assert [(c.index, c.text, c.reasoning) for c in choices] == [(0, "text 0", "r"), (1, "text 1", "r")]
+    assert sum(c.tokens.completion for c in choices if c.tokens) == 9
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"data: {not json\n\n", "not JSON"),
+        (b"data: [1]\n\n", "unknown form"),
+        (b"data: {}\n\n", "unknown form"),
+        (event({"index": 9, "delta": {}}), "numbers a choice 9"),
+        (event({"index": "0", "delta": {}}), "numbers a choice '0'"),
+        (event({"index": 0, "delta": 5}), "unknown form"),
+        (event({"delta": {}}), "unknown form"),
+        (event(None), "unknown form"),
+        (event(piece(0, "a", token_ids=["x"])), "unknown form"),
+        (event(piece(0, "a", logprobs=[1])), "unknown form"),
+        (b'data: {"error": {"message": "died", "code": 500}}\n\n', "died"),
+        (b'data: {"error": "died"}\n\n', "died"),
+    ],
+)
+def test_garbage_is_told(data, words):
+    with pytest.raises(StreamBroken, match=words):
+        read(data)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda x: (
+            st.lists(x)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["choices", "index", "delta", "content", "usage", "error", "token_ids", "logprobs"]
+                ),
+                x,
+            )
+        ),
+    ).map(lambda x: b"data: " + json.dumps(x).encode() + b"\n\n")
+)
+def test_nothing_but_stream_broken_escapes(data):
+    with contextlib.suppress(StreamBroken):
+        read(data)
+    with contextlib.suppress(StreamBroken):
+        list(AnswerReader(2).whole(data))
+
+
+def test_an_error_inside_the_stream_has_its_status():
+    with pytest.raises(StreamBroken) as caught:
+        read(b'data: {"error": {"message": "too long", "code": 400}}\n\n')
+    assert caught.value.status == 400
