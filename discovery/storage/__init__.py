@@ -4,6 +4,6 @@ The port (``base``), its implementation on SQLite and PostgreSQL (``rdb``), the 
 and the journal that groups the writes of many chains into few transactions (``journal``).
 """
 
-from discovery.storage.open import open_storage
+from discovery.storage.open import open_existing, open_storage
 
-__all__ = ["open_storage"]
+__all__ = ["open_existing", "open_storage"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from discovery.errors import UnknownRun
 from discovery.storage.base import Storage
 
 ENVIRONMENT = "DISCOVERY_STORAGE"
@@ -33,3 +34,24 @@ def open_storage(url: str | None = None) -> Storage:
     from discovery.storage.rdb import RdbStorage
 
     return RdbStorage(url if url is not None else default_url())
+
+
+def open_existing(url: str | None = None) -> Storage:
+    """Open a storage for looking at what is in it, without making one where there is none.
+
+    Args:
+        url: As for :func:`open_storage`.
+
+    Raises:
+        UnknownRun: The SQLite file is not there, so no run is either.
+        StorageError: As for :func:`open_storage`.
+    """
+    from discovery.storage.engine import parse_url
+
+    parsed = parse_url(url if url is not None else default_url())
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        raise UnknownRun(
+            f"no run is stored in {parsed.database}, which is not there; runs are made by "
+            "`discovery run PROBLEM`, and those of another folder are reached with --storage"
+        )
+    return open_storage(url)

@@ -46,8 +46,6 @@ from discovery.storage.models import (
 )
 
 _PAGE = 512
-# Wider than any index within a step, so that (step, index) orders as one number.
-_WIDTH = 1 << 31
 
 _RUN: sa.BindParameter[int] = sa.bindparam("run")
 _CHAIN: sa.BindParameter[int] = sa.bindparam("chain")
@@ -63,35 +61,31 @@ _STEP_PAGE = (
     .order_by(steps.c.step)
     .limit(_PAGE)
 )
+_FIRST: sa.BindParameter[int] = sa.bindparam("first")
+_LAST: sa.BindParameter[int] = sa.bindparam("last")
+# Two ranges of primary keys, not a join: PostgreSQL joins young tables, which have no statistics, badly.
 _OUTCOMES = (
     sa.select(
         evaluations.c.step,
         evaluations.c.idx,
-        candidates.c.source_hash,
         evaluations.c.score,
         evaluations.c.failure,
         evaluations.c.message,
         evaluations.c.duplicate_of,
     )
-    .select_from(
-        evaluations.outerjoin(
-            candidates,
-            sa.and_(
-                candidates.c.run == evaluations.c.run,
-                candidates.c.chain == evaluations.c.chain,
-                candidates.c.step == evaluations.c.step,
-                candidates.c.idx == evaluations.c.idx,
-            ),
-        )
-    )
     .where(
         evaluations.c.run == _RUN,
         evaluations.c.chain == _CHAIN,
-        evaluations.c.step.between(sa.bindparam("first"), sa.bindparam("last")),
+        evaluations.c.step.between(_FIRST, _LAST),
         evaluations.c.purpose == SEARCH,
         evaluations.c.state != RUNNING,
     )
     .order_by(evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
+)
+_SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_hash).where(
+    candidates.c.run == _RUN,
+    candidates.c.chain == _CHAIN,
+    candidates.c.step.between(_FIRST, _LAST),
 )
 
 
@@ -100,10 +94,11 @@ def committed_page(connection: Connection, run: int, chain: int, after: int) -> 
     page = connection.execute(_STEP_PAGE, {"run": run, "chain": chain, "after": after}).all()
     if not page:
         return []
+    span = {"run": run, "chain": chain, "first": page[0].step, "last": page[-1].step}
+    sources = {(step, index): source for step, index, source in connection.execute(_SOURCES, span)}
     outcomes: dict[int, dict[int, Outcome]] = {}
-    for step, index, source, score, failure, message, duplicate in connection.execute(
-        _OUTCOMES, {"run": run, "chain": chain, "first": page[0].step, "last": page[-1].step}
-    ):
+    for step, index, score, failure, message, duplicate in connection.execute(_OUTCOMES, span):
+        source = sources.get((step, index))
         # Attempts come in order: a later one replaces the earlier.
         outcomes.setdefault(step, {})[index] = Outcome(
             key=CandidateKey(chain, step, index),
@@ -317,32 +312,13 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
         .group_by(steps.c.chain)
         .order_by(steps.c.chain)
     ).all()
-    failed = _disagreed(connection, run)
-    extreme = sa.func.max if direction is Direction.MAXIMIZE else sa.func.min
     finished = (
-        sa.select(
-            evaluations.c.chain,
-            sa.func.count().label("number"),
-            extreme(sa.case((~failed, evaluations.c.score))).label("best"),
-        )
+        sa.select(evaluations.c.chain, sa.func.count().label("number"))
         .where(_searched(run))
         .group_by(evaluations.c.chain)
     )
-    done = {row.chain: row for row in connection.execute(finished)}
-    tops = finished.subquery()
-    place = sa.cast(evaluations.c.step, sa.BigInteger) * _WIDTH + evaluations.c.idx
-    first = {
-        row.chain: row.place
-        for row in connection.execute(
-            sa.select(evaluations.c.chain, sa.func.min(place).label("place"))
-            .join(
-                tops,
-                sa.and_(tops.c.chain == evaluations.c.chain, tops.c.best == evaluations.c.score),
-            )
-            .where(_searched(run), ~failed)
-            .group_by(evaluations.c.chain)
-        )
-    }
+    numbers = {row.chain: row.number for row in connection.execute(finished)}
+    best = {row.chain: row for row in connection.execute(_best(connection, run, direction))}
     initial = connection.execute(
         sa.select(evaluations.c.score)
         .where(_at_key(evaluations, run, INITIAL), evaluations.c.purpose == SEARCH)
@@ -353,19 +329,40 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
     summaries = []
     for chain, number in committed:
         key, score = (INITIAL, initial) if initial is not None else (None, None)
-        own = done.get(chain)
-        if own is not None and own.best is not None and direction.better(own.best, score):
-            key, score = CandidateKey(chain, *divmod(first[chain], _WIDTH)), own.best
+        own = best.get(chain)
+        if own is not None and direction.better(own.score, score):
+            key, score = CandidateKey(chain, own.step, own.idx), own.score
         summaries.append(
             ChainSummary(
                 chain=chain,
                 steps=int(number),
-                evaluations=own.number if own is not None else 0,
+                evaluations=numbers.get(chain, 0),
                 best=key,
                 best_score=score,
             )
         )
     return summaries
+
+
+def _best(connection: Connection, run: int, direction: Direction) -> sa.Select[Any]:
+    """The best scored candidate of each chain."""
+    score = evaluations.c.score
+    # Joining the extremes with their evaluations would be the other way; without statistics of a young table,
+    # PostgreSQL does that in quadratic time.
+    rank = sa.func.row_number().over(
+        partition_by=evaluations.c.chain,
+        order_by=(
+            score.desc() if direction is Direction.MAXIMIZE else score,
+            evaluations.c.step,
+            evaluations.c.idx,
+        ),
+    )
+    ranked = (
+        sa.select(evaluations.c.chain, evaluations.c.step, evaluations.c.idx, score, rank.label("rank"))
+        .where(_searched(run), score.is_not(None), ~_disagreed(connection, run))
+        .subquery()
+    )
+    return sa.select(ranked).where(ranked.c.rank == 1)
 
 
 def scores(connection: Connection, run: int) -> list[tuple[CandidateKey, float | None]]:
