@@ -256,7 +256,7 @@ class Request:
             os.kill(self.child, signal.SIGKILL)
             _, status, usage = os.wait4(self.child, 0)
         self._end_orphans()
-        confine.wipe(self.box)
+        confine.wipe(self.box, self.header["file"])
         return status, usage.ru_utime + usage.ru_stime
 
     def _end_orphans(self) -> None:
