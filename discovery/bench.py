@@ -179,7 +179,7 @@ async def measure_run(
                 cpu_s, wall_s = tree_cpu_s() - first[0], time.monotonic() - first[1]
         finally:
             storage.close()
-        stored = sum(file.stat().st_size for file in Path(folder).iterdir())
+        stored = _size_bytes(folder)
     return Measured(
         problem=problem,
         selector=selector,
@@ -194,6 +194,10 @@ async def measure_run(
         storage_bytes=stored / summary.evaluations,
         checkpoints=tuple(reached),
     )
+
+
+def _size_bytes(folder: str) -> int:
+    return sum(file.stat().st_size for file in Path(folder).iterdir())
 
 
 def tree_cpu_s() -> float:

@@ -514,8 +514,8 @@ def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first error of a group that is one of ours, else just the first."""
     first: BaseException = errors
     while isinstance(first, BaseExceptionGroup):
-        ours = [e for e in first.exceptions if isinstance(e, DiscoveryError)]
-        first = (ours or list(first.exceptions))[0]
+        inner: list[BaseException] = list(first.exceptions)
+        first = next((e for e in inner if isinstance(e, DiscoveryError)), inner[0])
     return first
 
 

@@ -1,10 +1,10 @@
-"""What a user declares: a problem, by one decorated scorer function.
+r"""What a user declares: a problem, by one decorated scorer function.
 
 The smallest plugin is one file::
 
     from discovery import problem
 
-    @problem(name="half", statement="Return a number close to 0.5.", initial="def solve():\\n    return 0.0\\n")
+    @problem(name="half", statement="Return a number close to 0.5.", initial="def solve():\n    return 0.0\n")
     def score(program):
         return -abs(program.call("solve") - 0.5)
 
@@ -152,7 +152,11 @@ class Program:
         return self._channel.call(function, args, kwargs, timeout_s)
 
     def run(
-        self, args: tuple[str, ...] | list[str] = (), *, stdin: str | bytes = b"", timeout_s: float | None = None
+        self,
+        args: tuple[str, ...] | list[str] = (),
+        *,
+        stdin: str | bytes = b"",
+        timeout_s: float | None = None,
     ) -> ProgramOutput:
         """Run the candidate as a process inside the sandbox, with the problem's ``command``.
 
@@ -235,9 +239,7 @@ class Problem:
     def in_bounds(self, value: float) -> bool:
         """Whether a score is finite and within the declared bounds, ends included."""
         low, high = self.settings.bounds
-        return (
-            math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
-        )
+        return math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,9 +345,7 @@ def _direction(direction: str | Direction, faults: list[str]) -> Direction:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _are(kind: type, value: object) -> bool:

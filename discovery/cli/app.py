@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -48,11 +48,6 @@ def notice(message: str) -> None:
     err.print(f"[yellow]note:[/] {escape(message)}")
 
 
-def storage_url(given: str | None) -> str | None:
-    """The storage to use: as given, else ``$DISCOVERY_STORAGE``, else the default."""
-    return given or os.environ.get("DISCOVERY_STORAGE")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -62,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    from discovery.cli import judge, look, machine, running  # noqa: F401  they register their commands
-
+    for commands in ("running", "look", "judge", "machine"):
+        importlib.import_module(f"discovery.cli.{commands}")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(given, exit_on_error=False, print_error=False)

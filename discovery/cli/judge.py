@@ -44,7 +44,7 @@ def score(
     Exit code 0 when it is valid, 1 when it is not.
     """
     loaded = load_problem(problem)
-    evaluation = asyncio.run(_score(loaded, solution, sandbox))
+    evaluation = asyncio.run(_score(loaded, solution, _read(solution), sandbox))
     found, failure = evaluation.score, evaluation.failure
     if json:
         print_json(
@@ -71,11 +71,15 @@ def score(
     return 0 if found is not None else 1
 
 
-async def _score(problem: Problem, solution: Path, sandbox: str) -> Evaluation:
+def _read(solution: Path) -> str:
     try:
-        text = solution.read_text(encoding="utf-8")
+        return solution.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"solution {solution}: {error}; expected a program or a .json data file") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"solution {solution}: {reason}; expected a program or a .json data file") from error
+
+
+async def _score(problem: Problem, solution: Path, text: str, sandbox: str) -> Evaluation:
     candidate = Candidate(key=INITIAL, source=text, parents=(), created_at=datetime.now(UTC))
     if solution.suffix != ".json":
         return await _evaluate(problem, candidate, _backend(sandbox))

@@ -12,12 +12,12 @@ from rich.text import Text
 from discovery.cli.app import app, out, print_json
 from discovery.cli.report import RESULTS, as_json, save_results
 from discovery.cli.watch import duration, number, plain
-from discovery.errors import UsageError
+from discovery.errors import UnknownRun, UsageError
 from discovery.plugins import list_problems, load_problem
 from discovery.problem import Problem
 from discovery.records import CandidateKey
-from discovery.run import config_of, summarize
-from discovery.storage import open_storage
+from discovery.run import RunSummary, config_of, summarize
+from discovery.storage import open_existing
 from discovery.storage.base import Storage
 
 
@@ -29,11 +29,7 @@ def runs(*, storage: str | None = None, json: Annotated[bool, Parameter(negative
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON list on standard output, nothing else.
     """
-    with_storage = open_storage(storage)
-    try:
-        summaries = [summarize(with_storage, record.id) for record in with_storage.list_runs()]
-    finally:
-        with_storage.close()
+    summaries = _summaries(storage)
     if json:
         print_json([as_json(summary) for summary in summaries])
         return 0
@@ -57,6 +53,17 @@ def runs(*, storage: str | None = None, json: Annotated[bool, Parameter(negative
     return 0
 
 
+def _summaries(url: str | None) -> list[RunSummary]:
+    try:
+        storage = open_existing(url)
+    except UnknownRun:
+        return []
+    try:
+        return [summarize(storage, record.id) for record in storage.list_runs()]
+    finally:
+        storage.close()
+
+
 @app.command
 def show(
     run: str,
@@ -73,7 +80,7 @@ def show(
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
     """
-    with_storage = open_storage(storage)
+    with_storage = open_existing(storage)
     try:
         if candidate is not None:
             return _show_candidate(with_storage, run, candidate, json)
@@ -186,7 +193,7 @@ def best(
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
     """
-    with_storage = open_storage(storage)
+    with_storage = open_existing(storage)
     try:
         summary = summarize(with_storage, run)
         if summary.best is None:

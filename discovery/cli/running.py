@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from discovery.cli.watch import number, watching
 from discovery.config import RunConfig, from_dict, load_toml
 from discovery.errors import ConfigError, MissingComponent
 from discovery.launch import choose_backend, overridden, reopened, started
+from discovery.plugins import load_problem
 from discovery.records import RunStatus
 from discovery.run import Run, RunSummary, status_of, summarize
-from discovery.storage import open_storage
+from discovery.storage import open_existing, open_storage
 from discovery.storage.base import Storage
 
 Scheduler = Literal["auto", "prefect", "local"]
@@ -161,6 +163,7 @@ def run(
     chosen = choose_backend(settings.sandbox, settings.generator.kind)
     if chosen.notice:
         notice(chosen.notice)
+    load_problem(problem)  # its faults come first, before anything is made
     with_storage = open_storage(storage)
     try:
         return _execute(
@@ -204,7 +207,7 @@ def resume(
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
     """
-    with_storage = open_storage(storage)
+    with_storage = open_existing(storage)
     try:
         record = with_storage.get_run(run)
         settings = overridden(
@@ -304,7 +307,7 @@ async def _drive(
             return await execute()
 
 
-async def _scheduled(run: Run, scheduler: Scheduler) -> Any:
+async def _scheduled(run: Run, scheduler: Scheduler) -> Callable[[], Awaitable[RunSummary]]:
     """How to execute a run: as a Prefect flow where that is asked for or at hand, else just so."""
     if scheduler != "local":
         from discovery.orchestration import server

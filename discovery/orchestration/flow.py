@@ -1,8 +1,8 @@
 """A run as a Prefect flow: one flow run per run, one flow task per step.
 
-The core needs no scheduler. What Prefect adds is its interface: every step with its chain, its time and its retries, and
-flows that can be scheduled and deployed. Steps are tasks because a task costs milliseconds and a candidate is too
-small for one; nothing is ever kept in Prefect's results, since storage is where a run lives.
+The core needs no scheduler. What Prefect adds is its interface (every step with its chain, its time and its
+retries) and flows that can be scheduled and deployed. Steps are tasks because a task costs milliseconds and a
+candidate is too small for one; nothing is kept in Prefect's results, since storage is where a run lives.
 
 Prefect's server is a bystander: when it goes away in mid-run the steps go on without it.
 """
@@ -51,13 +51,11 @@ async def execute_as_flow(run: Run) -> RunSummary:
         persist_result=False,
     )
     async def discover(problem: str, run_id: str) -> None:
-        nonlocal summary
-        summary = await run.execute(steps_as_tasks())
+        summaries.append(await run.execute(steps_as_tasks()))
 
-    summary: RunSummary | None = None
+    summaries: list[RunSummary] = []
     await discover(run.record.problem, run.record.id)
-    assert summary is not None
-    return summary
+    return summaries[0]
 
 
 async def discover_run(config: dict[str, Any], storage_url: str | None, run: str | None) -> str:

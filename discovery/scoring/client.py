@@ -155,7 +155,8 @@ class ScorerHost:
         ours, theirs = socket.socketpair()
         path = f"{self._problem.path}:{self._problem.name}"
         with theirs:
-            self._process = subprocess.Popen(
+            # Popen rather than asyncio's: the kernel ends the host with the *thread* that spawned it.
+            self._process = subprocess.Popen(  # noqa: ASYNC220
                 [
                     sys.executable,
                     "-m",

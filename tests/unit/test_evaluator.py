@@ -119,7 +119,7 @@ async def test_a_sandbox_that_fails_is_replaced_and_the_evaluation_repeated(toy,
 
 async def test_a_sandbox_that_fails_every_time_is_an_error_not_a_failure(toy, evaluators):
     evaluator = await evaluators(toy(), InProcessBackend([SandboxError("gone")] * 3))
-    with pytest.raises(SandboxError, match="0.1.0.*3 tries.*gone"):
+    with pytest.raises(SandboxError, match=r"0\.1\.0.*3 tries.*gone"):
         await evaluator.evaluate(candidate(1.0))
     assert (await evaluator.evaluate(candidate(1.0))).score is not None
 
