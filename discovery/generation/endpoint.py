@@ -30,7 +30,7 @@ BUSY = frozenset({408, 409, 425, 429})
 """Statuses below 500 that say: later."""
 
 
-class Fault(Exception):  # noqa: N818  it never leaves the package, and is no error until it is out of tries
+class Fault(Exception):
     """A request failed in a way worth trying again.
 
     Args:

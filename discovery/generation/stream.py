@@ -23,7 +23,7 @@ from discovery.records import TokenUsage
 _TOKEN_ID = "token_id:"
 
 
-class StreamBroken(Exception):  # noqa: N818  like StopIteration, a state more than an error
+class StreamBroken(Exception):
     """The stream is not what a compatible server sends, or reports an error.
 
     Args:

@@ -302,21 +302,20 @@ class FakeServer:
         seed = int(body.get("seed") or 0)
         answer = StreamedAnswer(body, writer, streamed=trouble is not Trouble.NOT_STREAMED)
         answer.begin(count)
+        breaks = trouble in (Trouble.HALF, Trouble.CUT, Trouble.STALLED_MIDWAY)
         choices = [
             asyncio.create_task(self._choice(answer, body, index, seed + index, trouble))
-            for index in range(count)
+            for index in range(min(count, 1) if breaks else count)
         ]
         try:
-            if trouble in (Trouble.HALF, Trouble.CUT, Trouble.STALLED_MIDWAY):
-                await choices[0]
-                for choice in choices[1:]:
-                    choice.cancel()
+            if breaks:
+                await asyncio.gather(*choices)
                 await writer.drain()
                 if trouble is Trouble.STALLED_MIDWAY:
                     await asyncio.Event().wait()
                 if trouble is Trouble.CUT:
                     answer.close()
-                return False
+                return trouble is Trouble.CUT
             if trouble is Trouble.GARBAGE:
                 answer.raw(b"data: {not json\n\n")
             if trouble is Trouble.ERROR_EVENT:
