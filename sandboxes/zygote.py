@@ -296,6 +296,7 @@ def _serve(host: Host, settings: dict) -> None:
     settings |= host.receive()[1]
     quitter = importlib.import_module("_sitebuiltins").Quitter
     builtins.exit, builtins.quit = quitter("exit", ""), quitter("quit", "")
+    os.environ.pop("PWD", None)  # bubblewrap's, and not where children are
     failed = _preload(settings["packages"])
     sys.path.pop(0)
     for name in ("confine", "data", "program"):

@@ -18,6 +18,7 @@ from discovery.errors import DataError, SandboxError
 from discovery.problem import Limits
 from discovery.records import SandboxRecord
 from discovery.sandbox.base import FunctionCall, Sandbox, SandboxBackend, SandboxSpec
+from discovery.sandbox.client import FIXED_ENVIRONMENT
 
 _LIMITS = Limits(wall_s=5.0, memory_bytes=256 << 20, processes=16, file_bytes=1 << 20)
 
@@ -51,7 +52,7 @@ def _writes(folder):
     except OSError:
         return False
 
-def probe(port, secrets, host_pid, host_start):
+def probe(port, secrets, names, host_pid, host_start):
     libc = ctypes.CDLL(None, use_errno=True)
     calls = []
     for attempt in (lambda: libc.unshare(0x10000000), lambda: libc.ptrace(0, 0, 0, 0),
@@ -66,7 +67,7 @@ def probe(port, secrets, host_pid, host_start):
     return {
         "network": _connect(socket.AF_INET, ("127.0.0.1", port)),
         "files": any(map(_reads, secrets)),
-        "environment": "DISCOVERY_PROBE_SECRET" in os.environ or _reads("/proc/1/environ"),
+        "environment": any(n in os.environ for n in names) or (sees and _reads("/proc/%d/environ" % host_pid)),
         "processes": sees,
         "writes": any(map(_writes, ("/usr/lib", "/", "/dev", "/etc"))),
         "system_calls": not all(calls),
@@ -145,7 +146,7 @@ async def verify(backend: SandboxBackend, spec: SandboxSpec, details: Mapping[st
     listener = socket.create_server(("127.0.0.1", 0))
     try:
         await sandbox.start()
-        properties = await _probe(sandbox, listener.getsockname()[1])
+        properties = await _probe(sandbox, listener.getsockname()[1], spec.environment)
     finally:
         await sandbox.close()
         listener.close()
@@ -159,11 +160,13 @@ async def verify(backend: SandboxBackend, spec: SandboxSpec, details: Mapping[st
     )
 
 
-async def _probe(sandbox: Sandbox, port: int) -> dict[str, bool]:
+async def _probe(sandbox: Sandbox, port: int, environment: Mapping[str, str]) -> dict[str, bool]:
     secrets = [__file__, "/etc/shadow", "/etc/hostname", "/var/run/docker.sock"]
     with suppress(OSError):
         secrets += [str(p) for p in sorted(Path.home().iterdir()) if p.is_file()][:8]
-    through = await _call(sandbox, "probe", [port, secrets, os.getpid(), _start_of(os.getpid())])
+    names = sorted(set(os.environ) - {"PATH", "HOME", "TMPDIR", "LC_CTYPE", *FIXED_ENVIRONMENT, *environment})
+    pid = os.getpid()
+    through = await _call(sandbox, "probe", [port, secrets, names, pid, _start_of(pid)])
     if not isinstance(through, dict):
         raise SandboxError(f"the probe of the sandbox returned {through!r}")
     daemon = f"dsc{os.urandom(5).hex()}"

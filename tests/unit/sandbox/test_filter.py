@@ -1,0 +1,80 @@
+"""The system call filter, run by a small interpreter of its own."""
+
+import errno
+import importlib.util
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discovery.sandbox.python import zygote_files
+
+ALLOW, DENY, ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+X86_64 = 0xC000003E
+
+
+@pytest.fixture(scope="module")
+def confine():
+    path = Path(zygote_files()[0]).with_name("confine.py")
+    spec = importlib.util.spec_from_file_location("confine_under_test", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.platform = type("Platform", (), {"machine": staticmethod(lambda: "x86_64")})
+    return module
+
+
+@pytest.fixture(scope="module")
+def code(confine):
+    return confine.seccomp_program()
+
+
+def run(code, number, argument=0, architecture=X86_64):
+    packet = struct.pack("=iIQQ", number, architecture, 0, argument)
+    lines = list(struct.iter_unpack("HBBI", code))
+    accumulator, at = 0, 0
+    while True:
+        operation, true, false, value = lines[at]
+        at += 1
+        if operation == 0x06:
+            return value
+        if operation == 0x20:
+            (accumulator,) = struct.unpack_from("=I", packet, value)
+            continue
+        taken = {
+            0x15: accumulator == value,
+            0x35: accumulator >= value,
+            0x45: bool(accumulator & value),
+        }[operation]
+        at += true if taken else false
+
+
+def test_denies_each_by_name(confine, code):
+    for name, number in confine.denied_calls().items():
+        assert run(code, number) == DENY, name
+
+
+def test_both_tables_name_what_matters(confine):
+    for table in (confine._DENIED_X86_64, confine._DENIED_AARCH64):
+        words = table.split()
+        names, numbers = words[::2], words[1::2]
+        assert len(set(names)) == len(set(numbers)) == len(names)
+        assert {"unshare", "mount", "setns", "bpf", "keyctl", "io_uring_setup", "ptrace"} <= set(names)
+
+
+@given(number=st.integers(0, 600), argument=st.integers(0, 2**32 - 1))
+def test_allows_the_rest(confine, code, number, argument):
+    special = {*confine.denied_calls().values(), 56, 435, 41}
+    if number not in special:
+        assert run(code, number, argument) == ALLOW
+    assert run(code, number, argument, architecture=0x40000003) == DENY
+    assert run(code, number | 0x40000000, argument) == DENY
+
+
+def test_arguments(code):
+    assert run(code, 435) == ABSENT
+    assert run(code, 56, 17) == ALLOW
+    assert run(code, 56, 0x10000000 | 17) == DENY
+    assert run(code, 56, 0x00020000) == DENY
+    assert [run(code, 41, family) for family in (1, 2, 10, 16, 17, 40)] == [ALLOW] + [DENY] * 5
