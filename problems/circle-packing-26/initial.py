@@ -48,7 +48,7 @@ SEEDS = [
 def settle(seeds, push):
     """Push overlapping circles apart, each keeping its wanted radius and its place in the square."""
     circles = [list(seed) for seed in seeds]
-    for _ in range(16):
+    for _ in range(32):
         for i, a in enumerate(circles):
             for b in circles[:i]:
                 dx = a[0] - b[0]
