@@ -11,7 +11,7 @@ from discovery.generation import edits
 from discovery.generation.base import ParentView
 from discovery.generation.mutation import Mutation
 from discovery.generation.sketch import sketch
-from discovery.records import INITIAL
+from discovery.records import INITIAL, Direction
 
 TWO_BLOCKS = """\
 SEED = 12345
@@ -108,6 +108,21 @@ def test_steps_have_the_size_of_the_parents_distance(problem_of):
                 steps += [abs(x.value) for x in sketch(text, "python").literals if x.value]
         scales.append(statistics.median(steps))
     assert 300 < scales[0] / scales[1] < 3000
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_mostly_changes_the_best_parent_shown(problem_of, direction):
+    mutation = Mutation(problem_of(ZEROS, direction=direction))
+    far = ZEROS.replace("0.0", "500.0")
+    main, other = parent(ZEROS, 1.0), parent(far, 2.0)
+    near_other = 0
+    for seed in range(200):
+        text, operator = mutation.propose((main, other), seed)
+        if operator == "wide":
+            near_other += statistics.median(x.value for x in sketch(text, "python").literals) > 400
+    wide = sum(mutation.propose((main, other), seed)[1] == "wide" for seed in range(200))
+    assert wide > 10
+    assert near_other / wide > 0.7 if direction is Direction.MAXIMIZE else near_other == 0
 
 
 def test_literals_stay_readable(problem_of):
