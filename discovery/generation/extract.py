@@ -198,17 +198,16 @@ def _defines_entry(problem: Problem, text: str) -> int:
     if settings.command is not None:
         return 0
     name = re.escape(settings.entry)
-    if settings.language == "python":
+    pattern = rf"\b{name}\b"
+    if settings.language.lower() == "python":
         pattern = rf"^(?:async[ \t]+)?def[ \t]+{name}\b|^{name}[ \t]*="
-    else:
-        pattern = rf"\b{name}\b"
     return int(re.search(pattern, text, re.MULTILINE) is not None)
 
 
 def _looks_like_program(problem: Problem, text: str) -> bool:
     if START in text and END in text:
         return True
-    if problem.settings.command is None and problem.settings.language == "python":
+    if problem.settings.command is None and problem.settings.language.lower() == "python":
         return _defines_entry(problem, text) == 1
     telling = {line.strip() for line in problem.initial.split("\n") if len(line.strip()) > 7}
     return any(line.strip() in telling for line in text.split("\n"))

@@ -100,7 +100,7 @@ def system_text(problem: Problem) -> str:
     ]
     if settings.packages:
         rules.append(f"Besides the standard library it may use: {', '.join(settings.packages)}.")
-    elif settings.language == "python":
+    elif settings.language.lower() == "python":
         rules.append("It may use the standard library only.")
     rules.append("It has no network, no other files and no arguments beyond those stated.")
     regions = problem.frame.blocks
