@@ -190,7 +190,8 @@ class Database:
         state = getattr(original, "sqlstate", None) or ""
         if state == "53100":
             return StorageFull(f"storage {self.name} is full, nothing was written; free space there: {text}")
-        if state == "3D000":
+        # What the server says while connecting comes without a code.
+        if state == "3D000" or f'database "{self.url.database}" does not exist' in text:
             return StorageError(
                 f"PostgreSQL has no database {self.url.database!r}; "
                 f"make it with: createdb {self.url.database}"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from discovery.errors import LeaseLost, StorageError, UnknownRun
+from discovery.errors import DiscoveryError, LeaseLost, StorageError, UnknownRun
 from discovery.records import (
     SHARED_CHAIN,
     Announcement,
@@ -54,7 +54,11 @@ class RdbStorage:
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None) -> None:
         self._db = Database(parse_url(url), clock)
-        schema.prepare(self._db)
+        try:
+            schema.prepare(self._db)
+        except DiscoveryError:
+            self._db.close()
+            raise
         self._appender = writing.Appender(self._db.engine.dialect)
         self._known = contents.Known()
         # Runs are never deleted, nor do their directions change.

@@ -189,24 +189,29 @@ def evaluations_of(connection: Connection, run: int, key: CandidateKey) -> list[
 
 def find_source(connection: Connection, run: int, digest: bytes) -> Evaluation | None:
     """A finished, not duplicated search evaluation of a source: the first by place, or None."""
-    found = (
-        sa.select(evaluations)
-        .join_from(
-            candidates,
-            evaluations,
-            sa.and_(*(candidates.c[n] == evaluations.c[n] for n in ("run", "chain", "step", "idx"))),
-        )
-        .where(
-            candidates.c.run == run,
-            candidates.c.source_hash == digest,
+    # Not a join with an order and a limit, which makes SQLite walk all evaluations in that order.
+    places = sa.select(candidates.c.chain, candidates.c.step, candidates.c.idx).where(
+        candidates.c.run == run, candidates.c.source_hash == digest
+    )
+    place = sa.tuple_(evaluations.c.chain, evaluations.c.step, evaluations.c.idx)
+    originals = connection.execute(
+        sa.select(evaluations.c.chain, evaluations.c.step, evaluations.c.idx, evaluations.c.attempt).where(
+            evaluations.c.run == run,
+            place.in_(places),
             evaluations.c.purpose == SEARCH,
             evaluations.c.state != RUNNING,
             evaluations.c.duplicate_of.is_(None),
         )
-        .order_by(candidates.c.chain, candidates.c.step, candidates.c.idx, evaluations.c.attempt.desc())
-        .limit(1)
+    ).all()
+    if not originals:
+        return None
+    chain, step, index, attempt = min(originals, key=lambda row: (*row[:3], -row.attempt))
+    found = sa.select(evaluations).where(
+        _at_key(evaluations, run, CandidateKey(chain, step, index)),
+        evaluations.c.purpose == SEARCH,
+        evaluations.c.attempt == attempt,
     )
-    return next(iter(_evaluations(connection, found)), None)
+    return _evaluations(connection, found)[0]
 
 
 def _evaluations(connection: Connection, found: sa.Select[Any]) -> list[Evaluation]:

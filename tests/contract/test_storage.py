@@ -12,11 +12,17 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 
 from discovery import records as r
+from discovery.errors import StorageError
+from discovery.storage import schema
+from discovery.storage.engine import Database, parse_url
+from discovery.storage.models import metadata
 from discovery.storage.rdb import RdbStorage
-from discovery.testing.storage import StorageContract, append, make_run, start
+from discovery.testing.storage import StorageContract, append, full_step, make_run, start
 
 
 def _postgres_bin():
@@ -29,7 +35,7 @@ def _postgres_bin():
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """A private cluster on a socket of its own; gives a function that makes an empty database's URL."""
     folder = _postgres_bin()
     if folder is None:
@@ -38,19 +44,17 @@ def postgres(tmp_path_factory):
             pytest.fail(reason)
         pytest.skip(reason)
     # A socket's path has at most 107 bytes, which pytest's folders may exceed.
-    home = Path(tmp_path_factory.mktemp("pg"))
-    socket = Path(tempfile.mkdtemp(prefix="pg-"))
+    home, socket = (Path(tempfile.mkdtemp(prefix="pg-")) for _ in range(2))
     as_server: list[str] = []
     if os.geteuid() == 0:
         # The server refuses to run as root.
         as_server = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         for path in (home, socket):
             shutil.chown(path, "postgres", "postgres")
-        for parent in home.parents[:2]:
-            parent.chmod(parent.stat().st_mode | 0o011)
 
     def run(*command):
-        subprocess.run([*as_server, *command], check=True, capture_output=True, cwd="/")
+        done = subprocess.run([*as_server, *command], capture_output=True, text=True, cwd="/", check=False)
+        assert done.returncode == 0, done.stderr
 
     data, log = home / "data", home / "log"
     try:
@@ -68,7 +72,8 @@ def postgres(tmp_path_factory):
     finally:
         if (data / "postmaster.pid").exists():
             run(folder / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(socket, ignore_errors=True)
+        for path in (home, socket):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -93,6 +98,34 @@ def storage_factory(url):
 
 class TestRdbStorage(StorageContract):
     pass
+
+
+def test_migrations_give_the_tables(url, storage_factory):
+    database = Database(parse_url(url))
+    database.write(schema.upgrade)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert [d for d in compare_metadata(context, metadata) if "alembic_version" not in str(d)] == []
+    database.close()
+    storage = storage_factory()
+    append(storage, start(storage)[0], *full_step())
+
+
+@pytest.mark.postgres
+def test_missing_database_is_told(postgres):
+    socket = postgres().split("?")[1]
+    with pytest.raises(StorageError, match="createdb nowhere"):
+        RdbStorage(f"postgresql://tester@/nowhere?{socket}")
+
+
+@pytest.mark.postgres
+def test_other_data_in_postgres_is_refused(postgres):
+    url = postgres()
+    database = Database(parse_url(url))
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE cats (name text)"))
+    database.close()
+    with pytest.raises(StorageError, match="cats"):
+        RdbStorage(url)
 
 
 # Property: whatever a record holds comes back.

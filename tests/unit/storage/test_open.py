@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -167,11 +168,17 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path):
         RdbStorage(str(tmp_path / "file" / "deeper" / "a.db"))
 
 
-def test_folder_without_permission_is_refused(tmp_path):
-    folder = tmp_path / "locked"
-    folder.mkdir()
+@pytest.fixture
+def locked_folder():
+    """A folder that others may read; pytest's own let no other user through."""
+    folder = Path(tempfile.mkdtemp())
     folder.chmod(0o555)
-    path = folder / "a.db"
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_folder_without_permission_is_refused(locked_folder):
+    path = locked_folder / "a.db"
     script = (
         "import os, sys\n"
         "from discovery.errors import StorageError\n"
@@ -181,9 +188,6 @@ def test_folder_without_permission_is_refused(tmp_path):
         "try: RdbStorage(sys.argv[1])\n"
         "except StorageError as error: print(error)\n"
     )
-    if os.geteuid() == 0:
-        for parent in (tmp_path, *tmp_path.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o011)
     told = subprocess.run(
         [sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True
     ).stdout
