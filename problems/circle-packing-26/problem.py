@@ -22,7 +22,7 @@ ROUNDING = 1e-12
     limits=Limits(wall_s=10.0),
     packages=("numpy",),
     known_best=(
-        KnownBest(value=2.63598308, source="SimpleTES, arXiv 2604.19341; FICO Xpress and others to 2.63598"),
+        KnownBest(value=2.63598308, source="SimpleTES, arXiv 2604.19341; GEPA, ThetaEvolve: 2.635983"),
         KnownBest(value=2.63586276, source="AlphaEvolve, May 2025"),
     ),
     domain="geometry",
