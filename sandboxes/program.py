@@ -14,6 +14,7 @@ import types
 
 import data
 
+_exit, _os_write = os._exit, os.write  # a program that patches these only misses its own result
 MESSAGE_CHARS = 500
 DETAIL_CHARS = 8000
 _FRAMES = 20
@@ -36,7 +37,7 @@ def call(request: dict, source: str, arguments: bytes, result: int, path: str) -
         except (AttributeError, OSError, ValueError):
             continue  # the program closed or replaced it
     write(result, answer)
-    os._exit(0)
+    _exit(0)
 
 
 def _answer(request: dict, source: str, arguments: bytes, path: str) -> bytes:
@@ -132,7 +133,7 @@ def write(descriptor: int, blob: bytes) -> None:
     """Write all of it."""
     view = memoryview(blob)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[_os_write(descriptor, view) :]
 
 
 def execute(request: dict, result: int, path: str) -> None:
@@ -150,4 +151,4 @@ def execute(request: dict, result: int, path: str) -> None:
         os.execvp(argv[0], argv)
     except OSError as error:
         write(result, _failure("crashed", f"cannot start {argv[0]!r}: {error.strerror}"))
-    os._exit(127)
+    _exit(127)

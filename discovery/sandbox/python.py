@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-import discovery
 from discovery.errors import MissingComponent
 
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_PACKAGE = Path(__file__).resolve().parent.parent
 _NOT_CODE = (".dist-info", ".egg-info", ".pth", ".data")
 
 
@@ -93,7 +93,7 @@ def package_files(packages: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
             _collect(distribution, found, seen)
         for place in spec.submodule_search_locations or ([spec.origin] if spec.origin else []):
             path = Path(place)
-            if not path.is_relative_to(Path(discovery.__file__).parent):
+            if not path.is_relative_to(_PACKAGE):
                 found.setdefault(path.name, path)
     return tuple(sorted(found.items()))
 
@@ -138,12 +138,11 @@ def zygote_files() -> tuple[Path, ...]:
     Raises:
         MissingComponent: The installation is broken.
     """
-    package = Path(discovery.__file__).resolve().parent
-    for folder in (package / "_share/sandboxes", package.parent / "sandboxes"):
+    for folder in (_PACKAGE / "_share/sandboxes", _PACKAGE.parent / "sandboxes"):
         if (folder / "zygote.py").is_file():
             names = ("zygote.py", "confine.py", "program.py")
-            return (*(folder / name for name in names), package / "data.py")
+            return (*(folder / name for name in names), _PACKAGE / "data.py")
     raise MissingComponent(
-        f"sandboxes/zygote.py is neither in {package} nor beside it; "
+        f"sandboxes/zygote.py is neither in {_PACKAGE} nor beside it; "
         "reinstall: pip install --force-reinstall discovery-loop"
     )

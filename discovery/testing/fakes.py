@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from types import ModuleType
@@ -149,7 +149,7 @@ class ScriptedGenerator:
         """Always."""
         return True
 
-    async def sample(self, request: GenerationRequest) -> AsyncIterator[Completion]:
+    async def sample(self, request: GenerationRequest) -> AsyncGenerator[Completion, None]:
         """One completion per index, in order."""
         fails = self._outages > 0
         self._outages -= fails

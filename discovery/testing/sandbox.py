@@ -13,6 +13,7 @@ cases that it is known to fail, with the reason; a listed case that passes is an
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import secrets
 import shutil
@@ -348,10 +349,8 @@ def failed(result: SandboxResult, *kinds: FailureKind) -> str:
 
 def cases() -> tuple[Case, ...]:
     """All cases, behaviours first."""
-    from discovery.testing import sandbox_attacks, sandbox_behaviours
-
-    assert sandbox_attacks
-    assert sandbox_behaviours
+    for part in ("behaviours", "attacks", "floods", "forgeries"):
+        importlib.import_module(f"discovery.testing.sandbox_{part}")
     return tuple(sorted(_CASES.values(), key=lambda c: (c.hostile, c.name)))
 
 
