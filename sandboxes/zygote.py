@@ -292,8 +292,8 @@ def _preload(packages: list) -> dict:
     return failed
 
 
-def _serve(host: Host, settings: dict) -> None:
-    settings |= host.receive()[1]
+def _serve(host: Host) -> None:
+    settings = host.receive()[1]
     quitter = importlib.import_module("_sitebuiltins").Quitter
     builtins.exit, builtins.quit = quitter("exit", ""), quitter("quit", "")
     os.environ.pop("PWD", None)  # bubblewrap's, and not where children are
@@ -321,12 +321,11 @@ def main() -> None:
     os.dup2(int(sys.argv[1]), _CONTROL, inheritable=False)
     if int(sys.argv[1]) != _CONTROL:
         os.close(int(sys.argv[1]))
-    settings: dict = {}
     try:
-        _serve(Host(_CONTROL), settings)
+        _serve(Host(_CONTROL))
     except HostGoneError:
-        if settings.get("folder"):
-            confine.wipe(settings["folder"])
+        for folder in sys.argv[3:]:  # the host's own, which a killed host cannot remove
+            confine.wipe(folder)
         os._exit(0)
     except BaseException:  # noqa: BLE001  the last word of a zygote, for the host's log
         traceback.print_exc()

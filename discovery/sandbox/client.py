@@ -151,7 +151,6 @@ class ZygoteSandbox:
                 "namespaces": launched.namespaces,
                 "uid": launched.uid,
                 "box": launched.box,
-                "folder": str(launched.folder or ""),  # for the zygote to remove when this host is killed
             }
             _, answer = await self._exchange(_frame(b"I", settings), _START_S)
         except SandboxError as error:

@@ -85,7 +85,7 @@ def _launch(spec: SandboxSpec) -> Launched:
     command = [str(interpreter().executable), *ZYGOTE_FLAGS, str(folder / "zygote/zygote.py")]
     try:
         process = subprocess.Popen(
-            [*command, str(theirs.fileno()), spec.label],
+            [*command, str(theirs.fileno()), spec.label, str(folder)],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
