@@ -1,17 +1,15 @@
 """Whether the generator is kept busy: a stub server of 16 slots, lognormal latency, evaluations of 0.2 s."""
 
 import asyncio
-import json
 import os
 import tempfile
-import urllib.request
 from pathlib import Path
 
 from benchmarks.report import Figure, Report
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig, SlotsConfig
 from discovery.launch import choose_backend, started
 from discovery.storage import open_storage
-from discovery.testing.server import FakeServer
+from discovery.testing.server import FakeConfig, FakeServer
 
 SLOTS = 16
 CHAINS, CANDIDATES = 8, 4
@@ -45,11 +43,11 @@ async def _measure() -> tuple[float, int]:
     with tempfile.TemporaryDirectory(prefix="discovery-bench-") as folder:
         plugin = Path(folder) / "slow.py"
         plugin.write_text(PROBLEM)
-        async with FakeServer(slots=SLOTS, latency_s=LATENCY_S, sigma=SIGMA) as server:
+        async with FakeServer(FakeConfig(slots=SLOTS, latency_s=LATENCY_S, sigma=SIGMA)) as server:
             config = RunConfig(
                 problem=str(plugin),
                 search=SearchConfig(chains=CHAINS, steps=1000, candidates=CANDIDATES),
-                generator=GeneratorConfig(kind="openai", base_url=server.base_url),
+                generator=GeneratorConfig(kind="openai", base_url=server.url),
                 slots=SlotsConfig(evaluation=16),
             )
             storage = open_storage(str(Path(folder) / "bench.db"))
@@ -57,20 +55,12 @@ async def _measure() -> tuple[float, int]:
             async with started(config, storage, backend) as run:
                 task = asyncio.create_task(run.execute())
                 await asyncio.sleep(WARM_UP_S)
-                before, evaluated = await _busy(server.base_url), run.progress.evaluations
+                before, evaluated = server.stats()["busy_s"], run.progress.evaluations
                 start = asyncio.get_running_loop().time()
                 await asyncio.sleep(MEASURED_S)
-                after, span = await _busy(server.base_url), asyncio.get_running_loop().time() - start
+                after, span = server.stats()["busy_s"], asyncio.get_running_loop().time() - start
                 evaluated = run.progress.evaluations - evaluated
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             storage.close()
     return (after - before) / (SLOTS * span), evaluated
-
-
-async def _busy(base_url: str) -> float:
-    def ask() -> float:
-        with urllib.request.urlopen(base_url.removesuffix("/v1") + "/stats") as answer:
-            return float(json.load(answer)["busy_slot_s"])
-
-    return await asyncio.to_thread(ask)

@@ -46,7 +46,7 @@ class Report:
     def table(self) -> Table:
         table = Table(title=self.title, title_justify="left", box=None, header_style="dim", pad_edge=False)
         for column in ("figure", "value", "unit", "goal", ""):
-            table.add_column(column, justify="right" if column == "value" else "left")
+            table.add_column(column, justify="right" if column == "value" else "left", no_wrap=True)
         for f in self.figures:
             mark = "" if not f.goal else "[green]holds[/]" if f.holds else "[bold red]missed[/]"
             table.add_row(f.name, f"{f.value:.6g}", f.unit, f.goal, mark)

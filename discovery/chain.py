@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -358,13 +359,14 @@ class Chain:
             async with ports.gate.request(len(wanted)) as places:
                 ports.ledger.reserve(expected * len(wanted))
                 try:
-                    async for completion in ports.generator.sample(request):
-                        await ports.journal.append(self._lease, completion)
-                        self._paid(completion)
-                        places.leave()
-                        ports.ledger.settle(expected)
-                        left.discard(completion.key.index)
-                        group.create_task(judge(completion))
+                    async with aclosing(ports.generator.sample(request)) as completions:
+                        async for completion in completions:
+                            await ports.journal.append(self._lease, completion)
+                            self._paid(completion)
+                            places.leave()
+                            ports.ledger.settle(expected)
+                            left.discard(completion.key.index)
+                            group.create_task(judge(completion))
                 except GeneratorUnavailable as error:
                     outage: GeneratorUnavailable | None = error
                 else:

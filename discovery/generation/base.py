@@ -9,7 +9,7 @@ the iterator aborts what is in flight.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class Generator(Protocol):
         """Whether a request would be accepted now; never raises, for waiting after GeneratorUnavailable."""
         ...
 
-    def sample(self, request: GenerationRequest) -> AsyncIterator[Completion]:
+    def sample(self, request: GenerationRequest) -> AsyncGenerator[Completion, None]:
         """Completions as they arrive. See the module docstring."""
         ...
 

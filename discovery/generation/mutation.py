@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -121,7 +121,7 @@ class Mutation:
     async def close(self) -> None:
         """Nothing to free."""
 
-    async def sample(self, request: GenerationRequest) -> AsyncIterator[Completion]:
+    async def sample(self, request: GenerationRequest) -> AsyncGenerator[Completion, None]:
         """One completion per index, each from ``seed + index`` and the parents alone.
 
         Args:

@@ -24,7 +24,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,7 +153,7 @@ class OpenAIGenerator:
         """Close all connections. May be called twice."""
         await self._endpoint.close()
 
-    async def sample(self, request: GenerationRequest) -> AsyncIterator[Completion]:
+    async def sample(self, request: GenerationRequest) -> AsyncGenerator[Completion, None]:
         """Completions as they arrive.
 
         How tokens are counted: :mod:`discovery.generation.stream`. An aborted choice is not a completion and

@@ -1,0 +1,140 @@
+"""Whole runs against a model server that behaves, dies, and comes back."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from discovery.config import GeneratorConfig, RunConfig, SearchConfig
+from discovery.launch import started
+from discovery.records import RunStatus
+from discovery.run import summarize
+from discovery.sandbox import make_backend
+from discovery.storage import open_storage
+from discovery.testing.server import FakeConfig, FakeServer, Trouble
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def config(url, **search):
+    return RunConfig(
+        problem="constants-10",
+        search=SearchConfig(**{"chains": 2, "steps": 3, "candidates": 4, **search}),
+        generator=GeneratorConfig(kind="openai", base_url=url, timeout_s=20),
+    )
+
+
+@pytest.fixture
+def storage(tmp_path):
+    opened = open_storage(str(tmp_path / "runs.db"))
+    yield opened
+    opened.close()
+
+
+async def test_one_request_a_step_and_everything_is_kept(storage):
+    async with (
+        FakeServer(FakeConfig(slots=8, latency_s=0.01)) as server,
+        started(config(server.url), storage, make_backend("process")) as run,
+    ):
+        summary = await run.execute()
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 24)
+    assert len(server.requests) == 6
+    assert {request["n"] for request in server.requests} == {4}
+    seeds = [request["seed"] for request in server.requests]
+    assert len(set(seeds)) == 6, "one seed for all would make all samples alike"
+    step = storage.step(summary.run, 0, 2)
+    assert [m.content for m in step.prompt.messages] == [
+        m["content"] for r in server.requests for m in r["messages"] if r["seed"] == step.completions[0].seed
+    ]
+    assert storage.counts(summary.run).completion_tokens == server.tokens
+    assert all(c.finish_reason == "stop" and c.text for c in step.completions.values())
+    assert step.completions[2].seed == step.completions[0].seed + 2
+
+
+async def test_a_server_that_dies_pauses_the_run_which_goes_on_when_it_is_back(storage):
+    port = free_port()
+    answers = FakeConfig(slots=8, latency_s=0.05)
+    server = await FakeServer(answers).start(port=port)
+    async with started(config(server.url, steps=8), storage, make_backend("process")) as run:
+        task = asyncio.create_task(run.execute())
+        while run.progress.evaluations < 16:
+            await asyncio.sleep(0.01)
+        await server.close()
+        async with asyncio.timeout(30):
+            while run.progress.notice is None:
+                await asyncio.sleep(0.01)
+        assert str(port) in run.progress.notice
+        assert summarize(storage, run.record.id).status is RunStatus.PAUSED
+        spent = run.progress.evaluations
+        await asyncio.sleep(1.0)
+        assert run.progress.evaluations == spent
+        second = await FakeServer(answers).start(port=port)
+        summary = await asyncio.wait_for(task, 60)
+        await second.close()
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 64)
+    assert storage.counts(summary.run).completions == 64
+    assert sum(summary.failures.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "trouble", [Trouble.UNAVAILABLE, Trouble.SERVER_ERROR, Trouble.HALF, Trouble.CUT, Trouble.REFUSED]
+)
+async def test_trouble_on_the_way_costs_no_evaluation(storage, trouble):
+    async with (
+        FakeServer(troubles=[Trouble.NONE, trouble, trouble]) as server,
+        started(config(server.url), storage, make_backend("process")) as run,
+    ):
+        summary = await asyncio.wait_for(run.execute(), 60)
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 24)
+    assert summary.failures == {}
+
+
+def discovery(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from discovery.cli import main; sys.exit(main())", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+async def test_the_command_line_honours_the_usual_variables_and_keeps_the_key_secret(tmp_path):
+    key = "sk-very-secret-0123456789"
+    async with FakeServer(FakeConfig(api_key=key)) as server:
+        arguments = ("run", "constants-10", "--chains", "1", "--steps", "2", "--sandbox", "process", "--json")
+        variables = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": key}
+        ran = await asyncio.to_thread(discovery, *arguments, cwd=tmp_path, **variables)
+        assert ran.returncode == 0, ran.stderr
+        (line,) = ran.stdout.splitlines()
+        assert json.loads(line)["evaluations"] == 8
+        wrong = await asyncio.to_thread(
+            discovery, *arguments, cwd=tmp_path, **{**variables, "OPENAI_API_KEY": "sk-wrong"}
+        )
+        assert wrong.returncode == 2
+        assert "OPENAI_API_KEY" in wrong.stderr
+        assert len(wrong.stderr.strip().splitlines()) <= 2, wrong.stderr
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes(), path
+    for output in (ran.stdout, ran.stderr, wrong.stdout, wrong.stderr):
+        assert key not in output
+        assert "sk-wrong" not in output
+
+
+async def test_a_model_without_a_sandbox_is_refused(tmp_path):
+    async with FakeServer() as server:
+        arguments = ("run", "constants-10", "--base-url", server.url, "--steps", "1")
+        ran = await asyncio.to_thread(discovery, *arguments, cwd=tmp_path, PATH="/nonexistent")
+    assert ran.returncode == 2
+    assert "--sandbox process" in ran.stderr
+    assert server.requests == []
