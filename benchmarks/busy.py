@@ -19,10 +19,21 @@ WARM_UP_S, MEASURED_S = 10.0, 60.0
 PROBLEM = """
 from discovery import problem
 
-@problem(name="slow", statement="Return a number; it takes 0.2 s.", deterministic=False,
-         initial="import time\\n\\ndef solve():\\n    time.sleep(0.2)\\n    return 0.5\\n")
+INITIAL = '''import time
+
+# EVOLVE-BLOCK-START
+VALUE = 0.5
+# EVOLVE-BLOCK-END
+
+
+def solve():
+    time.sleep(0.2)
+    return VALUE
+'''
+
+@problem(name="slow", statement="Return a number; it takes 0.2 s.", initial=INITIAL, deterministic=False)
 def score(program):
-    return program.call("solve")
+    return -abs(program.call("solve"))
 """
 
 

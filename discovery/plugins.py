@@ -269,9 +269,7 @@ def _problems_of(module: types.ModuleType, file: Path) -> list[Problem]:
     hint = ""
     if callable(getattr(module, "score", None)):
         hint = "; its score() is not decorated"
-    raise ProblemError(
-        f"{file} declares no problem{hint}; put @problem(name=..., ...) over the scorer"
-    )
+    raise ProblemError(f"{file} declares no problem{hint}; put @problem(name=..., ...) over the scorer")
 
 
 def _pick(problems: list[Problem], location: Location) -> Problem:
@@ -288,9 +286,7 @@ def _pick(problems: list[Problem], location: Location) -> Problem:
     for problem in problems:
         if problem.name == location.name:
             return problem
-    raise ProblemError(
-        f"{location.file} declares no problem {location.name!r}; it has: {', '.join(names)}"
-    )
+    raise ProblemError(f"{location.file} declares no problem {location.name!r}; it has: {', '.join(names)}")
 
 
 def _load_entry_point(name: str) -> Problem:
@@ -308,7 +304,6 @@ def _load_entry_point(name: str) -> Problem:
         return _pick(_problems_of(loaded, file), Location(file=file))
     if not isinstance(loaded, Problem):
         raise ProblemError(
-            f"{what}: it is a {type(loaded).__name__}; "
-            "let the entry point name a @problem or its module"
+            f"{what}: it is a {type(loaded).__name__}; let the entry point name a @problem or its module"
         )
     return loaded

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import platform
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
+from discovery.best import BestKeeper
 from discovery.budget import Ledger, Spent, allot
-from discovery.chain import BestKeeper, Chain, Ports
+from discovery.chain import Chain, Ports
 from discovery.config import RunConfig, from_dict, to_dict
 from discovery.errors import (
     GeneratorRefused,
@@ -32,6 +30,7 @@ from discovery.errors import (
 )
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
+from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.pace import GenerationGate, Outage
 from discovery.problem import Problem
 from discovery.progress import Progress
@@ -39,54 +38,19 @@ from discovery.records import (
     INITIAL,
     SHARED_CHAIN,
     Candidate,
-    CandidateKey,
     Evaluation,
     Json,
     RunStatus,
 )
 from discovery.selection.base import Selector
-from discovery.storage.base import ChainSummary, Lease, RunRecord, Storage
+from discovery.storage.base import Lease, RunRecord, Storage
 from discovery.storage.journal import Journal
+from discovery.summary import RunSummary, summarize
 
 LEASE_TTL_S = 30.0
 _HEARTBEAT_S = 5.0
 
 StepRunner = Callable[[Chain], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """Where a run stands, from storage alone.
-
-    Args:
-        run: Its id.
-        problem: The problem's name.
-        status: Where it stands; a run whose process died counts as stopped.
-        message: Why it paused, stopped or failed.
-        evaluations: Finished search evaluations.
-        distinct_candidates: Different programs among them.
-        failures: Evaluations without a score, by kind.
-        best: The best verified candidate.
-        best_score: Its score.
-        initial_score: The initial candidate's score.
-        wall_s: Wall time of the run's processes, in seconds.
-        generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
-        chains: Where each chain stands.
-    """
-
-    run: str
-    problem: str
-    status: RunStatus
-    message: str | None
-    evaluations: int
-    distinct_candidates: int
-    failures: Mapping[str, int]
-    best: CandidateKey | None
-    best_score: float | None
-    initial_score: float | None
-    wall_s: float
-    generator_utilisation: float | None
-    chains: tuple[ChainSummary, ...]
 
 
 def new_run(problem: Problem, config: RunConfig) -> RunRecord:
@@ -108,84 +72,6 @@ def new_run(problem: Problem, config: RunConfig) -> RunRecord:
 def config_of(record: RunRecord) -> RunConfig:
     """The configuration that a run was started with."""
     return from_dict(RunConfig, record.config)
-
-
-def summarize(storage: Storage, run: str) -> RunSummary:
-    """Where a run stands.
-
-    Args:
-        storage: Where it lives.
-        run: Its id or a unique prefix.
-
-    Raises:
-        UnknownRun: There is no such run.
-    """
-    record = storage.get_run(run)
-    counts = storage.counts(record.id)
-    initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
-    announced = storage.announcements(record.id)
-    best = announced[-1] if announced else None
-    utilisation = record.facts.get("generator_utilisation")
-    return RunSummary(
-        run=record.id,
-        problem=record.problem,
-        status=status_of(storage, record),
-        message=record.message,
-        evaluations=counts.evaluations,
-        distinct_candidates=counts.distinct_candidates,
-        failures=counts.failures,
-        best=best.key if best else None,
-        best_score=best.score if best else None,
-        initial_score=initial[0].score.value if initial and initial[0].score else None,
-        wall_s=record.wall_s,
-        generator_utilisation=utilisation,
-        chains=tuple(storage.chain_summaries(record.id)),
-    )
-
-
-def status_of(storage: Storage, record: RunRecord) -> RunStatus:
-    """The status of a run, stopped when it says that it runs but no live process holds it."""
-    if record.status in (RunStatus.CREATED, RunStatus.RUNNING, RunStatus.PAUSED):
-        owner = storage.holder(record.id)
-        if owner is None or is_dead(owner):
-            return RunStatus.STOPPED
-    return record.status
-
-
-# Owners of leases
-
-
-def this_owner() -> str:
-    """A name for this process that another one on this host can check for life."""
-    return f"{_host()}|{os.getpid()}|{_start_ticks(os.getpid())}|{secrets.token_hex(4)}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether an owner is known to have ended: it ran on this host, and is not there any more."""
-    host, pid, ticks, _ = owner.split("|")
-    return host == _host() and _start_ticks(int(pid)) != ticks
-
-
-def describe_owner(owner: str) -> str:
-    """An owner in words."""
-    host, pid, _, _ = owner.split("|")
-    return f"process {pid} on {host.split('/')[0]}"
-
-
-def _host() -> str:
-    namespace = ""
-    with suppress(OSError):
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    return f"{socket.gethostname()}/{namespace}"
-
-
-def _start_ticks(pid: int) -> str | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
 
 
 class Run:

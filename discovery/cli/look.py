@@ -16,9 +16,10 @@ from discovery.errors import UnknownRun, UsageError
 from discovery.plugins import list_problems, load_problem
 from discovery.problem import Problem
 from discovery.records import CandidateKey
-from discovery.run import RunSummary, config_of, summarize
+from discovery.run import config_of
 from discovery.storage import open_existing
 from discovery.storage.base import Storage
+from discovery.summary import RunSummary, summarize
 
 
 @app.command

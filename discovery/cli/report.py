@@ -15,8 +15,9 @@ from discovery.plots import plot_progress, plot_solution
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.records import INITIAL, CandidateKey, RunStatus
-from discovery.run import RunSummary, config_of
+from discovery.run import config_of
 from discovery.storage.base import Storage
+from discovery.summary import RunSummary
 
 RESULTS = Path("discovery-runs")
 

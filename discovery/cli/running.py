@@ -22,9 +22,10 @@ from discovery.errors import ConfigError, MissingComponent
 from discovery.launch import choose_backend, overridden, reopened, started
 from discovery.plugins import load_problem
 from discovery.records import RunStatus
-from discovery.run import Run, RunSummary, status_of, summarize
+from discovery.run import Run
 from discovery.storage import open_existing, open_storage
 from discovery.storage.base import Storage
+from discovery.summary import RunSummary, status_of, summarize
 
 Scheduler = Literal["auto", "prefect", "local"]
 

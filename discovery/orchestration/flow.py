@@ -21,8 +21,9 @@ from discovery.chain import Chain
 from discovery.config import RunConfig, from_dict
 from discovery.errors import DiscoveryError, SandboxError
 from discovery.launch import choose_backend, overridden, reopened, started
-from discovery.run import Run, RunSummary, StepRunner, summarize
+from discovery.run import Run, StepRunner
 from discovery.storage import open_storage
+from discovery.summary import RunSummary, summarize
 
 STEP_RETRIES = 2
 STEP_RETRY_DELAYS_S = [1.0, 5.0]

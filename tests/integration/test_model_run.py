@@ -12,9 +12,9 @@ import pytest
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig
 from discovery.launch import started
 from discovery.records import RunStatus
-from discovery.run import summarize
 from discovery.sandbox import make_backend
 from discovery.storage import open_storage
+from discovery.summary import summarize
 from discovery.testing.server import FakeConfig, FakeServer, Trouble
 
 
@@ -30,6 +30,12 @@ def config(url, **search):
         search=SearchConfig(**{"chains": 2, "steps": 3, "candidates": 4, **search}),
         generator=GeneratorConfig(kind="openai", base_url=url, timeout_s=20),
     )
+
+
+async def until(holds, timeout_s=30.0):
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110  what is watched has no event
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -65,12 +71,9 @@ async def test_a_server_that_dies_pauses_the_run_which_goes_on_when_it_is_back(s
     server = await FakeServer(answers).start(port=port)
     async with started(config(server.url, steps=8), storage, make_backend("process")) as run:
         task = asyncio.create_task(run.execute())
-        while run.progress.evaluations < 16:
-            await asyncio.sleep(0.01)
+        await until(lambda: run.progress.evaluations >= 16)
         await server.close()
-        async with asyncio.timeout(30):
-            while run.progress.notice is None:
-                await asyncio.sleep(0.01)
+        await until(lambda: run.progress.notice is not None)
         assert str(port) in run.progress.notice
         assert summarize(storage, run.record.id).status is RunStatus.PAUSED
         spent = run.progress.evaluations

@@ -16,9 +16,10 @@ from discovery.errors import GeneratorRefused, ProblemError, RunBusy, SandboxErr
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
 from discovery.records import INITIAL, CandidateKey, FailureKind, RunStatus
-from discovery.run import Run, new_run, resumed, summarize
+from discovery.run import Run, new_run, resumed
 from discovery.selection import make_selector
 from discovery.storage import open_storage
+from discovery.summary import summarize
 from discovery.testing.fakes import InProcessBackend, ScriptedGenerator
 
 PLUGIN = """

@@ -1,0 +1,87 @@
+"""Where a run stands, read from storage alone: what ``discovery show`` prints, at any time, of any run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from discovery.owner import is_dead
+from discovery.records import INITIAL, CandidateKey, RunStatus
+from discovery.storage.base import ChainSummary, RunRecord, Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """Where a run stands, from storage alone.
+
+    Args:
+        run: Its id.
+        problem: The problem's name.
+        status: Where it stands; a run whose process died counts as stopped.
+        message: Why it paused, stopped or failed.
+        evaluations: Finished search evaluations.
+        distinct_candidates: Different programs among them.
+        failures: Evaluations without a score, by kind.
+        best: The best verified candidate.
+        best_score: Its score.
+        initial_score: The initial candidate's score.
+        wall_s: Wall time of the run's processes, in seconds.
+        generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
+        chains: Where each chain stands.
+    """
+
+    run: str
+    problem: str
+    status: RunStatus
+    message: str | None
+    evaluations: int
+    distinct_candidates: int
+    failures: Mapping[str, int]
+    best: CandidateKey | None
+    best_score: float | None
+    initial_score: float | None
+    wall_s: float
+    generator_utilisation: float | None
+    chains: tuple[ChainSummary, ...]
+
+
+def summarize(storage: Storage, run: str) -> RunSummary:
+    """Where a run stands.
+
+    Args:
+        storage: Where it lives.
+        run: Its id or a unique prefix.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    record = storage.get_run(run)
+    counts = storage.counts(record.id)
+    initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
+    announced = storage.announcements(record.id)
+    best = announced[-1] if announced else None
+    utilisation = record.facts.get("generator_utilisation")
+    return RunSummary(
+        run=record.id,
+        problem=record.problem,
+        status=status_of(storage, record),
+        message=record.message,
+        evaluations=counts.evaluations,
+        distinct_candidates=counts.distinct_candidates,
+        failures=counts.failures,
+        best=best.key if best else None,
+        best_score=best.score if best else None,
+        initial_score=initial[0].score.value if initial and initial[0].score else None,
+        wall_s=record.wall_s,
+        generator_utilisation=utilisation,
+        chains=tuple(storage.chain_summaries(record.id)),
+    )
+
+
+def status_of(storage: Storage, record: RunRecord) -> RunStatus:
+    """The status of a run, stopped when it says that it runs but no live process holds it."""
+    if record.status in (RunStatus.CREATED, RunStatus.RUNNING, RunStatus.PAUSED):
+        owner = storage.holder(record.id)
+        if owner is None or is_dead(owner):
+            return RunStatus.STOPPED
+    return record.status
