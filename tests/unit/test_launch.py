@@ -1,0 +1,86 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from discovery import launch
+from discovery.config import RunConfig, SandboxConfig, SlotsConfig, to_dict
+from discovery.errors import ConfigError, MissingComponent
+from discovery.records import Direction, RunStatus
+from discovery.storage.base import RunRecord
+
+
+class Backend:
+    def __init__(self, name, missing):
+        self.name = name
+        self._missing = missing
+
+    def missing(self):
+        return self._missing
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine on which only the named backends work."""
+
+    def only(*working):
+        def make(name):
+            if name not in ("bubblewrap", "process"):
+                raise ConfigError(f"unknown sandbox {name!r}")
+            return Backend(name, () if name in working else (f"{name} is not there: get-{name}",))
+
+        monkeypatch.setattr(launch, "make_backend", make)
+
+    return only
+
+
+@pytest.mark.parametrize("generator", ["mutation", "openai"])
+def test_bubblewrap_is_taken_silently_where_it_works(machine, generator):
+    machine("bubblewrap", "process")
+    chosen = launch.choose_backend(SandboxConfig(), generator)
+    assert (chosen.backend.name, chosen.notice) == ("bubblewrap", None)
+
+
+def test_without_it_our_own_mutations_run_as_processes_and_say_so_in_one_line(machine):
+    machine("process")
+    chosen = launch.choose_backend(SandboxConfig(), "mutation")
+    assert chosen.backend.name == "process"
+    assert "get-bubblewrap" in chosen.notice
+    assert "\n" not in chosen.notice
+
+
+def test_without_it_a_models_programs_are_refused_with_both_ways_out(machine):
+    machine("process")
+    with pytest.raises(MissingComponent, match="get-bubblewrap.*--sandbox process"):
+        launch.choose_backend(SandboxConfig(), "openai")
+
+
+def test_process_is_given_to_a_model_only_when_asked_for_and_with_a_warning(machine):
+    machine("bubblewrap", "process")
+    chosen = launch.choose_backend(SandboxConfig(backend="process"), "openai")
+    assert chosen.backend.name == "process"
+    assert "accidents" in chosen.notice
+
+
+def test_a_backend_that_was_asked_for_is_never_replaced(machine):
+    machine("process")
+    with pytest.raises(MissingComponent, match="get-bubblewrap"):
+        launch.choose_backend(SandboxConfig(backend="bubblewrap"), "mutation")
+    with pytest.raises(ConfigError, match="docker"):
+        launch.choose_backend(SandboxConfig(backend="docker"), "mutation")
+
+
+def test_a_stored_configuration_is_changed_only_where_something_was_given():
+    config = RunConfig(problem="x", slots=SlotsConfig(generation=3, evaluation=2))
+    record = RunRecord(
+        id="x",
+        problem="x",
+        problem_path="/x.py",
+        problem_version="v",
+        direction=Direction.MAXIMIZE,
+        config=to_dict(config),
+        status=RunStatus.STOPPED,
+        created_at=datetime.now(UTC),
+    )
+    changed = launch.overridden(record, slots={"evaluation": 5, "generation": None}, budget={"until": None})
+    assert changed == replace(config, slots=SlotsConfig(generation=3, evaluation=5))
