@@ -51,7 +51,7 @@ def test_without_it_our_own_mutations_run_as_processes_and_say_so_in_one_line(ma
 
 def test_without_it_a_models_programs_are_refused_with_both_ways_out(machine):
     machine("process")
-    with pytest.raises(MissingComponent, match="get-bubblewrap.*--sandbox process"):
+    with pytest.raises(MissingComponent, match=r"get-bubblewrap.*--sandbox process"):
         launch.choose_backend(SandboxConfig(), "openai")
 
 
