@@ -1,8 +1,8 @@
-"""The backends by name, and which one a run gets."""
+"""The backends by name. Which one a run gets is decided in :mod:`discovery.launch`."""
 
 from __future__ import annotations
 
-from discovery.errors import ConfigError, MissingComponent
+from discovery.errors import ConfigError
 from discovery.sandbox.base import SandboxBackend
 from discovery.sandbox.bubblewrap import BubblewrapBackend
 from discovery.sandbox.process import ProcessBackend
@@ -22,21 +22,3 @@ def make_backend(name: str) -> SandboxBackend:
     if name == "process":
         return ProcessBackend()
     raise ConfigError(f"unknown sandbox {name!r}; known: {', '.join(NAMES)}")
-
-
-def choose(name: str = "auto") -> SandboxBackend:
-    """The backend for a run, checked to work here.
-
-    Args:
-        name: A backend, or ``auto`` for the strongest that works and really isolates: never ``process``.
-
-    Raises:
-        ConfigError: There is no such backend.
-        MissingComponent: It does not work here; says why, and the fix.
-    """
-    found = make_backend("bubblewrap" if name == "auto" else name)
-    missing = found.missing()
-    if missing:
-        hint = "; --sandbox process runs without isolation" if found.name != "process" else ""
-        raise MissingComponent("; ".join(missing) + hint)
-    return found

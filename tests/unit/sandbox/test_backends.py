@@ -2,8 +2,8 @@
 
 import pytest
 
-from discovery.errors import ConfigError, MissingComponent, SandboxError
-from discovery.sandbox import NAMES, choose, make_backend
+from discovery.errors import ConfigError, SandboxError
+from discovery.sandbox import NAMES, make_backend
 from discovery.sandbox.base import SandboxSpec
 from discovery.sandbox.bubblewrap import BubblewrapBackend
 
@@ -12,13 +12,6 @@ def test_names():
     assert [make_backend(name).name for name in NAMES] == list(NAMES)
     with pytest.raises(ConfigError, match="bubblewrap, process"):
         make_backend("docker-in-docker")
-
-
-def test_auto_never_takes_process(monkeypatch):
-    monkeypatch.setattr(BubblewrapBackend, "missing", lambda self: ["it is broken: mend it"])
-    with pytest.raises(MissingComponent, match=r"mend it.*--sandbox process"):
-        choose()
-    assert choose("process").name == "process"
 
 
 def test_missing_program_names_the_fix(monkeypatch, tmp_path):
