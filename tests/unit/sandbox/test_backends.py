@@ -5,7 +5,6 @@ import pytest
 from discovery.errors import ConfigError, SandboxError
 from discovery.sandbox import NAMES, make_backend
 from discovery.sandbox.base import SandboxSpec
-from discovery.sandbox.bubblewrap import BubblewrapBackend
 
 
 def test_names():
