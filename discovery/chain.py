@@ -31,7 +31,7 @@ from discovery.evaluator import Evaluator
 from discovery.generation.base import GenerationRequest, Generator, ParentView
 from discovery.generation.extract import extract
 from discovery.generation.failures import FailureStatistics
-from discovery.generation.prompt import compose
+from discovery.generation.prompt import compose, view
 from discovery.pace import GenerationGate, Outage
 from discovery.problem import Problem
 from discovery.progress import Progress
@@ -137,7 +137,7 @@ class Chain:
         """
         if evaluation.score is None:
             raise ValueError("the initial candidate has no score")
-        self._show(_view(initial, evaluation))
+        self._show(view(initial, evaluation.score))
         self._observe(
             CommittedStep(
                 chain=self.number,
@@ -215,21 +215,21 @@ class Chain:
         return StoredStep(step=step, prompt=prompt, completions={}, candidates={}, evaluations={})
 
     def _parent(self, key: CandidateKey) -> ParentView:
-        view = self._views.get(key)
-        if view is not None:
+        shown = self._views.get(key)
+        if shown is not None:
             self._views.move_to_end(key)
-            return view
+            return shown
         storage, run = self._ports.storage, self._ports.run
         candidate = storage.candidate(run, key)
-        scored = [e for e in storage.evaluations(run, key) if e.score is not None]
+        scored = [e.score for e in storage.evaluations(run, key) if e.score is not None]
         if candidate is None or not scored:
             raise StorageError(f"run {run}: parent {key} is not stored with a score")
-        view = _view(candidate, scored[0])
-        self._show(view)
-        return view
+        shown = view(candidate, scored[0])
+        self._show(shown)
+        return shown
 
-    def _show(self, view: ParentView) -> None:
-        self._views[view.key] = view
+    def _show(self, shown: ParentView) -> None:
+        self._views[shown.key] = shown
         if len(self._views) > _VIEWS:
             self._views.popitem(last=False)
 
@@ -343,7 +343,7 @@ class Chain:
             return self._after_disagreement(outcome)
         counts = await ports.best.consider(candidate, evaluation, self._lease)
         if counts is evaluation:
-            self._show(_view(candidate, evaluation))
+            self._show(view(candidate, evaluation.score))
         return _outcome(counts, candidate.source_hash)
 
     # Committing
@@ -444,18 +444,6 @@ def _outcome(evaluation: Evaluation, source_hash: str | None) -> Outcome:
         failure=evaluation.failure.kind if evaluation.failure else None,
         message=evaluation.failure.message if evaluation.failure else None,
         duplicate_of=evaluation.duplicate_of,
-    )
-
-
-def _view(candidate: Candidate, evaluation: Evaluation) -> ParentView:
-    score = evaluation.score
-    assert score is not None
-    return ParentView(
-        key=candidate.key,
-        source=candidate.source,
-        score=score.value,
-        metrics=dict(score.metrics),
-        feedback=score.feedback,
     )
 
 
