@@ -15,7 +15,7 @@ LINES = st.lists(
             "y = x[0] - 3.0 + x[-1] * -2 ** 2 - 1",
             "for i in range(10): pass",
             "def f(a=-1): return -7 if a else 2.",
-            "s = '9 9' + \"8\" + f'{7}'",
+            "s = '9 9' + \"8\" + f'{seven}'",
             "t = '''",
             '6 \'\'\' + """5"""',
             "# 4",
@@ -31,6 +31,10 @@ LINES = st.lists(
 def shown(text, language="python"):
     found = sketch(text, language)
     return [text[literal.start : literal.end] for literal in found.literals]
+
+
+def test_numbers_inside_formatted_strings_are_text():
+    assert shown("s = f'{7} and {8:.2f}' + str(9)") == ["9"]
 
 
 @given(LINES)

@@ -1,5 +1,6 @@
 """Opening: defaults, schemas of other versions, and everything that can be wrong with a database."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -126,7 +127,8 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     append(storage, lease, make_committed(make_step(0, 2), None))
     assert len(list(storage.committed_steps("run-1", 0))) == 2
     storage.close()
-    assert sqlite3.connect(path).execute("SELECT * FROM alembic_version").fetchall() == [(HEAD,)]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [(HEAD,)]
 
 
 def test_newer_schema_is_refused_and_left_alone(tmp_path):
