@@ -1,7 +1,11 @@
 """In continuous integration a component that is missing is a failure, never a silent skip."""
 
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +22,54 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{reason} (with CI=true nothing may be missing; see tests/conftest.py)"
     return report
+
+
+def _postgres_bin():
+    """The folder of PostgreSQL's server programs, or None."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A private cluster on a socket of its own; gives a function that makes an empty database's URL."""
+    folder = _postgres_bin()
+    if folder is None:
+        reason = "PostgreSQL's server programs are not installed (apt-get install postgresql)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # A socket's path has at most 107 bytes, which pytest's folders may exceed.
+    home, socket = (Path(tempfile.mkdtemp(prefix="pg-")) for _ in range(2))
+    as_server: list[str] = []
+    if os.geteuid() == 0:
+        # The server refuses to run as root.
+        as_server = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        for path in (home, socket):
+            shutil.chown(path, "postgres", "postgres")
+
+    def run(*command):
+        done = subprocess.run([*as_server, *command], capture_output=True, text=True, cwd="/", check=False)
+        assert done.returncode == 0, done.stderr
+
+    data, log = home / "data", home / "log"
+    try:
+        run(folder / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-k {socket} -c listen_addresses= -c fsync=off -c max_connections=50"
+        run(folder / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
+        made = iter(range(10_000))
+
+        def new_database():
+            name = f"test{next(made)}"
+            run(folder / "createdb", "-h", socket, "-U", "tester", name)
+            return f"postgresql://tester@/{name}?host={socket}"
+
+        yield new_database
+    finally:
+        if (data / "postmaster.pid").exists():
+            run(folder / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        for path in (home, socket):
+            shutil.rmtree(path, ignore_errors=True)
