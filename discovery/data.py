@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 import sys
 from typing import Any
 
@@ -24,6 +25,9 @@ Data = Any
 """``None | bool | int | float | str | list[Data] | dict[str, Data] | numpy.ndarray``."""
 
 MAX_DEPTH = 64
+"""Lists and dictionaries within one another."""
+MAX_DIMENSIONS = 32
+"""Of an array."""
 ARRAY_KEY = "__array__"
 ARRAY_DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _HEADER_DIGITS = 8
@@ -40,7 +44,8 @@ except ImportError:  # inside the sandbox, where only this file is
 def encode(value: Data) -> bytes:
     """Encode plain data.
 
-    Tuples become lists, numpy scalars become numbers. Arrays keep dtype and shape, in C order.
+    Tuples become lists, numpy scalars become numbers, and what derives from a plain type becomes that type.
+    Arrays keep dtype and shape, in C order and little-endian.
 
     Args:
         value: Plain data, at most ``MAX_DEPTH`` levels deep.
@@ -77,19 +82,21 @@ def _plain(value: Any, where: str, depth: int, arrays: list[Any]) -> Any:
         if not math.isfinite(value):
             raise DataError(f"{where} is {value!r}; only finite numbers can be returned")
         return value
-    if depth >= MAX_DEPTH:
+    if isinstance(value, (list, tuple, dict)) and depth >= MAX_DEPTH:
         raise DataError(f"{where} is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, (list, tuple)):
         return [_plain(v, f"{where}[{i}]", depth + 1, arrays) for i, v in enumerate(value)]
     if isinstance(value, dict):
         for key in value:
-            if type(key) is not str or key == ARRAY_KEY:
-                raise DataError(f"{where} has the key {key!r}; keys must be strings")
+            if type(key) is not str:
+                raise DataError(f"{where} has a key of type {type(key).__qualname__}; keys must be strings")
+            if key == ARRAY_KEY:
+                raise DataError(f"{where} has the key {ARRAY_KEY!r}, which stands for arrays; rename it")
         return {k: _plain(v, f"{where}[{k!r}]", depth + 1, arrays) for k, v in value.items()}
     np = sys.modules.get("numpy")
     if np is not None:
-        if isinstance(value, np.generic):
-            return _plain(value.item(), where, depth + 1, arrays)
+        if isinstance(value, np.generic) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+            return _plain(value.item(), where, depth, arrays)
         if isinstance(value, np.ndarray):
             array = np.ascontiguousarray(value).reshape(value.shape)
             if array.dtype.byteorder == ">":
@@ -98,10 +105,16 @@ def _plain(value: Any, where: str, depth: int, arrays: list[Any]) -> Any:
                 raise DataError(f"{where} is an array of {value.dtype}; use booleans or numbers")
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise DataError(f"{where} holds a number that is not finite")
+            if array.ndim > MAX_DIMENSIONS:
+                raise DataError(f"{where} has {array.ndim} dimensions; use at most {MAX_DIMENSIONS}")
             arrays.append(array)
             return {ARRAY_KEY: len(arrays) - 1}
-    if isinstance(value, (int, float, str)):
-        return _plain(kind.__mro__[-2](value), where, depth + 1, arrays)
+    if isinstance(value, int):
+        return int.__index__(value)
+    if isinstance(value, float):
+        return _plain(float.__float__(value), where, depth, arrays)
+    if isinstance(value, str):
+        return str.__str__(value)
     raise DataError(
         f"{where} is a {kind.__module__}.{kind.__qualname__}; return numbers, strings, lists, "
         "dictionaries or numpy arrays"
@@ -127,7 +140,7 @@ def decode(blob: bytes) -> Data:
         header = loads(blob[_HEADER_DIGITS : _HEADER_DIGITS + length])
         value, specs = header["value"], header["arrays"]
         arrays = _arrays(specs, blob, _HEADER_DIGITS + length) if specs else []
-        return _restore(value, arrays, 0) if arrays else value
+        return _restore(value, arrays, 0)
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError) as error:
@@ -161,7 +174,7 @@ def _refuse_constant(text: str) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise DataError(f"{text} is not a finite number")
+        raise DataError(f"{_short(text)} is not a finite number")
     return value
 
 
@@ -172,14 +185,16 @@ def _arrays(specs: list[Any], blob: bytes, offset: int) -> list[Any]:
     for spec in specs:
         dtype, shape = spec["dtype"], spec["shape"]
         if dtype not in ARRAY_DTYPES:
-            raise DataError(f"array of dtype {dtype!r}")
-        if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 32:
-            raise DataError(f"array of shape {shape!r}")
+            raise DataError(f"array of dtype {_short(dtype)}")
+        if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
+            raise DataError(f"array of shape {_short(shape)}")
         count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
         if offset + size > len(blob):
             raise DataError("an array ends early")
         array = np.frombuffer(blob, dtype=dtype, count=count, offset=offset).reshape(shape).copy()
+        if array.dtype.kind == "b" and (array.view("u1") > 1).any():
+            raise DataError("an array of booleans holds a byte that is neither 0 nor 1")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError("an array holds a number that is not finite")
         arrays.append(array)
@@ -188,15 +203,20 @@ def _arrays(specs: list[Any], blob: bytes, offset: int) -> list[Any]:
 
 
 def _restore(value: Any, arrays: list[Any], depth: int) -> Any:
-    if depth > MAX_DEPTH:
+    if not isinstance(value, (list, dict)):
+        return value
+    if isinstance(value, dict) and ARRAY_KEY in value:
+        index = value[ARRAY_KEY]
+        if type(index) is not int or index < 0:
+            raise DataError(f"array index {_short(index)}")
+        return arrays[index]
+    if depth >= MAX_DEPTH:
         raise DataError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):
         return [_restore(v, arrays, depth + 1) for v in value]
-    if isinstance(value, dict):
-        if ARRAY_KEY in value:
-            index = value[ARRAY_KEY]
-            if type(index) is not int or index < 0:
-                raise DataError(f"array index {index!r}")
-            return arrays[index]
-        return {k: _restore(v, arrays, depth + 1) for k, v in value.items()}
-    return value
+    return {k: _restore(v, arrays, depth + 1) for k, v in value.items()}
+
+
+def _short(value: object) -> str:
+    """What an adversary wrote, short enough for a message."""
+    return reprlib.repr(value)
