@@ -7,6 +7,7 @@ text between its markers is taken, and put into the initial candidate's frame.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from discovery.errors import ProblemError
@@ -120,15 +121,19 @@ class Frame:
 
 
 def _without_markers(text: str) -> str:
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if START not in line and END not in line)
+    return "".join(line for line in _lines(text) if START not in line and END not in line)
+
+
+def _lines(text: str) -> list[str]:
+    r"""Lines end in ``\n`` only: a frame cut after ``\r`` would merge with a block that begins with ``\n``."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
 def _split(source: str) -> tuple[list[str], list[str]]:
     fixed: list[list[str]] = [[]]
     contents: list[list[str]] = []
     inside = False
-    for number, line in enumerate(source.splitlines(keepends=True), start=1):
+    for number, line in enumerate(_lines(source), start=1):
         if START in line:
             if inside:
                 raise ProblemError(f"line {number}: {START} inside an open block; close it first")
