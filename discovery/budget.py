@@ -8,8 +8,10 @@ in flight, before each request.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from discovery.errors import ConfigError
@@ -36,8 +38,10 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("max_evaluations", "max_tokens", "max_cost", "max_seconds"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} is {value!r}; it must be positive, or left out for no cap")
+        if self.until is not None and not math.isfinite(self.until):
+            raise ConfigError(f"until is {self.until!r}; it must be a finite score, or left out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,30 +49,50 @@ class Prices:
     """What a token costs.
 
     Args:
-        prompt: Per million prompt tokens.
-        completion: Per million completion tokens.
+        prompt: Per million prompt tokens, at least 0.
+        completion: Per million completion tokens, at least 0.
     """
 
     prompt: float = 0.0
     completion: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "completion"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"the {name} price is {value!r}; it must be 0 or more")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Money for so many tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
-def allot(total: int, chains: int) -> tuple[int, ...]:
+def allot(total: int, chains: int, spent: Sequence[int] = ()) -> tuple[int, ...]:
     """Divide evaluations among chains as evenly as can be, the first ones getting the rest.
+
+    A chain that has spent more than its share, because the budget was larger when it did, keeps what it has,
+    and the others share what is left.
 
     Args:
         total: Evaluations, at least 0.
         chains: Chains, at least 1.
+        spent: What each chain has spent already; empty for nothing.
 
     Returns:
-        One number per chain; they sum to ``total``.
+        One number per chain; they sum to ``total``, or to what is spent where that is more.
     """
-    share, rest = divmod(total, chains)
-    return tuple(share + (chain < rest) for chain in range(chains))
+    shares = dict(enumerate(spent)) if spent else dict.fromkeys(range(chains), 0)
+    sharing = list(shares)
+    while sharing:
+        kept = sum(count for chain, count in shares.items() if chain not in sharing)
+        share, rest = divmod(max(0, total - kept), len(sharing))
+        even = {chain: share + (place < rest) for place, chain in enumerate(sharing)}
+        below = [chain for chain in sharing if shares[chain] <= even[chain]]
+        if len(below) == len(sharing):
+            shares |= even
+            break
+        sharing = below
+    return tuple(shares.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +146,7 @@ class Ledger:
         self._in_flight_tokens = 0
         self._largest: int | None = None
         self._reached = False
+        self._settled = asyncio.Event()
 
     @property
     def spent(self) -> Spent:
@@ -143,11 +168,31 @@ class Ledger:
         each = self._largest if self._largest is not None else (limit or 0)
         return choices * each
 
-    def stop_reason(self, next_tokens: int = 0) -> str | None:
+    async def admit(self, tokens: int) -> str | None:
+        """Reserve tokens for one more request, or say why it may not start.
+
+        Requests in flight mostly need less than is reserved for them: while only they stand in the way, this
+        waits for them.
+
+        Args:
+            tokens: What the request is expected to need.
+
+        Returns:
+            None when the tokens are reserved, else why nothing more may start.
+        """
+        while (reason := self.stop_reason(tokens)) is not None:
+            if not self._in_flight_tokens or self.stop_reason(tokens, in_flight=False) is not None:
+                return reason
+            await self._settled.wait()
+        self.reserve(tokens)
+        return None
+
+    def stop_reason(self, next_tokens: int = 0, *, in_flight: bool = True) -> str | None:
         """Why nothing more may start, or None if it may.
 
         Args:
             next_tokens: Tokens that the next request is expected to need.
+            in_flight: Whether what is reserved counts as spent.
         """
         budget = self.budget
         if self._reached:
@@ -157,11 +202,12 @@ class Ledger:
         seconds = self.spent.seconds
         if budget.max_seconds is not None and seconds >= budget.max_seconds:
             return f"{budget.max_seconds:g} seconds spent"
-        tokens = self._prompt_tokens + self._completion_tokens + self._in_flight_tokens
+        reserved = self._in_flight_tokens if in_flight else 0
+        tokens = self._prompt_tokens + self._completion_tokens + reserved
         if budget.max_tokens is not None and tokens + next_tokens > budget.max_tokens:
             return f"token budget of {budget.max_tokens} spent"
         if budget.max_cost is not None:
-            ahead = self.prices.cost(0, self._in_flight_tokens + next_tokens)
+            ahead = self.prices.cost(0, reserved + next_tokens)
             if self.cost + ahead >= budget.max_cost:
                 return f"money budget of {budget.max_cost:g} spent"
         return None
@@ -173,6 +219,8 @@ class Ledger:
     def settle(self, tokens: int) -> None:
         """Take back a reservation of so many tokens."""
         self._in_flight_tokens -= tokens
+        settled, self._settled = self._settled, asyncio.Event()
+        settled.set()
 
     def add_tokens(self, prompt: int, completion: int) -> None:
         """Count the tokens of one completion, as its server reported them."""

@@ -7,6 +7,7 @@ from the environment of the process that needs them.
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 import types
 import typing
@@ -138,6 +139,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _in_range("seed", self.seed, 0, 2**63 - 1)
+        if self.budget.max_cost is not None and not (self.prices.prompt or self.prices.completion):
+            raise ConfigError(
+                f"max_cost is {self.budget.max_cost:g}, but tokens cost nothing, so it is never reached; "
+                "set prompt or completion under [prices] in the configuration file"
+            )
 
     @property
     def planned_evaluations(self) -> int:
@@ -158,13 +164,13 @@ def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
     Args:
         kind: The configuration class.
         data: Field names to values; nested configurations as mappings.
-        where: Dotted place, for messages.
+        where: Dotted place with a dot at its end, for messages; empty for the whole.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: A name is unknown or a value has the wrong type or range.
+        ConfigError: A name is unknown or missing, or a value has the wrong type or range; names the place.
     """
     hints = typing.get_type_hints(kind)
     known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -176,6 +182,8 @@ def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
         values[name] = _coerce(hints[name], value, place)
     try:
         return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where.rstrip('.')}: {error}" if where else str(error)) from error
     except TypeError as error:
         missing = [
             f.name
@@ -194,7 +202,7 @@ def load_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"configuration {path}: {error}; expected a readable TOML file") from error
 
@@ -217,6 +225,10 @@ def _coerce(hint: Any, value: Any, place: str) -> Any:
     if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{place} is {value!r}; expected a table")
+        try:
+            json.dumps(dict(value), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{place} is {value!r}; expected what JSON can hold: {error}") from error
         return dict(value)
     return value
 
