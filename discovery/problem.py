@@ -55,12 +55,14 @@ class Limits:
     result_bytes: int = 16 << 20
 
     def __post_init__(self) -> None:
-        for name in ("wall_s", "memory_bytes", "processes", "file_bytes", "output_bytes", "result_bytes"):
+        for name in ("wall_s", "cpu_s"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not (name == "cpu_s" and value is None) and not (_is_number(value) and value > 0):
                 raise ProblemError(f"limit {name} is {value!r}; it must be a positive number")
-        if self.cpu_s is not None and not self.cpu_s > 0:
-            raise ProblemError(f"limit cpu_s is {self.cpu_s!r}; it must be a positive number")
+        for name in ("memory_bytes", "processes", "file_bytes", "output_bytes", "result_bytes"):
+            value = getattr(self, name)
+            if type(value) is not int or value <= 0:
+                raise ProblemError(f"limit {name} is {value!r}; it must be a positive whole number")
 
     @property
     def cpu_limit_s(self) -> int:
@@ -212,7 +214,7 @@ class Problem:
         """What the scorer returned, as a Score.
 
         Raises:
-            ProblemError: It is neither a number nor a Score.
+            ProblemError: It is neither a number nor a Score, or the Score's feedback is not text.
         """
         if isinstance(result, Score):
             value: Any = result.value
@@ -227,6 +229,10 @@ class Problem:
             )
         value = float(value)
         if isinstance(result, Score):
+            if result.feedback is not None and not isinstance(result.feedback, str):
+                raise ProblemError(
+                    f"the scorer of {self.name!r} gave {type(result.feedback).__name__} as feedback; give text"
+                )
             return Score(
                 value=value,
                 metrics=result.metrics,

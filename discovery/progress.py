@@ -156,4 +156,4 @@ class Progress:
     def remaining_s(self) -> float | None:
         """Seconds left at the present rate; None while there is none."""
         rate = self.rate
-        return (self.planned - self.evaluations) / rate if rate > 0 else None
+        return max(self.planned - self.evaluations, 0) / rate if rate > 0 else None

@@ -7,6 +7,7 @@ datetimes. A record names its place by ``(chain, step, index)``; the run is alwa
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -146,10 +147,13 @@ class CandidateKey:
         """
         if text == "initial":
             return INITIAL
+        if _KEY.fullmatch(text) is None:
+            raise ValueError(f"{text!r} is not a candidate's key; expected CHAIN.STEP.INDEX or 'initial'")
         chain, step, index = (int(part) for part in text.split("."))
         return cls(chain, step, index)
 
 
+_KEY = re.compile(r"(?:[0-9]{1,18}\.){2}[0-9]{1,18}")
 INITIAL = CandidateKey(SHARED_CHAIN, 0, 0)
 
 
