@@ -152,6 +152,13 @@ class ScorerHost:
             ProblemError: The plugin does not load there, or is not the one that is loaded here.
             ScoringError: The process does not start.
         """
+        try:
+            await self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    async def _start(self) -> None:
         ours, theirs = socket.socketpair()
         path = f"{self._problem.path}:{self._problem.name}"
         with theirs:
@@ -174,9 +181,14 @@ class ScorerHost:
             )
         ours.settimeout(_START_TIMEOUT_S)
         self._control = ours
-        frame = await asyncio.to_thread(_receive_or_none, ours)
+        try:
+            frame = await asyncio.to_thread(receive, ours)
+        except OSError as error:
+            raise ScoringError(f"the scorer's process for {path} did not start: {error}") from error
         if frame is None:
-            raise ScoringError(f"the scorer's process for {path} did not start within {_START_TIMEOUT_S:g} s")
+            raise ScoringError(
+                f"the scorer's process for {path} ended while it loaded; does the plugin exit?"
+            )
         if frame.kind == "broken":
             raise ProblemError(str(frame.header["message"]))
         if frame.header["version"] != self._problem.version:
@@ -188,10 +200,10 @@ class ScorerHost:
         Raises:
             ScoringError: The host is gone.
         """
-        if self._control is None:
-            raise ScoringError("the scorer's host is not running")
-        ours, theirs = socket.socketpair()
         async with self._lock:
+            if self._control is None:
+                raise ScoringError("the scorer's host is not running")
+            ours, theirs = socket.socketpair()
             try:
                 with theirs:
                     socket.send_fds(self._control, [b"f"], [theirs.fileno()])
@@ -207,20 +219,13 @@ class ScorerHost:
 
     def close(self) -> None:
         """End the host and, with it, its workers. May be called twice."""
-        if self._control is not None:
-            self._control.close()
-            self._control = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _receive_or_none(sock: socket.socket) -> Frame | None:
-    try:
-        return receive(sock)
-    except OSError:
-        return None
+        if self._control is not None:  # last, since a thread may still read from it, which ends with the host
+            self._control.close()
+            self._control = None
 
 
 def _reply(result: SandboxResult) -> Frame:

@@ -28,6 +28,7 @@ from discovery.records import FailureKind
 from discovery.scoring.wire import Frame, pack, receive
 
 _PR_SET_PDEATHSIG = 1
+_MAX_MESSAGE = 2000
 _MAX_DETAIL = 4000
 
 
@@ -83,9 +84,13 @@ def score(problem: Problem, source: str, sock: socket.socket) -> Frame:
     try:
         scored = problem.checked(problem.scorer(program))
     except Invalid as error:
-        return _failed(FailureKind.INVALID, error.reason, None)
+        return _failed(FailureKind.INVALID, str(error.reason), None)
     except ProgramFailed as error:
-        return _failed(error.kind, error.message, error.detail)
+        if error.kind not in tuple(FailureKind):
+            wanted = ", ".join(FailureKind)
+            message = f"the scorer raised ProgramFailed of kind {error.kind!r}; the kinds are {wanted}"
+            return _failed(FailureKind.SCORER, message, str(error.message))
+        return _failed(error.kind, str(error.message), error.detail and str(error.detail))
     except DiscoveryError as error:
         return _failed(FailureKind.SCORER, str(error), None)
     except Exception as error:  # noqa: BLE001  the plugin's boundary: whatever a scorer raises is its failure
@@ -111,7 +116,7 @@ def _scored(scored: Any) -> Frame:
                 "artifact": _listed(scored.artifact),
             }
         )
-    except (DataError, TypeError, ValueError) as error:
+    except (DataError, TypeError, ValueError, RecursionError) as error:
         return _failed(
             FailureKind.SCORER,
             f"the scorer's metrics, feedback and artifact must be plain finite data: {error}",
@@ -129,6 +134,9 @@ def _listed(value: Any) -> Any:
 
 
 def _failed(kind: str, message: str, detail: str | None) -> Frame:
+    # A reason may quote what the candidate returned, which may be long.
+    if len(message) > _MAX_MESSAGE:
+        message = message[: _MAX_MESSAGE - 4] + " ..."
     return Frame({"kind": "failed", "failure": str(kind), "message": message, "detail": detail})
 
 

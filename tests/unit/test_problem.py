@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from discovery.blocks import END, START
+from discovery.blocks import START
 from discovery.errors import ProblemError
 from discovery.problem import DeclarationError, KnownBest, Limits, Program, ProgramOutput, problem
 from discovery.records import Direction, Score
