@@ -26,7 +26,9 @@ import struct
 CLONE_VM = 0x00000100
 CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
-_CLONE_NAMESPACES = 0x7E020000  # every CLONE_NEW* flag that clone takes
+# Every CLONE_NEW* flag that clone takes, and CLONE_PARENT: a child of the zygote's that it does not know of
+# would never be reaped, and its namespace never end.
+_CLONE_DENIED = 0x7E020000 | 0x00008000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_RDONLY = 2, 4, 8, 1
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 4, 22
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
@@ -91,11 +93,12 @@ semtimedop 192 msgget 186 msgsnd 189 msgrcv 188 msgctl 187 mq_open 180 mq_unlink
 migrate_pages 238
 """
 _MACHINES = {
-    # audit architecture, clone, clone3, socket, denied
-    "x86_64": (0xC000003E, 56, 435, 41, _DENIED_X86_64),
-    "aarch64": (0xC00000B7, 220, 435, 198, _DENIED_AARCH64),
+    # audit architecture; clone, clone3, socket, socketpair, setrlimit, prlimit64; denied
+    "x86_64": (0xC000003E, (56, 435, 41, 53, 160, 302), _DENIED_X86_64),
+    "aarch64": (0xC00000B7, (220, 435, 198, 199, 164, 261), _DENIED_AARCH64),
 }
 _X32_BIT = 0x40000000
+_FIRST_UNKNOWN = 463  # the same everywhere; younger calls are absent until someone has looked at them
 
 
 def denied_calls() -> dict:
@@ -104,7 +107,7 @@ def denied_calls() -> dict:
     Raises:
         OSError: The architecture is unknown here.
     """
-    words = _machine()[4].split()
+    words = _machine()[2].split()
     return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
@@ -119,17 +122,23 @@ def _machine() -> tuple:
 
 def seccomp_program() -> bytes:
     """The filter as packed ``struct sock_filter``; allows what it does not name."""
-    audit, clone, clone3, socket, _ = _machine()
+    audit, (clone, clone3, socket, socketpair, setrlimit, prlimit), _ = _machine()
     load, jeq, jge, jset, ret = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, deny = (ret, 0, 0, 0x7FFF0000), (ret, 0, 0, 0x00050000 | errno.EPERM)
+    absent = (ret, 0, 0, 0x00050000 | errno.ENOSYS)
+    first, second, third, third_high = (load, 0, 0, 16), (load, 0, 0, 24), (load, 0, 0, 32), (load, 0, 0, 36)
     denied = sorted(denied_calls().values())
-    # Absolute places of the five returns and argument tests at the end; every jump is relative to the next
-    # line.
+    # Every jump is relative to the next line.
     code = [(load, 0, 0, 4), (jeq, 1, 0, audit), deny, (load, 0, 0, 0)]
-    code += [(jge, 0, 1, _X32_BIT), deny]
-    code += [(jeq, 0, 1, clone3), (ret, 0, 0, 0x00050000 | errno.ENOSYS)]  # glibc falls back to clone
-    code += [(jeq, 0, 4, clone), (load, 0, 0, 16), (jset, 0, 1, _CLONE_NAMESPACES), deny, allow]
-    code += [(jeq, 0, 4, socket), (load, 0, 0, 16), (jeq, 0, 1, 1), allow, deny]  # AF_UNIX is 1
+    code += [(jge, 0, 1, _X32_BIT), deny, (jge, 0, 1, _FIRST_UNKNOWN), absent]
+    code += [(jeq, 0, 1, clone3), absent]  # glibc falls back to clone
+    code += [(jeq, 0, 4, clone), first, (jset, 0, 1, _CLONE_DENIED), deny, allow]
+    code += [(jeq, 1, 0, socket), (jeq, 0, 4, socketpair), first, (jeq, 0, 1, 1), allow, deny]  # AF_UNIX is 1
+    # The limit of core dumps may be read, which is a prlimit with a null pointer, but not set.
+    core = resource.RLIMIT_CORE
+    code += [(jeq, 0, 4, setrlimit), first, (jeq, 1, 0, core), allow, deny]
+    code += [(jeq, 0, 9, prlimit), second, (jeq, 1, 0, core), allow]
+    code += [third, (jeq, 0, 3, 0), third_high, (jeq, 0, 1, 0), allow, deny]
     last = len(denied)
     code += [(jeq, last - i, 0, number) for i, number in enumerate(denied)]
     code += [allow, deny]
@@ -154,8 +163,11 @@ class Confinement:
         self.namespaces = namespaces
         self.uid = uid
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handlers: see the module docstring
-        for name in ("CORE", "MEMLOCK", "MSGQUEUE"):
+        for name in ("MEMLOCK", "MSGQUEUE"):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (0, 0))
+        # Where the host pipes dumps to a program, that runs as the host's root, and 0 would not stop it; 1 does.
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+        _go_first()
         files = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         if namespaces:
@@ -247,6 +259,15 @@ class Confinement:
         if self.namespaces:
             processes = limits["processes"] + self.base_processes
             _lower(resource.RLIMIT_NPROC, processes, processes)
+
+
+def _go_first() -> None:
+    """When memory runs out, the kernel is to end this process or a child rather than any other."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+            file.write("1000")
+    except OSError:
+        return  # where /proc is not writable, the kernel chooses as ever
 
 
 def _lower(limit: int, soft: int, hard: int) -> None:

@@ -20,17 +20,18 @@ DETAIL_CHARS = 8000
 _FRAMES = 20
 
 
-def call(request: dict, source: str, arguments: bytes, result: int, path: str) -> None:
+def call(request: dict, limits: dict, source: str, arguments: bytes, result: int, path: str) -> None:
     """Execute a source as the module ``candidate``, call its function, write the result; never returns.
 
     Args:
-        request: The request's header: ``function``, ``seed`` and ``limits``.
+        request: ``function`` and ``seed``.
+        limits: Fields of ``discovery.problem.Limits``.
         source: The program.
         arguments: Encoded ``[args, kwargs]``.
         result: Descriptor to write ``D`` and encoded data, or ``F`` and a failure, to.
         path: The program's file, for tracebacks and for processes that import it.
     """
-    answer = _answer(request, source, arguments, path)
+    answer = _answer(request, limits, source, arguments, path)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -40,8 +41,7 @@ def call(request: dict, source: str, arguments: bytes, result: int, path: str) -
     _exit(0)
 
 
-def _answer(request: dict, source: str, arguments: bytes, path: str) -> bytes:
-    limits = request["limits"]
+def _answer(request: dict, limits: dict, source: str, arguments: bytes, path: str) -> bytes:
     try:
         args, kwargs = data.decode(arguments)
         _seed(request["seed"])
@@ -136,11 +136,23 @@ def write(descriptor: int, blob: bytes) -> None:
         view = view[_os_write(descriptor, view) :]
 
 
+def save(path: str, source: bytes, result: int) -> None:
+    """Write the program's file; a program that does not fit its own limit fails, and this never returns."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        write(file, source)
+        os.close(file)
+    except OSError as error:
+        told = f"the program's {len(source):,} bytes cannot be written to its directory: {error.strerror}"
+        write(result, _failure("crashed", told))
+        _exit(1)
+
+
 def execute(request: dict, result: int, path: str) -> None:
     """Replace this process by the request's command; never returns.
 
     Args:
-        request: The request's header: ``argv``, ``"{program}"`` standing for the program's file.
+        request: ``argv``, ``"{program}"`` standing for the program's file.
         result: Descriptor for a failure to start; it closes when the command starts.
         path: The program's file.
     """

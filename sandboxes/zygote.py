@@ -5,22 +5,29 @@ host over the socket that it got as a descriptor; a frame is one letter, four by
 bytes:
 
 - ``I`` (host): settings as JSON; answered by ``I`` with what came of them.
-- ``R`` (host): a request: length of a JSON header, header, source, arguments or standard input. Answered by
-  one ``R``: length of a JSON header, header, then what the child wrote: result, standard output, standard
-  error.
+- ``R`` (host): a request: length of a JSON header, header, then what is the child's alone: the task as JSON,
+  source, arguments or standard input. Answered by one ``R``: length of a JSON header, header, then what the
+  child wrote: result, standard output, standard error.
 - ``X`` (host): end the request in progress now. It is still answered.
 
-The zygote never interprets what a child wrote. A child's result starts with ``.``, written before any
-candidate code runs: without it the sandbox failed, with it the program is to blame. The zygote ends when
-the host's end of the socket closes, and then nothing is left.
+The zygote never interprets what a child wrote, nor keeps it: a child is a copy of this process, and would
+find in it what an earlier one was asked and answered. So all content, in and out, passes through mappings
+that are gone before the next fork; only limits, sizes and times become objects here.
+
+A result starts with ``.`` once its child was confined: without it the sandbox failed, with it the program is
+to blame. Children say so on a shared page that they unmap before any candidate code runs, because they could
+read away and rewrite what stands in a pipe. The zygote ends when the host's end of the socket closes, and
+then nothing is left.
 
 Standard library only; ``data.py`` (the encoding), ``confine.py`` and ``program.py`` lie beside it.
 """
 
 import builtins
+import fcntl
 import gc
 import importlib
 import json
+import mmap
 import os
 import select
 import signal
@@ -53,52 +60,65 @@ class HostGoneError(Exception):
     """The host closed its end."""
 
 
+def mapping(size: int) -> mmap.mmap:
+    """Private memory that closing really gives back, contents and all."""
+    return mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class Host:
     """The socket to the host, in frames."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
-        self._buffer = bytearray()
 
-    def send(self, kind: bytes, header: dict, *blobs: bytes) -> None:
+    def send(self, kind: bytes, header: dict, *blobs: memoryview) -> None:
         text = json.dumps(header).encode()
         length = 4 + len(text) + sum(map(len, blobs))
-        parts = [kind, struct.pack("!II", length, len(text)), text, *blobs]
+        start = b"".join((kind, struct.pack("!II", length, len(text)), text))
         try:
-            self._socket.sendall(b"".join(parts))
+            sent = self._socket.sendmsg([start, *blobs])
+            for part in (start, *blobs):
+                if sent < len(part):
+                    with memoryview(part)[sent:] as rest:
+                        self._socket.sendall(rest)
+                sent = max(0, sent - len(part))
         except OSError:
             raise HostGoneError from None
 
     def receive(self) -> tuple:
-        """The next frame, as its kind, header and blobs."""
-        while (frame := self.pending()) is None:
-            self.fill()
-        return frame
+        """The next frame: its kind, header, and the size of the content to ``take`` then."""
+        start = self._exactly(5)
+        length = int.from_bytes(start[1:], "big")
+        if not length:
+            return start[:1], {}, 0
+        size = int.from_bytes(self._exactly(4), "big")
+        return start[:1], json.loads(self._exactly(size)), length - 4 - size
 
-    def fill(self) -> None:
-        """Read what has come; blocks when nothing has."""
-        try:
-            chunk = self._socket.recv(_CHUNK)
-        except OSError:
-            raise HostGoneError from None
-        if not chunk:
+    def take(self, size: int) -> mmap.mmap:
+        """The content of the frame just received."""
+        content = mapping(size)
+        with memoryview(content) as view:
+            got = 0
+            while got < size:
+                with view[got:size] as rest:
+                    got += self._some(self._socket.recv_into(rest))
+        return content
+
+    def _exactly(self, size: int) -> bytes:
+        text = b""
+        while len(text) < size:
+            try:
+                chunk = self._socket.recv(size - len(text))
+            except OSError:
+                raise HostGoneError from None
+            self._some(len(chunk))
+            text += chunk
+        return text
+
+    def _some(self, size: int) -> int:
+        if not size:
             raise HostGoneError
-        self._buffer += chunk
-
-    def pending(self) -> tuple | None:
-        """A frame that is already here, or None."""
-        buffer = self._buffer
-        if len(buffer) < 5:
-            return None
-        end = 5 + int.from_bytes(buffer[1:5], "big")
-        if len(buffer) < end:
-            return None
-        kind, body = bytes(buffer[:1]), bytes(buffer[5:end])
-        del buffer[:end]
-        if not body:
-            return kind, {}, b""
-        split = 4 + int.from_bytes(body[:4], "big")
-        return kind, json.loads(body[4:split]), body[split:]
+        return size
 
 
 class Pipe:
@@ -107,95 +127,122 @@ class Pipe:
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)  # a child can reopen the pipe and read it away
-        self.kept: list = []
-        self.size = 0
+        self.kept = self.size = 0
         self.open = True
+
+    def hold(self, most: int) -> None:
+        """Make room for as much as will ever be kept, and for one chunk to drop."""
+        self._memory = mapping(most + _CHUNK)
+        self._view = memoryview(self._memory)
 
     def read(self, cap: int) -> bool:
         """Read once; False when nothing is there now."""
         try:
-            chunk = os.read(self.reader, _CHUNK)
+            with self._view[self.kept : self.kept + _CHUNK] as room:
+                count = os.readv(self.reader, (room,))
         except BlockingIOError:
             return False
-        if not chunk:
+        if not count:
             self.open = False
             return False
-        room = cap - self.size
-        if room > 0:
-            self.kept.append(chunk[:room])
-        self.size += len(chunk)
+        self.kept += min(count, max(cap - self.size, 0))
+        self.size += count
         return True
 
-    def bytes(self) -> bytes:
-        return b"".join(self.kept)
+    def contents(self) -> memoryview:
+        return self._view[: self.kept]
+
+    def close(self) -> None:
+        """Forget everything."""
+        os.close(self.reader)
+        self._view.release()
+        self._memory.close()
 
 
 class Request:
     """One request in progress: a child, its pipes, and the bounds that hold from outside."""
 
-    def __init__(self, host: Host, guard: confine.Confinement, header: dict, body: bytes, box: str) -> None:
+    def __init__(self, host: Host, guard: confine.Confinement, header: dict, size: int, box: str) -> None:
         self.host, self.guard, self.header, self.box = host, guard, header, box
-        self.limits = header["limits"]
-        split = header["source_bytes"]
-        self.source, self.extra = body[:split], body[split:]
-        self.started = time.monotonic()
-        self.result, self.out, self.err = Pipe(), Pipe(), Pipe()
-        self.child, self.init = guard.fork()
-        if self.child == 0:
-            self._become()
-        for pipe in (self.result, self.out, self.err):
+        self.limits, self.executes = header["limits"], header["executes"]
+        content = host.take(size)
+        try:
+            self.started = time.monotonic()
+            self.report = mmap.mmap(-1, mmap.PAGESIZE)  # shared
+            self.result, self.out, self.err = self.pipes = Pipe(), Pipe(), Pipe()
+            self.child, self.init = guard.fork()
+            if self.child == 0:
+                self._become(content)
+        finally:
+            content.close()
+        for pipe in self.pipes:
             os.close(pipe.writer)
+            pipe.hold(self._most(pipe))
 
-    @property
-    def executes(self) -> bool:
-        return "argv" in self.header
-
-    def _become(self) -> None:
+    def _become(self, content: mmap.mmap) -> None:
         """The child: confine itself, say so, run the program; never returns."""
         try:
+            at = 0
+            parts = []
+            for size in self.header["sizes"]:
+                parts.append(content[at : at + size])
+                at += size
+            task, source, extra = json.loads(parts[0]), parts[1], parts[2]
             path = f"{self.box}/{self.header['file']}"
             os.dup2(self.out.writer, 1)
             os.dup2(self.err.writer, 2)
             os.dup2(self.result.writer, _RESULT, inheritable=False)
-            source = os.memfd_create("stdin") if self.executes else os.open("/dev/null", os.O_RDONLY)
+            given = os.memfd_create("stdin") if self.executes else os.open("/dev/null", os.O_RDONLY)
             if self.executes:
-                program.write(source, self.extra)
-                os.lseek(source, 0, os.SEEK_SET)
-            os.dup2(source, 0)
+                program.write(given, extra)
+                os.lseek(given, 0, os.SEEK_SET)
+            os.dup2(given, 0)
             os.closerange(_RESULT + 1, 1 << 20)
+            content.close()
             self.guard.enter(self.limits, self.executes, self.box)
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            program.write(file, self.source)
-            os.close(file)
-            os.write(_RESULT, b".")
+            self.report[:1] = b"."
         except Exception as error:  # noqa: BLE001  the boundary of the child's setup: the host raises this
-            os.write(_RESULT, f"!{type(error).__name__}: {error}".encode())
+            said = f"!{type(error).__name__}: {error}".encode()[: mmap.PAGESIZE]
+            self.report[: len(said)] = said
             os._exit(1)
-        if self.executes:
-            program.execute(self.header, _RESULT, path)
-        program.call(self.header, self.source.decode(), self.extra, _RESULT, path)
+        try:
+            self.report.close()
+            program.save(path, source, _RESULT)
+            if self.executes:
+                program.execute(task, _RESULT, path)
+            program.call(task, self.limits, source.decode(), extra, _RESULT, path)
+        finally:
+            os._exit(1)  # whatever a program throws past its own frames must not reach the zygote's
 
     def serve(self) -> None:
         """See the child to its end, end all that it left, answer the host."""
         try:
-            end = self._watch()
+            try:
+                end = self._watch()
+            finally:
+                status, cpu_s = self._end()
+            for pipe in self.pipes:
+                for _ in range(16):  # the capacity of a pipe; in bare mode a writer may have escaped
+                    if not pipe.read(self._cap(pipe)):
+                        break
+            if end == "exited" and self._overflown():
+                end = "overflow"
+            header = {"end": end, "status": status, "wall_s": time.monotonic() - self.started, "cpu_s": cpu_s}
+            said = self.report[:].rstrip(b"\0")
+            with self.result.contents() as result, self.out.contents() as out, self.err.contents() as err:
+                sizes = [len(said) + len(result), len(out), len(err)]
+                self.host.send(b"R", {**header, "sizes": sizes}, said, result, out, err)
         finally:
-            status, cpu_s = self._end()
-        for pipe in (self.result, self.out, self.err):
-            for _ in range(16):  # the capacity of a pipe; in bare mode a writer may have escaped
-                if not pipe.read(self._cap(pipe)):
-                    break
-            os.close(pipe.reader)
-        if end == "exited" and self._overflown():
-            end = "overflow"
-        header = {
-            "end": end,
-            "status": status,
-            "wall_s": time.monotonic() - self.started,
-            "cpu_s": cpu_s,
-        }
-        blobs = [pipe.bytes() for pipe in (self.result, self.out, self.err)]
-        self.host.send(b"R", {**header, "sizes": [len(blob) for blob in blobs]}, *blobs)
+            self.report.close()
+            for pipe in self.pipes:
+                pipe.close()
+
+    def _most(self, pipe: Pipe) -> int:
+        """The most that is ever kept of a pipe."""
+        limits = self.limits
+        if self.executes:
+            return max(limits["result_bytes"] if pipe is self.out else limits["output_bytes"], _RESULT_SLACK)
+        return limits["result_bytes"] + _RESULT_SLACK if pipe is self.result else limits["output_bytes"]
 
     def _cap(self, pipe: Pipe) -> int:
         limits = self.limits
@@ -216,7 +263,7 @@ class Request:
         """Wait for the child or for a reason to end it; says which."""
         handle = os.pidfd_open(self.child)
         poll = select.poll()
-        pipes = {pipe.reader: pipe for pipe in (self.result, self.out, self.err)}
+        pipes = {pipe.reader: pipe for pipe in self.pipes}
         for descriptor in (*pipes, handle, _CONTROL):
             poll.register(descriptor, select.POLLIN)
         deadline = self.started + self.limits["wall_s"]
@@ -229,10 +276,8 @@ class Request:
                     if descriptor == handle:
                         return "exited"
                     if descriptor == _CONTROL:
-                        self.host.fill()
-                        if (frame := self.host.pending()) is not None and frame[0] == b"X":
-                            return "cancelled"
-                        continue
+                        self.host.receive()  # nothing but an end comes now
+                        return "cancelled"
                     pipe = pipes[descriptor]
                     pipe.read(self._cap(pipe))
                     if not pipe.open:
@@ -306,21 +351,24 @@ def _serve(host: Host) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        kind, header, body = host.receive()
+        kind, header, size = host.receive()
         if kind != b"R":
             continue  # an end that came after the request's own
         try:
-            request = Request(host, guard, header, body, settings["box"])
+            request = Request(host, guard, header, size, settings["box"])
         except OSError as error:
             host.send(b"R", {"end": "refused", "message": str(error)})
         else:
             request.serve()
+            del request
 
 
 def main() -> None:
     os.dup2(int(sys.argv[1]), _CONTROL, inheritable=False)
     if int(sys.argv[1]) != _CONTROL:
         os.close(int(sys.argv[1]))
+    for folder in sys.argv[3:]:  # says that it is in use, until this process ends
+        fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)
     try:
         _serve(Host(_CONTROL))
     except HostGoneError:

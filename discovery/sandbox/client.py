@@ -291,15 +291,20 @@ def _split(body: bytes, sizes: tuple[int, int, int]) -> tuple[bytes, bytes, byte
 
 def _request(request: FunctionCall | CommandRun) -> bytes:
     source = request.source.encode("utf-8", "replace")
-    header: dict[str, Any] = {"limits": _limits(request.limits), "source_bytes": len(source)}
     if isinstance(request, FunctionCall):
-        header["function"] = request.function
-        header["seed"] = _seed(source, request)
-        header["file"] = "candidate.py"
-        return _frame(b"R", header, source, request.arguments)
-    header["argv"] = list(request.argv)
-    header["file"] = f"program{request.suffix}"
-    return _frame(b"R", header, source, request.stdin)
+        task: dict[str, Any] = {"function": request.function, "seed": _seed(source, request)}
+        file, extra = "candidate.py", request.arguments
+    else:
+        task = {"argv": list(request.argv)}
+        file, extra = f"program{request.suffix}", request.stdin
+    told = json.dumps(task).encode()
+    header = {
+        "limits": _limits(request.limits),
+        "executes": isinstance(request, CommandRun),
+        "file": file,
+        "sizes": [len(told), len(source), len(extra)],
+    }
+    return _frame(b"R", header, told, source, extra)
 
 
 def _seed(source: bytes, request: FunctionCall) -> int:

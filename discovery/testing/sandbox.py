@@ -104,6 +104,9 @@ KNOWN_FAILURES: Mapping[str, Mapping[str, KnownFailure]] = {
         "write_shared_places": KnownFailure(reason=_OPEN.reason, applies=_writable(*SHARED_PLACES)),
         "shared_memory_survives": _OPEN,
         "raise_limits": KnownFailure(reason="root may raise them", applies=lambda: _capable(_SYS_RESOURCE)),
+        "first_to_go": KnownFailure(
+            reason="root may lower its score", applies=lambda: _capable(_SYS_RESOURCE)
+        ),
         "become_root": KnownFailure(reason="candidates of root are root", applies=lambda: os.geteuid() == 0),
     },
 }
@@ -349,7 +352,7 @@ def failed(result: SandboxResult, *kinds: FailureKind) -> str:
 
 def cases() -> tuple[Case, ...]:
     """All cases, behaviours first."""
-    for part in ("behaviours", "attacks", "floods", "forgeries"):
+    for part in ("behaviours", "attacks", "floods", "forgeries", "zygote"):
         importlib.import_module(f"discovery.testing.sandbox_{part}")
     return tuple(sorted(_CASES.values(), key=lambda c: (c.hostile, c.name)))
 

@@ -30,8 +30,8 @@ def code(confine):
     return confine.seccomp_program()
 
 
-def run(code, number, argument=0, architecture=X86_64):
-    packet = struct.pack("=iIQQ", number, architecture, 0, argument)
+def run(code, number, *arguments, architecture=X86_64):
+    packet = struct.pack("=iIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
     lines = list(struct.iter_unpack("HBBI", code))
     accumulator, at = 0, 0
     while True:
@@ -65,8 +65,10 @@ def test_both_tables_name_what_matters(confine):
 
 @given(number=st.integers(0, 600), argument=st.integers(0, 2**32 - 1))
 def test_allows_the_rest(confine, code, number, argument):
-    special = {*confine.denied_calls().values(), 56, 435, 41}
-    if number not in special:
+    special = {*confine.denied_calls().values(), 56, 435, 41, 53, 160, 302}
+    if number > 462:
+        assert run(code, number, argument) == ABSENT
+    elif number not in special:
         assert run(code, number, argument) == ALLOW
     assert run(code, number, argument, architecture=0x40000003) == DENY
     assert run(code, number | 0x40000000, argument) == DENY
@@ -77,4 +79,13 @@ def test_arguments(code):
     assert run(code, 56, 17) == ALLOW
     assert run(code, 56, 0x10000000 | 17) == DENY
     assert run(code, 56, 0x00020000) == DENY
-    assert [run(code, 41, family) for family in (1, 2, 10, 16, 17, 40)] == [ALLOW] + [DENY] * 5
+    assert run(code, 56, 0x8000 | 17) == DENY
+    for call in (41, 53):
+        assert [run(code, call, family) for family in (1, 2, 10, 16, 17, 40)] == [ALLOW] + [DENY] * 5
+
+
+def test_core_limit_may_be_read_only(code):
+    assert [run(code, 160, limit) for limit in (4, 7)] == [DENY, ALLOW]
+    assert [run(code, 302, 0, 7, address) for address in (0, 1, 1 << 32)] == [ALLOW] * 3
+    assert [run(code, 302, 0, 4, address) for address in (0, 1, 1 << 32)] == [ALLOW, DENY, DENY]
+    assert run(code, 302, 0, 4, 0, 1 << 40) == ALLOW
