@@ -20,6 +20,7 @@ from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult
 
 MESSAGE_CHARS = 500
 DETAIL_CHARS = 8000
+_TOLD_BYTES = 1 << 17  # more than both as JSON, escapes included; parsing it holds up the whole run
 _OWN_KINDS = frozenset(
     [
         FailureKind.CRASHED,
@@ -114,6 +115,8 @@ def _out_of_cpu(header: Mapping[str, Any], limits: Limits) -> bool:
 
 def _told(text: bytes) -> Failure:
     """A failure in the candidate's process's own words."""
+    if len(text) > _TOLD_BYTES:
+        return Failure(kind=FailureKind.BAD_DATA, message="wrote something that is not a result")
     try:
         record = json.loads(text)
         kind = FailureKind(record["kind"])
@@ -129,9 +132,12 @@ def _told(text: bytes) -> Failure:
     )
 
 
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
 def _clean(text: str) -> str:
-    """Without lone surrogates, which no database takes."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    """Without lone surrogates, and without what a terminal would obey."""
+    return text.encode("utf-8", "replace").decode("utf-8").translate(_CONTROLS)
 
 
 def _killed(number: int, stderr: bytes) -> Failure:

@@ -99,6 +99,23 @@ def test_messages_are_one_short_line():
     assert len(failure.detail) == 8000
 
 
+def test_messages_hold_nothing_that_a_terminal_obeys():
+    failure = interpret(
+        CALL, header(), (told(message="\x1b[2Ja\x9bb\x7f", detail="a\tb\nc\r\x1b\0"), b"", b"")
+    ).failure
+    assert failure.message.isprintable()
+    assert failure.detail == "a\tb\nc\ufffd\ufffd\ufffd"
+    killed = interpret(CALL, header(status=11), (b".", b"", b"\x1b]0;title\x07")).failure
+    assert "\x1b" not in killed.detail
+
+
+def test_a_failure_too_long_to_be_one_is_not_parsed():
+    longest = told(message="\U0001f600" * 500, detail="\U0001f600" * 8000)
+    assert len(interpret(CALL, header(), (longest, b"", b"")).failure.detail) == 8000
+    flood = b".F" + b" " * (1 << 17) + longest[2:]
+    assert interpret(CALL, header(), (flood, b"", b"")).failure.kind is FailureKind.BAD_DATA
+
+
 @given(
     st.binary(max_size=200),
     st.sampled_from(["exited", "timeout", "overflow", "cancelled"]),
