@@ -6,10 +6,14 @@ stamped on every evaluation.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +28,9 @@ from discovery.sandbox.client import (
 )
 from discovery.sandbox.probes import verify
 from discovery.sandbox.python import interpreter, package_files, zygote_files
+
+_PREFIX = "discovery-"
+_SETTLED_S = 60.0
 
 
 class ProcessBackend:
@@ -60,8 +67,33 @@ class ProcessBackend:
         return ZygoteSandbox(spec, _launch)
 
 
+def sweep() -> None:
+    """Remove what is left of sandboxes whose host and zygote were both killed.
+
+    A zygote holds a lock on its folder, which the kernel lets go with it, wherever it ran. Only folders of
+    this user that look like a sandbox's and are not just being made are touched.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            status = folder.lstat()
+            fresh = time.time() - status.st_mtime < _SETTLED_S
+            if fresh or status.st_uid != os.geteuid() or not (folder / "zygote/zygote.py").is_symlink():
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue  # gone meanwhile, or not a folder
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # in use
+        finally:
+            os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _launch(spec: SandboxSpec) -> Launched:
-    folder = Path(tempfile.mkdtemp(prefix="discovery-"))
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     for name, path in package_files(spec.packages):
         (folder / "site").mkdir(exist_ok=True)
         (folder / "site" / name).symlink_to(path)
