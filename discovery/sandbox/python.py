@@ -93,9 +93,14 @@ def package_files(packages: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
             _collect(distribution, found, seen)
         for place in spec.submodule_search_locations or ([spec.origin] if spec.origin else []):
             path = Path(place)
-            if not path.is_relative_to(_PACKAGE):
-                found.setdefault(path.name, path)
-    return tuple(sorted(found.items()))
+            found.setdefault(path.name, path)
+    return tuple(sorted((name, path) for name, path in found.items() if not _is_ours(path)))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether this package, bundled scorers and all, is or lies in a folder that is about to be shown."""
+    path = path.resolve()
+    return path.is_relative_to(_PACKAGE) or _PACKAGE.is_relative_to(path)
 
 
 def _distribution_of(name: str) -> str | None:
