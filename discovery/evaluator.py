@@ -375,8 +375,8 @@ class Evaluator:
     async def _new_slot(self) -> _Slot:
         if self._backend is None:
             raise SandboxError("this evaluator has no sandbox; it scores data only")
-        worker = await self._host.fork()
         sandbox = self._backend.create(self._spec)
+        worker = await self._host.fork()
         try:
             await sandbox.start()
         except BaseException:
@@ -415,7 +415,7 @@ def _duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:
 
 
 def _shortened(limits: Limits, timeout_s: float | None) -> Limits:
-    if timeout_s is None or timeout_s >= limits.wall_s:
+    if timeout_s is None or not timeout_s < limits.wall_s:  # not a number is no limit either
         return limits
     return dataclasses.replace(limits, wall_s=max(timeout_s, 0.001))
 
