@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +12,14 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from discovery import data
-from discovery.cli.app import app, notice, out, print_json
+from discovery.cli.app import app, notice, out, print_json, program
 from discovery.cli.watch import plain
 from discovery.config import SandboxConfig
 from discovery.errors import DataError, UsageError
 from discovery.launch import choose_backend, evaluator_for
 from discovery.plugins import load_problem
 from discovery.problem import Problem
-from discovery.records import INITIAL, Candidate, Evaluation
+from discovery.records import INITIAL, Candidate, Evaluation, FailureKind
 from discovery.sandbox.base import SandboxBackend
 
 MODEL = "a program from outside"
@@ -65,7 +66,8 @@ def score(
         if found.feedback:
             out.print(f"  {plain(found.feedback)}")
     elif failure is not None:
-        out.print(f"[bold red]invalid[/]  {failure.kind}: {plain(failure.message)}")
+        kind = "" if failure.kind is FailureKind.INVALID else f"{failure.kind}: "
+        out.print(f"[bold red]invalid[/]  {kind}{plain(failure.message)}")
         if failure.detail:
             out.print(plain(failure.detail))
     return 0 if found is not None else 1
@@ -149,8 +151,13 @@ def check(
         if not findings:
             out.print(f"[bold green]nothing is wrong[/] with {plain(path)}")
         else:
-            out.print(f"{len(errors)} errors, {len(findings) - len(errors)} warnings")
+            warnings = len(findings) - len(errors)
+            out.print(f"{_count(len(errors), 'error')}, {_count(warnings, 'warning')}")
     return 1 if errors else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @app.command
@@ -166,6 +173,6 @@ def new(name: str, *, parent: Annotated[Path, Parameter(name="--in")] = Path()) 
     folder = create_problem(name, parent)
     ref = f"./{folder.name}" if parent == Path() else str(folder)
     out.print(f"made {ref}\n\nNext:", markup=False)
-    for command in (f"discovery check {ref}", f"discovery run {ref}"):
-        out.print(f"  {command}", markup=False)
+    for command in ("check", "run"):
+        out.print(f"  {program()} {command} {shlex.quote(ref)}", markup=False)
     return 0

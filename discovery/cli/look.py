@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from discovery.cli.app import app, out, print_json
+from discovery.cli.app import again, app, out, print_json, print_table, program
 from discovery.cli.report import RESULTS, as_json, save_results
 from discovery.cli.watch import duration, number, plain
 from discovery.errors import UnknownRun, UsageError
 from discovery.plugins import list_problems, load_problem
 from discovery.problem import Problem
-from discovery.records import CandidateKey
+from discovery.records import CandidateKey, RunStatus
 from discovery.run import config_of
 from discovery.storage import open_existing
 from discovery.storage.base import Storage
 from discovery.summary import RunSummary, summarize
+
+_WIDE = 100
+"""Terminal columns from which a list of runs shows all it has."""
 
 
 @app.command
@@ -35,22 +39,28 @@ def runs(*, storage: str | None = None, json: Annotated[bool, Parameter(negative
         print_json([as_json(summary) for summary in summaries])
         return 0
     if not summaries:
-        out.print("no runs yet; start one with: discovery run circle-packing-26")
+        out.print(f"no runs yet; start one with: {program()} run circle-packing-26", markup=False)
         return 0
+    # The run's id begins with its problem and is what every other command asks for: it is never cut off.
+    columns = ["run", "status", "evaluations", "initial", "best", "time"]
+    if out.is_terminal and out.width < _WIDE:
+        columns.remove("initial")
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("run", "problem", "status", "evaluations", "initial", "best", "time"):
-        table.add_column(column, justify="right" if column in ("evaluations", "initial", "best") else "left")
+    for column in columns:
+        width = max(len(summary.run) for summary in summaries) if column == "run" else None
+        justify: JustifyMethod = "right" if column in ("evaluations", "initial", "best") else "left"
+        table.add_column(column, justify=justify, no_wrap=True, min_width=width)
     for summary in summaries:
-        table.add_row(
-            summary.run,
-            summary.problem,
-            str(summary.status),
-            str(summary.evaluations),
-            number(summary.initial_score),
-            number(summary.best_score),
-            duration(summary.wall_s),
-        )
-    out.print(table)
+        cells = {
+            "run": summary.run,
+            "status": str(summary.status),
+            "evaluations": str(summary.evaluations),
+            "initial": number(summary.initial_score),
+            "best": number(summary.best_score),
+            "time": duration(summary.wall_s),
+        }
+        table.add_row(*(cells[column] for column in columns))
+    print_table(table)
     return 0
 
 
@@ -107,7 +117,8 @@ def show(
         ("sandbox", str(record.facts.get("sandbox") or config.sandbox.backend)),
         ("seed", str(config.seed)),
         ("started", f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(summary.wall_s)} of work"),
-        ("evaluations", f"{summary.evaluations} ({summary.distinct_candidates} different programs)"),
+        ("evaluations", f"{summary.evaluations} of {config.planned_evaluations}"),
+        ("programs", f"{summary.distinct_candidates} different ones"),
         ("failed", f"{sum(summary.failures.values())}{f' ({failures})' if failures else ''}"),
         ("initial", number(summary.initial_score)),
         ("best", f"{number(summary.best_score)}{f' (candidate {summary.best})' if summary.best else ''}"),
@@ -115,7 +126,7 @@ def show(
     for label, value in rows:
         facts.add_row(Text(label, style="dim"), Text(value))
     out.print(Text(summary.run, style="bold"))
-    out.print(facts)
+    print_table(facts)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("chain", "steps", "evaluations", "best", "candidate"):
         table.add_column(column, justify="right")
@@ -127,8 +138,21 @@ def show(
             number(chain.best_score),
             str(chain.best) if chain.best else "-",
         )
-    out.print(table)
+    print_table(table)
+    out.print("\nNext:")
+    for command in _next(summary):
+        out.print(f"  {program()} {command}{again(storage)}", markup=False)
     return 0
+
+
+def _next(summary: RunSummary) -> list[str]:
+    """The commands that make sense after a look at a run."""
+    commands = []
+    if summary.best is not None:
+        commands += [f"show {summary.run} {summary.best}", f"best {summary.run}"]
+    if summary.status in (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.PAUSED):
+        commands.append(f"resume {summary.run}")
+    return commands
 
 
 def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
@@ -267,9 +291,10 @@ def problems(name: str | None = None, *, json: Annotated[bool, Parameter(negativ
             number(known[0]["value"]) if known else "-",
             Text(described["summary"], overflow="ellipsis", no_wrap=True),
         )
-    out.print(table)
+    print_table(table)
     out.print(
-        "\ndiscovery problems NAME shows one, discovery run NAME searches, discovery new NAME makes your own"
+        f"\n{program()} problems NAME shows one, run NAME searches, new NAME makes one of your own",
+        markup=False,
     )
     return 0
 

@@ -9,8 +9,9 @@ from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
-from discovery.cli.app import app, err, out, print_json
+from discovery.cli.app import app, err, out, print_json, print_table
 from discovery.cli.watch import plain
+from discovery.errors import UsageError
 from discovery.orchestration import server as prefect_server
 
 
@@ -37,7 +38,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
             table.add_row(mark, d.name, Text(d.detail))
             if not d.ok and d.fix:
                 table.add_row("", "", Text(d.fix, style="bold"))
-        out.print(table)
+        print_table(table)
     return 1 if any(d.needed and not d.ok for d in found) else 0
 
 
@@ -68,10 +69,18 @@ def stop() -> int:
 
 
 @server.command
-def status() -> int:
-    """Say whether it runs, and where. Exit code 1 when it does not."""
+def status(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Say whether it runs, and where. Exit code 1 when it does not.
+
+    Args:
+        json: Print one JSON object on standard output, nothing else.
+    """
     found = prefect_server.status()
-    out.print(found.message, markup=False)
+    if json:
+        url = found.state.dashboard if found.state is not None else None
+        print_json({"healthy": found.healthy, "url": url, "home": str(found.home)})
+    else:
+        out.print(found.message, markup=False)
     return 0 if found.healthy else 1
 
 
@@ -93,6 +102,8 @@ def bench(
     """
     from discovery.bench import measure_run
 
+    if evaluations < 1:
+        raise UsageError(f"--evaluations {evaluations}: there must be at least 1")
     measured = asyncio.run(
         measure_run("constants-10", evaluations=evaluations, sandbox=sandbox, selector=selector)
     )
@@ -102,5 +113,5 @@ def bench(
     table = Table.grid(padding=(0, 2))
     for label, value in measured.rows():
         table.add_row(label, plain(value))
-    out.print(table)
+    print_table(table)
     return 0

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from discovery.budget import Budget
-from discovery.cli.app import INTERRUPTED, app, err, notice, out, print_json
+from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program
 from discovery.cli.report import as_json, report, save_results
 from discovery.cli.watch import number, watching
 from discovery.config import RunConfig, from_dict, load_toml
 from discovery.errors import ConfigError, MissingComponent
-from discovery.launch import choose_backend, overridden, reopened, started
+from discovery.launch import EMBEDDED, choose_backend, overridden, reopened, started
 from discovery.plugins import load_problem
 from discovery.records import RunStatus
 from discovery.run import Run
@@ -133,6 +133,11 @@ def run(
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
     """
+    for option, value in (("--base-url", base_url), ("--model", model)):
+        if generator == EMBEDDED and value is not None:
+            raise ConfigError(
+                f"{option} {value} is for a model, and --generator {EMBEDDED} has none; leave one of them out"
+            )
     base_url = base_url or (os.environ.get("OPENAI_BASE_URL") if generator in (None, "openai") else None)
     if generator is None and (base_url is not None or model is not None):
         generator = "openai"
@@ -267,7 +272,6 @@ def _execute(
 ) -> int:
     """Run to the end, or until interrupted; print what came of it."""
     launched: list[str] = []
-    again = f" --storage {storage_option}" if storage_option else ""
     try:
         summary = asyncio.run(_drive(launching, scheduler, launched))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -281,7 +285,7 @@ def _execute(
                 print_json(as_json(summary))
             err.print(
                 f"stopped after {summary.evaluations} evaluations; nothing finished is lost. Go on with:\n"
-                f"  discovery resume {summary.run}{again}",
+                f"  {program()} resume {summary.run}{again(storage_option)}",
                 markup=False,
             )
         return INTERRUPTED
@@ -289,7 +293,7 @@ def _execute(
     if json:
         print_json(as_json(summary))
     else:
-        report(out, storage, summary, results, again)
+        report(out, storage, summary, results, again(storage_option))
     return 0
 
 
