@@ -35,6 +35,8 @@ from discovery.problem import DeclarationError, Problem
 
 ENTRY_POINTS = "discovery.problems"
 PROBLEM_FILE = "problem.py"
+_SHOWN = 80
+"""Characters of a user's word that a message repeats."""
 _loads = itertools.count()
 
 
@@ -163,13 +165,20 @@ def locate(ref: str) -> Location:
         if ref in installed_problems():
             return Location(entry_point=ref)
     path, name = Path(ref).expanduser(), None
-    if not path.exists() and ":" in ref:
-        stem, _, name = ref.rpartition(":")
-        path = Path(stem).expanduser()
-    if path.is_dir():
-        return Location(file=_file_of_folder(path), name=name)
-    if path.is_file():
-        return Location(file=path.resolve(), name=name)
+    try:
+        if not path.exists() and ":" in ref:
+            stem, _, name = ref.rpartition(":")
+            path = Path(stem).expanduser()
+        if path.is_dir():
+            return Location(file=_file_of_folder(path), name=name)
+        if path.is_file():
+            return Location(file=path.resolve(), name=name)
+    except OSError as error:
+        shown = ref if len(ref) <= _SHOWN else f"{ref[:_SHOWN]}..."
+        raise ProblemError(
+            f"problem {shown!r} cannot be looked at: {error.strerror}; give a name that "
+            "`discovery problems` lists, or a path that you may read"
+        ) from error
     if _is_name(ref):
         raise ProblemError(_unknown(ref))
     raise ProblemError(

@@ -49,7 +49,7 @@ def open_existing(url: str | None = None) -> Storage:
     from discovery.storage.engine import parse_url
 
     parsed = parse_url(url if url is not None else default_url())
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+    if parsed.get_backend_name() == "sqlite" and not os.path.isfile(parsed.database or ""):  # noqa: PTH113 - no error for a name too long
         raise UnknownRun(
             f"no run is stored in {parsed.database}, which is not there; runs are made by "
             "`discovery run PROBLEM`, and those of another folder are reached with --storage"

@@ -98,13 +98,14 @@ def _revision(connection: Connection, database: Database) -> str | None:
 
 def _make_folder(database: Database) -> None:
     path = Path(str(database.url.database))
-    if path.is_dir():
-        raise StorageError(f"{path} is a folder; give a file in it, as {path / 'discovery.db'}")
     try:
+        if path.is_dir():
+            raise StorageError(f"{path} is a folder; give a file in it, as {path / 'discovery.db'}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.exists()  # says here whether the name is one that a file can have
     except OSError as error:
         raise StorageError(
-            f"the folder of {path} cannot be made ({error.strerror}); give another place with --storage"
+            f"{path} cannot be made ({error.strerror}); give another place with --storage"
         ) from error
 
 
