@@ -54,6 +54,9 @@ async def execute_as_flow(run: Run) -> RunSummary:
     async def discover(problem: str, run_id: str) -> None:
         summaries.append(await run.execute(steps_as_tasks()))
 
+    # Errors and interruptions reach the caller, who says them once; Prefect's interface still gets its own log.
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).propagate = False
     summaries: list[RunSummary] = []
     await discover(run.record.problem, run.record.id)
     return summaries[0]
