@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from discovery.errors import ProblemError, boundary
 from discovery.problem import KnownBest, Problem
@@ -56,14 +57,16 @@ def plot_progress(
             zorder=2,
         )
     _focus(axes, ys, best)
-    axes.set_xlim(0, max(len(scores), 1))
+    axes.set_xlim(0, 1.01 * max(len(scores), 1))
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("evaluations")
     axes.set_ylabel(f"score ({direction})")
-    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    _name(axes, title, 95)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="lower right" if direction is Direction.MAXIMIZE else "upper right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path)
 
 
@@ -93,7 +96,8 @@ def plot_solution(path: Path, problem: Problem, artifact: Json, title: str) -> b
     axes = figure.subplots()
     with boundary(f"the picture function of problem {problem.name!r}", ProblemError):
         draw(artifact, axes)
-    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+        _name(axes, title, 65)
+        figure.canvas.draw()  # here already: some faults of what was drawn show only now
     figure.savefig(path)
     return True
 
@@ -119,10 +123,15 @@ def _best_known(known: Sequence[KnownBest], direction: Direction) -> KnownBest |
     return max(known, key=lambda best: direction.key(best.value), default=None)
 
 
-def _focus(axes: object, ys: list[float], best: KnownBest | None) -> None:
+def _name(axes: Any, title: str, width: int) -> None:
+    shown = title if len(title) <= width else title[: width - 3] + "..."
+    axes.set_title(shown, loc="left", fontsize=11, color=_INK, parse_math=False)
+
+
+def _focus(axes: Any, ys: list[float], best: KnownBest | None) -> None:
     """Show the range from the initial to the best known; scores far outside would squash it."""
     values = ys + ([best.value] if best is not None else [])
     if len(set(values)) > 1:
         low, high = min(values), max(values)
         margin = 0.08 * (high - low)
-        axes.set_ylim(low - margin, high + margin)  # type: ignore[attr-defined]
+        axes.set_ylim(low - margin, high + margin)

@@ -57,7 +57,7 @@ async def _lines(console: Console, progress: Progress) -> None:
     while True:
         await asyncio.sleep(pause)
         pause = min(_LINE_EVERY_S, pause * 2)
-        console.print(line(progress), markup=False)
+        console.print(line(progress), markup=False, highlight=False, soft_wrap=True)
 
 
 def line(progress: Progress) -> str:
@@ -75,14 +75,14 @@ def line(progress: Progress) -> str:
     if progress.remaining_s is not None and progress.evaluations < progress.planned:
         parts.append(f"{duration(progress.remaining_s)} left")
     if progress.notice:
-        parts.append(f"waiting: {progress.notice}")
+        parts.append(_waiting(progress.notice))
     return "  ".join(parts)
 
 
 def screen(progress: Progress, title: str) -> RenderableType:
     """The state of a run as a screenful."""
     head = Table.grid(padding=(0, 2))
-    head.add_row(Text(title, style="bold"))
+    head.add_row(Text(printable(title), style="bold"))
     bar = Table.grid(padding=(0, 1))
     remaining = progress.remaining_s
     bar.add_row(
@@ -93,43 +93,44 @@ def screen(progress: Progress, title: str) -> RenderableType:
         f"{duration(progress.elapsed_s)} so far",
     )
     facts = Table.grid(padding=(0, 2))
-    where = f"candidate {progress.best_key}" if progress.best_key is not None else ""
-    facts.add_row(Text("best", style="dim"), Text(number(progress.best), style="bold green"), where)
+    where = f"  candidate {progress.best_key}" if progress.best_key is not None else ""
+    facts.add_row(Text("best", style="dim"), Text.assemble((number(progress.best), "bold green"), where))
     if progress.initial is not None:
-        facts.add_row(Text("initial", style="dim"), number(progress.initial), "")
+        facts.add_row(Text("initial", style="dim"), number(progress.initial))
     facts.add_row(
         Text("busy", style="dim"),
         f"generator {percent(progress.generation)}  evaluators {percent(progress.evaluation)}",
-        "",
     )
     if progress.completion_tokens:
         facts.add_row(
             Text("tokens", style="dim"),
             f"{progress.prompt_tokens:,} prompt  {progress.completion_tokens:,} completion",
-            "",
         )
     failures = "  ".join(f"{kind} {count}" for kind, count in progress.failures.most_common())
     if progress.duplicates:
         failures = f"{failures}  duplicates {progress.duplicates}".strip()
-    facts.add_row(Text("failed", style="dim"), failures or "none", "")
+    facts.add_row(Text("failed", style="dim"), failures or "none")
     rows: list[RenderableType] = [head, bar, facts, _chains(progress)]
+    if len(progress.chains) > _CHAINS_SHOWN:
+        rows.append(Text(f"... and {len(progress.chains) - _CHAINS_SHOWN} more chains", style="dim"))
     if progress.notice:
-        rows.append(Text(f"waiting: {progress.notice}", style="yellow"))
+        rows.append(Text(_waiting(progress.notice), style="yellow"))
     return Group(*rows)
+
+
+def _waiting(notice: str) -> str:
+    return f"waiting: {printable(' '.join(notice.split()))}"
 
 
 def _chains(progress: Progress) -> Table:
     table = Table.grid(padding=(0, 2))
-    shown = progress.chains[:_CHAINS_SHOWN]
-    for chain_number, chain in enumerate(shown):
+    for chain_number, chain in enumerate(progress.chains[:_CHAINS_SHOWN]):
         table.add_row(
             Text(f"chain {chain_number}", style="dim"),
             Text(sparkline(chain, progress.direction), style="cyan"),
             number(chain.best),
             Text(f"step {chain.steps}", style="dim"),
         )
-    if len(progress.chains) > len(shown):
-        table.add_row(Text(f"... and {len(progress.chains) - len(shown)} more chains", style="dim"))
     return table
 
 
@@ -142,9 +143,10 @@ def sparkline(chain: ChainProgress, direction: Direction) -> str:
         stride = len(values) / _SPARK_WIDTH
         values = [values[int(i * stride)] for i in range(_SPARK_WIDTH - 1)] + values[-1:]
     low, high = min(values), max(values)
-    if high == low:
+    span = high / 2 - low / 2  # halves, since the whole may overflow
+    if span == 0:
         return _BARS[0] * len(values)
-    return "".join(_BARS[int((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+    return "".join(_BARS[int((value / 2 - low / 2) / span * (len(_BARS) - 1))] for value in values)
 
 
 def number(value: float | None) -> str:
@@ -170,5 +172,10 @@ def duration(seconds: float) -> str:
 
 def plain(text: str) -> str:
     """Text that a model or a candidate wrote, safe to print: no control codes, no markup."""
-    shown = "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
-    return escape(shown)
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere without control codes, for where markup is not read."""
+    text = text.replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
