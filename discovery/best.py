@@ -6,6 +6,7 @@ announced nor committed, now and on replay.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from discovery.budget import Ledger
@@ -14,6 +15,16 @@ from discovery.progress import Progress
 from discovery.records import Announcement, Candidate, CandidateKey, Direction, Evaluation, Purpose
 from discovery.storage.base import Lease, Storage
 from discovery.storage.journal import Journal
+
+
+def best_announced(announced: Iterable[Announcement], direction: Direction) -> Announcement | None:
+    """The best of a run's announcements, or None; by score, because the clocks of two hosts may disagree.
+
+    Args:
+        announced: In any order.
+        direction: Which scores are better.
+    """
+    return max(announced, key=lambda announcement: direction.key(announcement.score), default=None)
 
 
 class BestKeeper:

@@ -26,7 +26,7 @@ import numpy as np
 from discovery.best import BestKeeper
 from discovery.budget import Ledger
 from discovery.config import SearchConfig
-from discovery.errors import DiscoveryError, GeneratorUnavailable, StorageError
+from discovery.errors import DiscoveryError, GeneratorRefused, GeneratorUnavailable, StorageError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import GenerationRequest, Generator, ParentView
 from discovery.generation.extract import extract
@@ -54,6 +54,7 @@ from discovery.storage.base import Lease, Storage, StoredStep
 from discovery.storage.journal import Journal
 
 _VIEWS = 256
+_FRUITLESS_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ class Chain:
         self._ports = ports
         self._lease = lease
         self._allotment = allotment
-        self._disagreed = disagreed or {}
+        self._disagreed: Mapping[CandidateKey, Failure] = disagreed or {}
         self._direction = ports.problem.direction
         self._failures = FailureStatistics()
         self._views: OrderedDict[CandidateKey, ParentView] = OrderedDict()
@@ -122,6 +123,10 @@ class Chain:
         self._steps = 0
         self._evaluations = 0
         self._resume_from_storage = True
+        self._reserved = 0
+        # Of the open step: what the tally and the ledger know already, for a step that is taken up again.
+        self._counted: set[int] = set()
+        self._charged: set[int] = set()
 
     @property
     def steps(self) -> int:
@@ -150,27 +155,35 @@ class Chain:
         storage, run = self._ports.storage, self._ports.run
         for step in storage.committed_steps(run, self.number):
             outcomes = tuple(self._after_disagreement(outcome) for outcome in step.outcomes)
-            self._observe(replace(step, outcomes=outcomes))
+            committed = None if step.committed in self._disagreed else step.committed
+            self._observe(replace(step, outcomes=outcomes, committed=committed))
             for outcome in outcomes:
                 self._count(outcome)
         half_done = self._open_step()
         if half_done is not None:
             for index, evaluation in half_done.evaluations.items():
                 candidate = half_done.candidates.get(index)
-                self._count(_outcome(evaluation, candidate.source_hash if candidate else None))
+                outcome = _outcome(evaluation, candidate.source_hash if candidate else None)
+                self._count(self._after_disagreement(outcome))
+            self._counted.update(half_done.evaluations)
+            self._charged.update(half_done.completions)
 
-    def stop_reason(self) -> str | None:
-        """Why the chain takes no further step, or None if it does."""
+    async def stop_reason(self) -> str | None:
+        """Why the chain takes no further step, or None if it does: then its tokens are reserved.
+
+        Waits while only requests in flight stand between the step and the budget.
+        """
         search = self._ports.search
-        if self._steps >= search.steps:
-            return "all steps taken"
+        # Not the number of steps: one that a smaller budget cut short is made up for by one more.
         if self._evaluations >= self._allotment:
-            return "its evaluations are spent"
+            return "all steps taken" if self._steps >= search.steps else "its evaluations are spent"
         if self._resume_from_storage and self._open_step() is not None:
             return None
-        generator = self._ports.generator
-        ahead = self._ports.ledger.expected_tokens(search.candidates, generator.max_tokens)
-        return self._ports.ledger.stop_reason(ahead)
+        ahead = self._ahead(search.candidates)
+        reason = await self._ports.ledger.admit(ahead)
+        if reason is None:
+            self._reserved += ahead
+        return reason
 
     async def advance(self) -> None:
         """Take one step, or finish the one that an earlier process or attempt left open.
@@ -180,13 +193,34 @@ class Chain:
             SandboxError: Evaluation is impossible.
             StorageError: A record could not be stored; LeaseLost when another process has the chain.
         """
-        stored = self._open_step() if self._resume_from_storage else None
+        stored: StoredStep | None = None
+        if self._resume_from_storage:
+            # Records of a failed attempt may still be on their way to the disk; they are waited for.
+            await self._ports.journal.append(self._lease)
+            stored = self._open_step()
         self._resume_from_storage = True
-        if stored is None:
-            stored = await self._plan()
-        outcomes = await self._fill(stored)
-        await self._commit(stored.step, outcomes)
+        try:
+            if stored is None:
+                stored = await self._plan()
+            else:
+                self._disagreed = self._ports.storage.disagreements(self._ports.run)
+            outcomes = await self._fill(stored)
+            await self._commit(stored.step, outcomes)
+        finally:
+            self.settle()
         self._resume_from_storage = False
+
+    def settle(self) -> None:
+        """Take back what is reserved of the budget. May be called twice."""
+        self._reserve(0)
+
+    def _reserve(self, tokens: int) -> None:
+        ledger, before, self._reserved = self._ports.ledger, self._reserved, tokens
+        ledger.reserve(tokens)
+        ledger.settle(before)
+
+    def _ahead(self, choices: int) -> int:
+        return self._ports.ledger.expected_tokens(choices, self._ports.generator.max_tokens)
 
     # Selecting
 
@@ -239,17 +273,27 @@ class Chain:
         if stored.prompt is None:
             raise StorageError(f"step {self.number}.{stored.step.step} is stored without its prompt")
         prompt = stored.prompt
-        count = min(self._ports.search.candidates, self._allotment - self._evaluations)
+        # What is evaluated is spent; of the rest as much as the budget, which may be smaller now, has room for.
+        count = max(
+            len(stored.evaluations),
+            min(self._ports.search.candidates, self._allotment - self._evaluations),
+        )
+        unjudged = [index for index in stored.completions if index not in stored.evaluations]
+        given = [*stored.evaluations, *unjudged][:count]
+        every = range(self._ports.search.candidates)
+        missing = tuple(index for index in every if index not in stored.completions)[: count - len(given)]
+        for index, completion in stored.completions.items():
+            if index not in self._charged:
+                self._charge(completion)
         outcomes: dict[int, Outcome] = {}
 
         async def judge(completion: Completion) -> None:
             outcomes[completion.key.index] = await self._judge(completion, stored)
 
-        missing = tuple(i for i in range(count) if i not in stored.completions)
         try:
             async with asyncio.TaskGroup() as group:
-                for completion in stored.completions.values():
-                    group.create_task(judge(completion))
+                for index in given:
+                    group.create_task(judge(stored.completions[index]))
                 if missing:
                     await self._generate(prompt, missing, group, judge)
         except BaseExceptionGroup as errors:
@@ -267,31 +311,35 @@ class Chain:
         parents = tuple(self._parent(key) for key in prompt.parents)
         seed = _step_seed(ports.seed, prompt.chain, prompt.step)
         left = set(missing)
+        fruitless = 0
         while left:
             wanted = tuple(sorted(left))
             request = GenerationRequest(prompt=prompt, parents=parents, indices=wanted, seed=seed)
-            expected = ports.ledger.expected_tokens(1, ports.generator.max_tokens)
+            outage: GeneratorUnavailable | None = None
+            self._reserve(self._ahead(len(left)))
             async with ports.gate.request(len(wanted)) as places:
-                ports.ledger.reserve(expected * len(wanted))
                 try:
                     async with aclosing(ports.generator.sample(request)) as completions:
                         async for completion in completions:
                             await ports.journal.append(self._lease, completion)
-                            self._paid(completion)
                             places.leave()
-                            ports.ledger.settle(expected)
                             left.discard(completion.key.index)
+                            self._charge(completion)
+                            self._reserve(self._ahead(len(left)))
                             group.create_task(judge(completion))
                 except GeneratorUnavailable as error:
-                    outage: GeneratorUnavailable | None = error
-                else:
-                    outage = None
-                finally:
-                    ports.ledger.settle(expected * len(left.intersection(wanted)))
+                    outage = error
+            fruitless = 0 if len(left) < len(wanted) else fruitless + 1
+            if fruitless == _FRUITLESS_TRIES:
+                raise GeneratorRefused(
+                    f"the generator says that it is ready, but failed {fruitless} times in a row on the prompt "
+                    f"of step {prompt.chain}.{prompt.step}; the last time: {outage or 'it yielded nothing'}"
+                ) from outage
             if outage is not None:
-                await ports.outage.wait(outage)
+                await ports.outage.wait(outage, fruitless)
 
-    def _paid(self, completion: Completion) -> None:
+    def _charge(self, completion: Completion) -> None:
+        self._charged.add(completion.key.index)
         usage = completion.tokens
         if usage is not None:
             prompt, answer = usage.prompt or 0, usage.completion or 0
@@ -328,17 +376,11 @@ class Chain:
                 evaluation = await ports.evaluator.evaluate(candidate)
             assert evaluation is not None
             await ports.journal.append(self._lease, evaluation)
-            ports.ledger.add_evaluation()
-            source_hash = candidate.source_hash if candidate is not None else None
-            if source_hash is not None:
-                ports.evaluator.remember(source_hash)
-            ports.progress.evaluated(
-                completion.key,
-                evaluation.score.value if evaluation.score else None,
-                evaluation.failure.kind if evaluation.failure else None,
-                duplicate=evaluation.duplicate_of is not None,
-            )
         outcome = _outcome(evaluation, candidate.source_hash if candidate else None)
+        if index not in self._counted:
+            self._counted.add(index)
+            ports.ledger.add_evaluation()
+            self._count(outcome)
         if candidate is None or evaluation.score is None or completion.key in self._disagreed:
             return self._after_disagreement(outcome)
         counts = await ports.best.consider(candidate, evaluation, self._lease)
@@ -384,6 +426,8 @@ class Chain:
             ),
         )
         self._observe(committed)
+        self._counted.clear()
+        self._charged.clear()
 
     def _observe(self, step: CommittedStep) -> None:
         """The fold: live steps and replayed ones go through here alike."""

@@ -104,14 +104,16 @@ class Outage:
         self._jitter = random.Random(0)
         self._over: asyncio.Task[None] | None = None
 
-    async def wait(self, error: GeneratorUnavailable) -> None:
-        """Return when the generator answers again, at the earliest after a short pause.
+    async def wait(self, error: GeneratorUnavailable, tries: int = 1) -> None:
+        """Return when the generator answers again, at the earliest after a pause.
 
         Args:
             error: What it failed with.
+            tries: How often in a row; the pause doubles with each.
         """
         if self._over is None:
-            self._over = asyncio.create_task(self._watch(error))
+            pause = min(_FIRST_PAUSE_S * 2.0 ** max(0, tries - 1), _LONGEST_PAUSE_S)
+            self._over = asyncio.create_task(self._watch(error, pause))
         await asyncio.shield(self._over)
 
     async def close(self) -> None:
@@ -120,8 +122,7 @@ class Outage:
             self._over.cancel()
             await asyncio.gather(self._over, return_exceptions=True)
 
-    async def _watch(self, error: GeneratorUnavailable) -> None:
-        pause = _FIRST_PAUSE_S
+    async def _watch(self, error: GeneratorUnavailable, pause: float) -> None:
         try:
             await self._notify(str(error))
             while True:

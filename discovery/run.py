@@ -12,11 +12,12 @@ import dataclasses
 import platform
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from discovery.best import BestKeeper
+from discovery.best import BestKeeper, best_announced
 from discovery.budget import Ledger, Spent, allot
 from discovery.chain import Chain, Ports
 from discovery.config import RunConfig, from_dict, to_dict
@@ -116,6 +117,9 @@ class Run:
         self.progress.evaluation = evaluator.meter
         self._leases: dict[int, Lease] = {}
         self._reason: str | None = None
+        # A heartbeat's thread outlives its cancelled task; it must not write over the last status.
+        self._status_guard = threading.Lock()
+        self._has_left = False
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.
@@ -141,7 +145,7 @@ class Run:
         status, message = RunStatus.STOPPED, None
         try:
             self._take_leases()
-            self._supervise(RunStatus.RUNNING, None)
+            self._supervise(RunStatus.RUNNING, None, config=self.record.config)
             await self._drive(journal, initial, evaluation, step_runner or Chain.advance)
             status, message = RunStatus.FINISHED, self._reason
         except asyncio.CancelledError:
@@ -151,8 +155,10 @@ class Run:
             status, message = RunStatus.FAILED, str(error)
             raise
         finally:
-            await journal.close()
-            self._leave(status, message)
+            try:
+                await journal.close()
+            finally:
+                self._leave(status, message)
         return summarize(self._storage, self.record.id)
 
     # The initial candidate
@@ -193,15 +199,27 @@ class Run:
                 f"run {run} is being run by {who}; watch it with `discovery show {run}`, or end that process first"
             )
 
-    def _supervise(self, status: RunStatus, message: str | None) -> None:
-        self._storage.update_run(
-            self._leases[SHARED_CHAIN],
-            status=status,
-            message=message,
-            wall_s=self.record.wall_s + self.progress.elapsed_s,
-            facts=self._facts(),
-            finished_at=datetime.now(UTC) if status is RunStatus.FINISHED else None,
-        )
+    def _supervise(
+        self,
+        status: RunStatus,
+        message: str | None,
+        *,
+        config: Mapping[str, Json] | None = None,
+        leaves: bool = False,
+    ) -> None:
+        with self._status_guard:
+            if self._has_left:
+                return
+            self._has_left = leaves
+            self._storage.update_run(
+                self._leases[SHARED_CHAIN],
+                status=status,
+                message=message,
+                wall_s=self.record.wall_s + self.progress.elapsed_s,
+                facts=self._facts(),
+                config=config,
+                finished_at=datetime.now(UTC) if status is RunStatus.FINISHED else None,
+            )
 
     def _facts(self) -> dict[str, Json]:
         evaluation = self.progress.evaluation
@@ -216,7 +234,7 @@ class Run:
     def _leave(self, status: RunStatus, message: str | None) -> None:
         if SHARED_CHAIN in self._leases:
             with suppress(StorageError):
-                self._supervise(status, message)
+                self._supervise(status, message, leaves=True)
             with suppress(StorageError):
                 self._storage.release(list(self._leases.values()))
 
@@ -255,7 +273,6 @@ class Run:
         )
         assert evaluation.score is not None
         self.progress.initial = evaluation.score.value
-        announced = self._storage.announcements(self.record.id)
         outage = Outage(self._generator.ready, self._notice)
         ports = Ports(
             run=self.record.id,
@@ -279,22 +296,36 @@ class Run:
                 shared,
                 ledger,
                 self.progress,
-                announced[-1] if announced else None,
+                best_announced(self._storage.announcements(self.record.id), self._problem.direction),
             ),
             progress=self.progress,
         )
         self._evaluator.remember(initial.source_hash)
         chains = self._replay(ports, initial, evaluation)
         self.progress.earlier = self.progress.evaluations
-        await self._announce_unannounced(ports, initial, evaluation)
+        tasks: dict[int, asyncio.Task[None]] = {}
+        keeper = asyncio.create_task(self._keep_leases(tasks))
         try:
-            await self._run_chains(chains, step_runner)
+            # Scoring again may take longer than a lease lasts.
+            await _finish(
+                [asyncio.create_task(self._announce_unannounced(ports, initial, evaluation))], keeper
+            )
+            tasks |= {
+                chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains
+            }
+            await _finish(tasks.values(), keeper)
         finally:
+            await _end([keeper])
             await outage.close()
 
     def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:
         search = self.config.search
-        shares = allot(self.config.planned_evaluations, search.chains)
+        spent = {chain.chain: chain.evaluations for chain in self._storage.chain_summaries(self.record.id)}
+        shares = allot(
+            self.config.planned_evaluations,
+            search.chains,
+            [spent.get(number, 0) for number in range(search.chains)],
+        )
         disagreed = self._storage.disagreements(self.record.id)
         chains = []
         for number, share in enumerate(shares):
@@ -318,33 +349,39 @@ class Run:
             if lease is not None and candidate is not None and found:
                 await ports.best.consider(candidate, found[0], lease)
 
-    async def _run_chains(self, chains: list[Chain], step_runner: StepRunner) -> None:
-        tasks = {chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains}
-        keeper = asyncio.create_task(self._keep_leases(tasks))
-        waiting: set[asyncio.Task[None]] = {*tasks.values(), keeper}
-        try:
-            while any(not task.done() for task in tasks.values()):
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if not task.cancelled():
-                        task.result()
-        finally:
-            for task in (*tasks.values(), keeper):
-                task.cancel()
-            await asyncio.gather(*tasks.values(), keeper, return_exceptions=True)
-
     async def _run_chain(self, chain: Chain, step_runner: StepRunner) -> None:
         try:
-            while (reason := chain.stop_reason()) is None:
+            while (reason := await chain.stop_reason()) is None:
                 await step_runner(chain)
             self._reason = reason
         except LeaseLost:
             self._leases.pop(chain.number, None)
+        finally:
+            chain.settle()
 
     async def _notice(self, reason: str | None) -> None:
         self.progress.notice = reason
         status = RunStatus.RUNNING if reason is None else RunStatus.PAUSED
         await asyncio.to_thread(self._supervise, status, reason)
+
+
+async def _finish(tasks: Collection[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:
+    """Wait until all tasks have ended, or one of them or the keeper fails; then none of the tasks is left."""
+    waiting = {*tasks, keeper}
+    try:
+        while any(not task.done() for task in tasks):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled():
+                    task.result()
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord:
@@ -356,7 +393,8 @@ def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord
         problem: The problem as it is now.
 
     Returns:
-        The record to go on with.
+        The record to go on with, whose configuration is stored as the run's own from then on; all but the
+        sandbox, which is this process's.
 
     Raises:
         ProblemError: The problem has changed since; scores would not compare.
@@ -367,4 +405,5 @@ def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord
             f"{record.problem_version[:12]}, now {problem.version[:12]}); its scores would not compare. "
             "Restore the files, or start a new run"
         )
-    return dataclasses.replace(record, config=to_dict(config))
+    stored = dataclasses.replace(config, sandbox=config_of(record).sandbox)
+    return dataclasses.replace(record, config=to_dict(stored))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from discovery.best import best_announced
 from discovery.owner import is_dead
 from discovery.records import INITIAL, CandidateKey, RunStatus
 from discovery.storage.base import ChainSummary, RunRecord, Storage
@@ -58,8 +59,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
     record = storage.get_run(run)
     counts = storage.counts(record.id)
     initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
-    announced = storage.announcements(record.id)
-    best = announced[-1] if announced else None
+    best = best_announced(storage.announcements(record.id), record.direction)
     utilisation = record.facts.get("generator_utilisation")
     return RunSummary(
         run=record.id,

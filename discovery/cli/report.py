@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from discovery.best import best_announced
 from discovery.cli.watch import duration, number
 from discovery.errors import DiscoveryError, UsageError
 from discovery.plots import plot_progress, plot_solution
@@ -93,11 +94,11 @@ def save_results(storage: Storage, run: str, folder: Path | None = None) -> Resu
     record = storage.get_run(run)
     folder = folder if folder is not None else RESULTS / record.id
     problem = problem_of(storage, record.id)
-    announced = storage.announcements(record.id)
+    best = best_announced(storage.announcements(record.id), record.direction)
     failed: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        program = _save_program(storage, record.id, announced[-1].key, folder) if announced else None
+        program = _save_program(storage, record.id, best.key, folder) if best else None
     except OSError as error:
         raise UsageError(f"cannot write results to {folder}: {error}; choose another folder") from error
     initial = [e.score.value for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
@@ -115,9 +116,9 @@ def save_results(storage: Storage, run: str, folder: Path | None = None) -> Resu
     except OSError as error:
         progress = None
         failed.append(f"no plot: {error}")
-    if problem is not None and announced:
+    if problem is not None and best:
         try:
-            picture = _save_picture(storage, record.id, announced[-1].key, problem, folder)
+            picture = _save_picture(storage, record.id, best.key, problem, folder)
         except (OSError, DiscoveryError) as error:
             failed.append(f"no picture: {error}")
     return Results(program=program, progress=progress, picture=picture, problems=tuple(failed))

@@ -186,6 +186,7 @@ class Storage(Protocol):
         message: str | None = None,
         wall_s: float | None = None,
         facts: Mapping[str, Json] | None = None,
+        config: Mapping[str, Json] | None = None,
         finished_at: datetime | None = None,
     ) -> None:
         """Change the given fields of a run; ``facts`` are merged, ``message`` always replaces.
@@ -196,6 +197,7 @@ class Storage(Protocol):
             message: Why, in one line.
             wall_s: Wall time of its processes so far, in seconds.
             facts: Measurements to add.
+            config: The configuration that it goes on with.
             finished_at: When it finished.
 
         Raises:

@@ -115,6 +115,7 @@ class RdbStorage:
         message: str | None = None,
         wall_s: float | None = None,
         facts: Mapping[str, Json] | None = None,
+        config: Mapping[str, Json] | None = None,
         finished_at: datetime | None = None,
     ) -> None:
         """Change the given fields of a run; ``facts`` are merged, ``message`` always replaces.
@@ -134,6 +135,8 @@ class RdbStorage:
             values["wall_s"] = number_in(wall_s, "wall_s")
         if finished_at is not None:
             values["finished_at"] = time_in(finished_at, "finished_at")
+        if config is not None:
+            values["config"] = json_in(dict(config), "config")
         json_in(dict(facts or {}), "facts")
 
         def update(connection: Connection) -> None:

@@ -3,7 +3,10 @@
 import asyncio
 import dataclasses
 import re
+import threading
+import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,14 +14,25 @@ from hypothesis import strategies as st
 
 from discovery.budget import Budget
 from discovery.chain import Chain
-from discovery.config import RunConfig, SearchConfig, SlotsConfig
-from discovery.errors import GeneratorRefused, ProblemError, RunBusy, SandboxError
+from discovery.config import RunConfig, SandboxConfig, SearchConfig, SlotsConfig
+from discovery.errors import GeneratorRefused, ProblemError, RunBusy, SandboxError, StorageFull
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
-from discovery.records import INITIAL, CandidateKey, FailureKind, RunStatus
-from discovery.run import Run, new_run, resumed
+from discovery.records import (
+    INITIAL,
+    SHARED_CHAIN,
+    CandidateKey,
+    EvaluationState,
+    Failure,
+    FailureKind,
+    Purpose,
+    RunStatus,
+    TokenUsage,
+)
+from discovery.run import Run, config_of, new_run, resumed
 from discovery.selection import make_selector
 from discovery.storage import open_storage
+from discovery.storage.base import Write
 from discovery.summary import summarize
 from discovery.testing.fakes import InProcessBackend, ScriptedGenerator
 
@@ -310,3 +324,313 @@ async def test_a_best_that_does_not_verify_is_neither_announced_nor_built_on(sto
     assert summary.best == CandidateKey(0, 1, 1)
     assert storage.disagreements(summary.run)[key].kind is FailureKind.DISAGREEMENT
     assert INITIAL not in storage.disagreements(summary.run)
+
+
+async def fail_at(problem, storage, config, place, *, generator=None):
+    """Run until the generator refuses a completion; the record to resume."""
+
+    def refuse(key, request):
+        if key == place:
+            raise GeneratorRefused("cut here")
+        return climb(key, request)
+
+    async with running(problem, storage, config, generator=generator or ScriptedGenerator(refuse)) as run:
+        with pytest.raises(GeneratorRefused):
+            await run.execute()
+    return storage.get_run(run.record.id)
+
+
+async def resume(problem, storage, record, config, **options):
+    async with running(problem, storage, config, record=resumed(record, config, problem), **options) as run:
+        return await run.execute()
+
+
+async def test_a_generator_that_only_says_it_is_ready_ends_in_a_refusal(problem, storage, monkeypatch):
+    monkeypatch.setattr("discovery.pace._FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("discovery.pace._LONGEST_PAUSE_S", 0.002)
+    config = shape(chains=1, steps=2)
+    generator = ScriptedGenerator(climb, outages=1000)
+    async with running(problem, storage, config, generator=generator) as run:
+        with pytest.raises(GeneratorRefused, match=r"8 times in a row.*scripted outage"):
+            await asyncio.wait_for(run.execute(), 20)
+    assert generator._outages == 992
+    record = storage.get_run(run.record.id)
+    assert record.status is RunStatus.FAILED
+    summary = await resume(problem, storage, record, config)
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 6)
+
+
+async def test_a_generator_that_yields_nothing_ends_in_a_refusal(problem, storage):
+    class Mute(ScriptedGenerator):
+        async def sample(self, request):
+            for completion in ():
+                yield completion
+
+    async with running(problem, storage, shape(chains=1), generator=Mute(climb)) as run:
+        with pytest.raises(GeneratorRefused, match="yielded nothing"):
+            await asyncio.wait_for(run.execute(), 20)
+
+
+async def test_outages_with_progress_between_them_go_on_for_ever(problem, storage, monkeypatch):
+    monkeypatch.setattr("discovery.pace._FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("discovery.pace._LONGEST_PAUSE_S", 0.002)
+    generator = ScriptedGenerator(climb, outages=20, yields_before_outage=1)
+    config = shape(chains=1, steps=2, candidates=12)
+    async with running(problem, storage, config, generator=generator) as run:
+        summary = await asyncio.wait_for(run.execute(), 20)
+    assert summary.evaluations == 24
+    assert generator._outages == 0
+
+
+@pytest.mark.parametrize("limit", [13, 14, 17, 20, 31])
+async def test_another_budget_on_resume_is_spent_exactly(problem, storage, limit):
+    """Chain 0 is far ahead of chain 1, which stops with a step open; then the budget shrinks."""
+    behind = asyncio.Event()
+
+    def uneven(key, request):
+        if key.chain == 1 and key.step == 2:
+            raise GeneratorRefused("cut here")
+        return climb(key, request)
+
+    class Uneven(ScriptedGenerator):
+        async def sample(self, request):
+            if request.prompt.step == 5:
+                behind.set()
+            if request.prompt.chain == 1 and request.prompt.step == 2:
+                await behind.wait()
+            async for completion in super().sample(request):
+                yield completion
+
+    record = await fail_at(problem, storage, shape(), None, generator=Uneven(uneven))
+    spent = storage.counts(record.id).evaluations
+    assert 12 <= spent - 3 <= 14
+    summary = await resume(problem, storage, record, shape(budget=Budget(max_evaluations=limit)))
+    assert summary.evaluations == max(limit, spent)
+    record = storage.get_run(record.id)
+    summary = await resume(problem, storage, record, shape())
+    assert summary.evaluations == 36
+
+
+async def test_stored_completions_beyond_a_smaller_budget_are_not_evaluated(problem, storage):
+    config = shape(chains=1, candidates=6, slots=SlotsConfig(evaluation=1))
+    generator = ScriptedGenerator(climb)
+    async with running(problem, storage, config, generator=generator) as run:
+        evaluate = run._evaluator.evaluate
+
+        async def only_the_first(candidate):
+            if candidate.key.index > 1:
+                async with asyncio.timeout(10):
+                    while storage.counts(run.record.id).completions < 6:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                raise SandboxError("gone")
+            return await evaluate(candidate)
+
+        run._evaluator.evaluate = only_the_first
+        with pytest.raises(SandboxError):
+            await run.execute()
+    record = storage.get_run(run.record.id)
+    open_step = storage.open_step(record.id, 0)
+    before = storage.counts(record.id).evaluations
+    assert len(open_step.completions) > len(open_step.evaluations) + 1
+    smaller = shape(chains=1, candidates=6, budget=Budget(max_evaluations=before + 1))
+    summary = await resume(problem, storage, record, smaller)
+    assert summary.evaluations == before + 1
+
+
+async def test_a_resume_without_options_keeps_the_budget_of_the_last_one(problem, storage):
+    first = shape(chains=1, budget=Budget(max_evaluations=3))
+    async with running(problem, storage, first) as run:
+        await run.execute()
+    record = storage.get_run(run.record.id)
+    await resume(problem, storage, record, shape(chains=1, budget=Budget(max_evaluations=7)))
+    record = storage.get_run(run.record.id)
+    assert config_of(record).budget.max_evaluations == 7
+    summary = await resume(problem, storage, record, config_of(record))
+    assert summary.evaluations == 7
+    elsewhere = dataclasses.replace(config_of(record), sandbox=SandboxConfig(backend="process"))
+    await resume(problem, storage, record, elsewhere)
+    assert config_of(storage.get_run(record.id)).sandbox.backend == "auto"
+
+
+async def test_a_step_taken_up_again_counts_what_was_stored_meanwhile(problem, storage):
+    """A sibling's failure cancels a step while its other records are on their way to the disk."""
+    told = []
+
+    async def again(chain: Chain):
+        try:
+            await chain.advance()
+        except SandboxError:
+            told.append(chain)
+            await chain.advance()
+
+    config = shape(chains=1, steps=2, candidates=6)
+    async with running(problem, storage, config, generator=Wordy(climb)) as run:
+        slow, evaluate = storage.append, run._evaluator.evaluate
+
+        async def not_at_first(candidate):
+            if candidate.key.index == 3 and not told:
+                raise SandboxError("gone")
+            return await evaluate(candidate)
+
+        run._evaluator.evaluate = not_at_first
+
+        def late(writes):
+            time.sleep(0.02)
+            return slow(writes)
+
+        storage.append = late
+        summary = await run.execute(again)
+    assert told
+    assert run.progress.evaluations == summary.evaluations == 12
+    counts = storage.counts(summary.run)
+    assert (run.progress.prompt_tokens, run.progress.completion_tokens) == (
+        counts.prompt_tokens,
+        counts.completion_tokens,
+    )
+
+
+class Wordy(ScriptedGenerator):
+    """Counts 10 tokens for each completion, and may announce that it needs more."""
+
+    async def sample(self, request):
+        async for completion in super().sample(request):
+            yield dataclasses.replace(completion, tokens=TokenUsage(prompt=0, completion=10))
+
+
+async def test_chains_wait_for_tokens_in_flight_instead_of_ending(problem, storage):
+    generator = Wordy(climb, latency_s=lambda key: 0.01 * key.chain)
+    generator.max_tokens = 1000
+    config = shape(chains=4, steps=3, candidates=2, budget=Budget(max_tokens=2400))
+    async with running(problem, storage, config, generator=generator) as run:
+        summary = await asyncio.wait_for(run.execute(), 20)
+    assert summary.evaluations == 24, "a chain that met the others' reservations stopped for good"
+
+
+async def test_tokens_in_flight_never_exceed_the_budget(problem, storage):
+    generator = Wordy(climb, latency_s=lambda key: 0.002)
+    generator.max_tokens = 10
+    config = shape(chains=4, steps=5, candidates=2, budget=Budget(max_tokens=250))
+    async with running(problem, storage, config, generator=generator) as run:
+        summary = await asyncio.wait_for(run.execute(), 20)
+    assert storage.counts(summary.run).completion_tokens == 240
+
+
+async def test_a_committed_candidate_that_disagrees_later_does_not_end_the_resume(problem, storage):
+    """Whatever order records came in, a stored run can be resumed."""
+    config = shape(chains=1, steps=2, candidates=2)
+    async with running(problem, storage, config) as run:
+        summary = await run.execute()
+    key = CandidateKey(0, 1, 1)
+    (first, _) = storage.committed_steps(summary.run, 0)
+    assert first.committed == key
+    (search,) = [e for e in storage.evaluations(summary.run, INITIAL) if e.purpose is Purpose.SEARCH]
+    failed = dataclasses.replace(
+        search,
+        key=key,
+        purpose=Purpose.VERIFY,
+        attempt=1,
+        state=EvaluationState.FAILED,
+        score=None,
+        failure=Failure(kind=FailureKind.DISAGREEMENT, message="not again"),
+    )
+    leases = storage.acquire(summary.run, [SHARED_CHAIN, 0], "me|1|1|x", 30)
+    assert storage.append([Write(lease=leases[1], records=(failed,))]) == []
+    storage.release(leases)
+    longer = shape(chains=1, steps=4, candidates=2)
+    summary = await resume(problem, storage, storage.get_run(summary.run), longer)
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 8)
+
+
+async def test_leases_are_renewed_while_the_best_is_scored_again(problem, storage, monkeypatch):
+    monkeypatch.setattr("discovery.run._HEARTBEAT_S", 0.01)
+    renewed = []
+    renew = storage.renew
+    monkeypatch.setattr(storage, "renew", lambda leases, ttl: renewed.append(1) or renew(leases, ttl))
+    async with running(problem, storage, shape(chains=1, steps=1)) as run:
+        verify = run._evaluator.verify
+
+        async def slow(candidate, score):
+            if candidate.key == INITIAL:
+                async with asyncio.timeout(10):
+                    while len(renewed) < 2:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            return await verify(candidate, score)
+
+        run._evaluator.verify = slow
+        summary = await run.execute()
+    assert summary.status is RunStatus.FINISHED
+
+
+async def test_a_late_heartbeat_does_not_write_over_the_last_status(problem, storage, monkeypatch):
+    monkeypatch.setattr("discovery.run._HEARTBEAT_S", 0.001)
+    update, release = storage.update_run, storage.release
+    asked, over = threading.Event(), threading.Event()
+    main = threading.get_ident()
+
+    def slow_in_threads(lease, **fields):
+        if threading.get_ident() != main:
+            asked.set()
+            time.sleep(0.05)
+        update(lease, **fields)
+
+    def slow_release(leases):
+        time.sleep(0.2)
+        over.set()
+        release(leases)
+
+    monkeypatch.setattr(storage, "update_run", slow_in_threads)
+    monkeypatch.setattr(storage, "release", slow_release)
+    async with running(problem, storage, shape(chains=1, steps=8)) as run:
+        summary = await run.execute()
+    assert asked.is_set()
+    assert over.is_set()
+    assert summary.status is RunStatus.FINISHED
+
+
+async def test_the_best_is_the_best_whatever_the_clocks_said(problem, storage):
+    async with running(problem, storage, shape(chains=1, steps=2)) as run:
+        summary = await run.execute()
+    later = dataclasses.replace(
+        storage.announcements(summary.run)[0], key=CandidateKey(0, 1, 0), announced_at=datetime.now(UTC)
+    )
+    assert later.score < summary.best_score
+    leases = storage.acquire(summary.run, [SHARED_CHAIN], "me|1|1|x", 30)
+    storage.append([Write(lease=leases[0], records=(later,))])
+    assert summarize(storage, summary.run).best_score == summary.best_score
+
+
+class Full:
+    """A disk that is full from the given number of writes on."""
+
+    def __init__(self, storage, writes):
+        self.storage, self.writes = storage, writes
+
+    def __getattr__(self, name):
+        return getattr(self.storage, name)
+
+    def append(self, writes):
+        self.writes -= 1
+        if self.writes < 0:
+            raise StorageFull("no room left for runs.db, nothing was written; free space on its disk")
+        return self.storage.append(writes)
+
+    def update_run(self, *args, **kwargs):
+        if self.writes < 0:
+            raise StorageFull("no room left")
+        return self.storage.update_run(*args, **kwargs)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 5, 9, 14, 20])
+async def test_a_full_disk_ends_the_run_which_is_resumed_without_loss(problem, storage, writes):
+    config = shape()
+    generator = ScriptedGenerator(climb)
+    async with running(problem, Full(storage, writes), config, generator=generator) as run:
+        with pytest.raises(StorageFull):
+            await run.execute()
+    assert storage.holder(run.record.id) is None
+    assert summarize(storage, run.record.id).status in (RunStatus.STOPPED, RunStatus.FAILED)
+    stored = storage.counts(run.record.id).completions
+    again = ScriptedGenerator(climb)
+    summary = await resume(problem, storage, storage.get_run(run.record.id), config, generator=again)
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 36)
+    assert len(again.requested) == 36 - stored
