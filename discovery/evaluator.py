@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from discovery import data
-from discovery.errors import SandboxError, ScoringError
+from discovery.errors import SandboxError, ScoringError, boundary
 from discovery.problem import Limits, Problem
 from discovery.progress import BusyMeter
 from discovery.records import (
@@ -221,7 +221,7 @@ class Evaluator:
             )
             return SandboxResult(failure=failure, wall_s=0.0)
 
-        worker = await self._host.fork()
+        worker = await self._fork()
         try:
             verdict = await self._judge(worker, candidate.source, serve, _Usage())
         finally:
@@ -291,7 +291,7 @@ class Evaluator:
                 usage.output += result.stdout + result.stderr
             return result
 
-        worker = slot.worker if purpose is Purpose.SEARCH else await self._host.fork()
+        worker = slot.worker if purpose is Purpose.SEARCH else await self._fork()
         try:
             verdict = await self._judge(worker, candidate.source, serve, usage)
         finally:
@@ -375,10 +375,12 @@ class Evaluator:
     async def _new_slot(self) -> _Slot:
         if self._backend is None:
             raise SandboxError("this evaluator has no sandbox; it scores data only")
-        sandbox = self._backend.create(self._spec)
-        worker = await self._host.fork()
+        with boundary("making a sandbox", SandboxError):
+            sandbox = self._backend.create(self._spec)
+        worker = await self._fork()
         try:
-            await sandbox.start()
+            with boundary("starting a sandbox", SandboxError):
+                await sandbox.start()
         except BaseException:
             worker.kill()
             sandbox.cleanup()
@@ -386,6 +388,13 @@ class Evaluator:
         slot = _Slot(sandbox, worker)
         self._live.add(slot)
         return slot
+
+    async def _fork(self) -> ScorerWorker:
+        """A worker that has scored nothing; without one nobody can be blamed, the candidate least of all."""
+        try:
+            return await self._host.fork()
+        except ScoringError as error:
+            raise SandboxError(f"no scorer's process can be started: {error}") from error
 
     async def _discard(self, slot: _Slot) -> None:
         self._live.discard(slot)

@@ -60,6 +60,10 @@ class ScorerWorker:
 
     def __init__(self, pid: int, sock: socket.socket) -> None:
         self.pid = pid
+        # The host reaps its workers: by the time of a kill the id may be another process's.
+        self._pidfd: int | None = None
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(pid)
         self._sock = sock
         self._buffer = bytearray()
         self._dead = False
@@ -100,8 +104,10 @@ class ScorerWorker:
         if not self._dead:
             self._dead = True
             self._sock.close()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            if self._pidfd is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                os.close(self._pidfd)
 
     async def _send(self, frame: Frame) -> None:
         try:
@@ -144,6 +150,7 @@ class ScorerHost:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = asyncio.Lock()
+        self._is_open = False
 
     async def start(self) -> None:
         """Start the process and wait until the plugin is loaded.
@@ -155,8 +162,9 @@ class ScorerHost:
         try:
             await self._start()
         except BaseException:
-            self.close()
+            self._end()
             raise
+        self._is_open = True
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -195,22 +203,33 @@ class ScorerHost:
             raise ProblemError(f"{self._problem.path} changed while it was being loaded; start again")
 
     async def fork(self) -> ScorerWorker:
-        """A new worker, from the state right after loading.
+        """A new worker, from the state right after loading; a host that was killed is started again.
 
         Raises:
-            ScoringError: The host is gone.
+            ProblemError: The plugin has changed since, or does not load any more.
+            ScoringError: The host does not start again, or was closed.
         """
         async with self._lock:
-            if self._control is None:
+            if not self._is_open:
                 raise ScoringError("the scorer's host is not running")
-            ours, theirs = socket.socketpair()
             try:
-                with theirs:
-                    socket.send_fds(self._control, [b"f"], [theirs.fileno()])
-                frame = receive(self._control)
-            except OSError as error:
-                ours.close()
-                raise ScoringError(f"the scorer's host is gone: {error}") from error
+                return self._fork()
+            except ScoringError:
+                self._end()
+            await self.start()
+            return self._fork()
+
+    def _fork(self) -> ScorerWorker:
+        if self._control is None:
+            raise ScoringError("the scorer's host is gone")
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+            frame = receive(self._control)
+        except OSError as error:
+            ours.close()
+            raise ScoringError(f"the scorer's host is gone: {error}") from error
         if frame is None:
             ours.close()
             raise ScoringError("the scorer's host ended")
@@ -219,6 +238,10 @@ class ScorerHost:
 
     def close(self) -> None:
         """End the host and, with it, its workers. May be called twice."""
+        self._is_open = False
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()

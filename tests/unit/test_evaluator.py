@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 from datetime import UTC, datetime
 
 import pytest
@@ -188,3 +190,35 @@ async def test_cancelling_an_evaluation_frees_its_slot(toy, evaluators):
         await task
     assert (await evaluator.evaluate(candidate(1.0, 1))).score is not None
     assert evaluator.meter.busy == 0
+
+
+async def test_a_scorers_host_that_is_killed_is_started_again_and_nobody_is_blamed(toy, evaluators):
+    evaluator = await evaluators(toy())
+    assert (await evaluator.evaluate(candidate(1.0))).score is not None
+    os.kill(evaluator._host._process.pid, signal.SIGKILL)
+    after = await evaluator.evaluate(candidate(2.0, 1))
+    assert after.score.value == 2.0
+    os.kill(evaluator._host._process.pid, signal.SIGKILL)
+    assert (await evaluator.verify(candidate(2.0, 1), after.score)).failure is None
+
+
+async def test_a_scorers_host_that_cannot_start_again_is_infrastructure(toy, evaluators, monkeypatch):
+    evaluator = await evaluators(toy())
+    os.kill(evaluator._host._process.pid, signal.SIGKILL)
+    evaluator._host._process.wait()
+    monkeypatch.setattr("discovery.scoring.client.sys.executable", "/bin/false")
+    with pytest.raises(SandboxError, match="no scorer's process can be started"):
+        await evaluator.evaluate(candidate(1.0))
+    monkeypatch.undo()
+    assert (await evaluator.evaluate(candidate(1.0))).score is not None
+
+
+async def test_a_sandbox_that_cannot_be_made_is_infrastructure(toy, evaluators, monkeypatch):
+    evaluator = await evaluators(toy())
+
+    async def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("discovery.testing.fakes.InProcessSandbox.start", full)
+    with pytest.raises(SandboxError, match="No space left"):
+        await evaluator.evaluate(candidate(1.0))
