@@ -1,4 +1,7 @@
-"""In continuous integration a component that is missing is a failure, never a silent skip."""
+"""In continuous integration a component that is missing is a failure, never a silent skip.
+
+Property tests have no deadline: how long an example takes says more of a busy machine than of the code.
+"""
 
 import os
 import shutil
@@ -8,6 +11,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", parent=settings(), deadline=None)
+settings.load_profile("patient")
 
 HARDWARE = {"gpu", "vllm", "docker", "browser"}
 """Markers of tests that may be skipped there too: what they need is not installed by `.ci/run`."""
