@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 import sys
 from typing import Any
@@ -28,9 +29,12 @@ MAX_DEPTH = 64
 """Lists and dictionaries within one another."""
 MAX_DIMENSIONS = 32
 """Of an array."""
+MAX_CONTAINERS = 1 << 20
+"""Lists, dictionaries and arrays of one value; each takes 20 times the bytes that say it."""
 ARRAY_KEY = "__array__"
 ARRAY_DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _HEADER_DIGITS = 8
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 try:
@@ -69,6 +73,7 @@ def encode(value: Data) -> bytes:
         ).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"the value cannot be written as JSON: {error}") from error
+    _count(header)
     parts = [f"{len(header):0{_HEADER_DIGITS}x}".encode(), header]
     parts.extend(a.tobytes() for a in arrays)
     return b"".join(parts)
@@ -137,7 +142,9 @@ def decode(blob: bytes) -> Data:
         length = int(blob[:_HEADER_DIGITS].decode("ascii"), 16)
         if length < 0 or len(blob) < _HEADER_DIGITS + length:
             raise DataError("the data ends early")
-        header = loads(blob[_HEADER_DIGITS : _HEADER_DIGITS + length])
+        text = blob[_HEADER_DIGITS : _HEADER_DIGITS + length]
+        _count(text)
+        header = loads(text)
         value, specs = header["value"], header["arrays"]
         arrays = _arrays(specs, blob, _HEADER_DIGITS + length) if specs else []
         return _restore(value, arrays, 0)
@@ -145,6 +152,15 @@ def decode(blob: bytes) -> Data:
         raise
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError) as error:
         raise DataError(f"the bytes are not plain data: {error}") from error
+
+
+def _count(header: bytes) -> None:
+    """Refuse so many lists and dictionaries that whoever reads them would need gigabytes for them."""
+    most = MAX_CONTAINERS + 2  # the header itself has two
+    if header.count(b"[") + header.count(b"{") > most:
+        bare = _STRING.sub(b"", header)
+        if bare.count(b"[") + bare.count(b"{") > most:
+            raise DataError(f"more than {MAX_CONTAINERS:,} lists and dictionaries; use numpy arrays")
 
 
 def loads(text: str | bytes) -> Data:
@@ -209,7 +225,11 @@ def _restore(value: Any, arrays: list[Any], depth: int) -> Any:
         index = value[ARRAY_KEY]
         if type(index) is not int or index < 0:
             raise DataError(f"array index {_short(index)}")
-        return arrays[index]
+        # Once, since a reader that changes one array in place does not expect another to change with it.
+        array, arrays[index] = arrays[index], None
+        if array is None:
+            raise DataError(f"array {index} stands in two places")
+        return array
     if depth >= MAX_DEPTH:
         raise DataError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):

@@ -419,3 +419,25 @@ def test_the_file_runs_alone_without_the_package(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().encode() == data.encode({"a": [1, 2.5, None, True, "x"], "b": {}})
+
+
+def raw(header, tail=b""):
+    return b"%08x" % len(header) + header + tail
+
+
+def test_an_array_stands_in_one_place():
+    header = b'{"value":[{"__array__":0},{"__array__":0}],"arrays":[{"dtype":"<f8","shape":[1]}]}'
+    with pytest.raises(data.DataError, match="two places"):
+        data.decode(raw(header, bytes(8)))
+
+
+def test_more_lists_than_anyone_should_read_are_refused_both_ways():
+    count = data.MAX_CONTAINERS
+    most = b'{"value":[' + b"[]," * (count - 2) + b'[]],"arrays":[]}'
+    assert len(data.decode(raw(most))) == count - 1
+    with pytest.raises(data.DataError, match="use numpy arrays"):
+        data.decode(raw(most.replace(b"[[]", b"[[],{}", 1)))
+    with pytest.raises(data.DataError, match="use numpy arrays"):
+        data.encode([{}] * count)
+    brackets = '[{\\"' * count
+    assert data.decode(data.encode(brackets)) == brackets
