@@ -175,9 +175,13 @@ class Request:
                 self._become(content)
         finally:
             content.close()
-        for pipe in self.pipes:
-            os.close(pipe.writer)
-            pipe.hold(self._most(pipe))
+        try:
+            for pipe in self.pipes:
+                os.close(pipe.writer)
+                pipe.hold(self._most(pipe))
+        except OSError:
+            self._end()
+            raise
 
     def _become(self, content: mmap.mmap) -> None:
         """The child: confine itself, say so, run the program; never returns."""

@@ -34,7 +34,7 @@ def candidate(source, index=0):
 
 
 def open_descriptors():
-    return sorted(os.readlink(p) for p in Path("/proc/self/fd").iterdir() if p.is_symlink())
+    return sorted(str(p.readlink()) for p in Path("/proc/self/fd").iterdir() if p.is_symlink())
 
 
 @pytest.fixture(params=BACKENDS)
