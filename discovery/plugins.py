@@ -24,9 +24,12 @@ import importlib.machinery
 import importlib.util
 import itertools
 import re
+import signal
 import sys
+import threading
 import traceback
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +38,8 @@ from discovery.problem import DeclarationError, Problem
 
 ENTRY_POINTS = "discovery.problems"
 PROBLEM_FILE = "problem.py"
+LOAD_TIMEOUT_S = 60.0
+"""How long executing a plugin's top level may take; importing something large takes seconds."""
 _SHOWN = 80
 """Characters of a user's word that a message repeats."""
 _loads = itertools.count()
@@ -210,6 +215,29 @@ def _file_of_folder(folder: Path) -> Path:
     raise ProblemError(f"folder {str(folder)!r} has no {PROBLEM_FILE}; {hint}")
 
 
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Interrupt the body after LOAD_TIMEOUT_S, where that can be: in a main thread whose alarm is free."""
+    free = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    )
+    if not free:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError(f"loading takes more than {LOAD_TIMEOUT_S:g} s; work belongs into the scorer")
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, LOAD_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
 class _SourceLoader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname: str) -> types.CodeType:
         path = self.get_filename(fullname)
@@ -232,7 +260,7 @@ def _execute(file: Path) -> types.ModuleType:
     sys.modules[module_name] = module
     try:
         # What a plugin prints must not mix with the one JSON object on standard output.
-        with boundary(f"loading {file}", ProblemError), contextlib.redirect_stdout(sys.stderr):
+        with boundary(f"loading {file}", ProblemError), contextlib.redirect_stdout(sys.stderr), _in_time():
             spec.loader.exec_module(module)
     except (ProblemError, SystemExit) as error:
         for name in [n for n in sys.modules if n == module_name or n.startswith(f"{module_name}.")]:
