@@ -45,8 +45,8 @@ def plot_progress(
     values = [score for score in scores if score is not None]
     axes.plot(numbers, values, ".", color=_DOTS, markersize=3, label="evaluations", zorder=1)
     xs, ys = _best_so_far(scores, direction, initial)
-    axes.step(xs, ys, where="post", color=_LINE, linewidth=2, label="best so far", zorder=3)
-    best = _best_known(known_best, direction)
+    axes.step(xs, ys, where="post", color=_LINE, linewidth=2, label=_labelled("best so far", ys), zorder=3)
+    best = best_known(known_best, direction)
     if best is not None:
         axes.axhline(
             best.value,
@@ -77,7 +77,7 @@ def plot_solution(path: Path, problem: Problem, artifact: Json, title: str) -> b
         path: PNG file to write.
         problem: The problem; its ``picture`` function draws.
         artifact: The solution as scored.
-        title: Above the picture.
+        title: Above the picture, where the problem gives it none.
 
     Returns:
         Whether there is a picture: the problem may draw none.
@@ -96,7 +96,8 @@ def plot_solution(path: Path, problem: Problem, artifact: Json, title: str) -> b
     axes = figure.subplots()
     with boundary(f"the picture function of problem {problem.name!r}", ProblemError):
         draw(artifact, axes)
-        _name(axes, title, 65)
+        if not any(axes.get_title(loc=place) for place in ("left", "center", "right")):
+            _name(axes, title, 65)
         figure.canvas.draw()  # here already: some faults of what was drawn show only now
     figure.savefig(path)
     return True
@@ -119,8 +120,13 @@ def _best_so_far(
     return xs, ys
 
 
-def _best_known(known: Sequence[KnownBest], direction: Direction) -> KnownBest | None:
+def best_known(known: Sequence[KnownBest], direction: Direction) -> KnownBest | None:
+    """The best of the values that a problem knows, or None when it knows none."""
     return max(known, key=lambda best: direction.key(best.value), default=None)
+
+
+def _labelled(label: str, values: list[float]) -> str:
+    return f"{label} {values[-1]:.10g}" if values else label
 
 
 def _name(axes: Any, title: str, width: int) -> None:

@@ -104,7 +104,11 @@ def test_the_legend_lies_beside_the_data(tmp_path, drawn):
     draw(tmp_path, [float(n % 7) for n in range(100)], known=(8.0,))
     (figure,) = drawn
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["evaluations", "best so far", "best known 8"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "evaluations",
+        "best so far 6",
+        "best known 8",
+    ]
     assert not legend.get_window_extent().overlaps(figure.axes[0].get_window_extent())
 
 
@@ -176,3 +180,10 @@ def test_a_picture_function_that_raises_is_the_problems_fault(tmp_path, picture)
 def test_a_folder_that_is_not_there_is_an_ordinary_error(tmp_path):
     with pytest.raises(OSError):
         draw(tmp_path / "none", [1.0])
+
+
+def test_a_problems_own_title_stands_alone(tmp_path, drawn):
+    assert plot_solution(tmp_path / "own.png", toy(lambda _, axes: axes.set_title("mine")), [1], "ours")
+    assert plot_solution(tmp_path / "none.png", toy(lambda _, axes: axes.plot([1, 2])), [1], "ours")
+    titles = [[f.axes[0].get_title(loc=place) for place in ("left", "center")] for f in drawn]
+    assert titles == [["", "mine"], ["ours", ""]]
