@@ -11,10 +11,11 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from discovery.config import RunConfig, SandboxConfig
-from discovery.errors import MissingComponent
+from discovery.errors import MissingComponent, ProblemError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_generator
@@ -133,10 +134,19 @@ async def reopened(
     Raises:
         UsageError: As for :func:`started`, or the problem has changed.
     """
-    problem = load_problem(f"{record.problem_path}:{record.problem}")
+    problem = _problem_of(record)
     record = resumed(record, config, problem)
     async with _assembled(record, config, problem, storage, backend, is_new=False) as run:
         yield run
+
+
+def _problem_of(record: RunRecord) -> Problem:
+    if not Path(record.problem_path).exists():
+        raise ProblemError(
+            f"run {record.id} cannot go on without its problem, and {record.problem_path} is gone; "
+            "put it back, or start a new run"
+        )
+    return load_problem(f"{record.problem_path}:{record.problem}")
 
 
 def overridden(record: RunRecord, **changes: Mapping[str, Any]) -> RunConfig:

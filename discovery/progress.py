@@ -131,6 +131,11 @@ class Progress:
         if score is not None and self.direction.better(score, chain.best):
             chain.best, chain.best_key = score, key
 
+    def replayed(self) -> None:
+        """Note that all that was told so far is of earlier processes: it says nothing of the present rate."""
+        self.earlier = self.evaluations
+        self._recent.clear()
+
     def announce(self, key: CandidateKey, score: float) -> None:
         """Note a verified run-best."""
         self.best, self.best_key = score, key

@@ -103,7 +103,7 @@ class Run:
     ) -> None:
         self.record = record
         self.config = config
-        self._problem = problem
+        self.problem = problem
         self._storage = storage
         self._generator = generator
         self._selector = selector
@@ -171,13 +171,13 @@ class Run:
             if scored:
                 return candidate, scored[0]
         candidate = Candidate(
-            key=INITIAL, source=self._problem.initial, parents=(), created_at=datetime.now(UTC)
+            key=INITIAL, source=self.problem.initial, parents=(), created_at=datetime.now(UTC)
         )
         evaluation = await self._evaluator.evaluate(candidate)
         if evaluation.failure is not None:
             failure = evaluation.failure
             raise ProblemError(
-                f"the initial candidate of {self._problem.name!r} does not score "
+                f"the initial candidate of {self.problem.name!r} does not score "
                 f"({failure.kind}): {failure.message}; `discovery check {self.config.problem}` tells more"
             )
         return candidate, evaluation
@@ -276,7 +276,7 @@ class Run:
         outage = Outage(self._generator.ready, self._notice)
         ports = Ports(
             run=self.record.id,
-            problem=self._problem,
+            problem=self.problem,
             search=self.config.search,
             seed=self.config.seed,
             storage=self._storage,
@@ -290,19 +290,19 @@ class Run:
             best=BestKeeper(
                 self.record.id,
                 self._storage,
-                self._problem.direction,
+                self.problem.direction,
                 self._evaluator,
                 journal,
                 shared,
                 ledger,
                 self.progress,
-                best_announced(self._storage.announcements(self.record.id), self._problem.direction),
+                best_announced(self._storage.announcements(self.record.id), self.problem.direction),
             ),
             progress=self.progress,
         )
         self._evaluator.remember(initial.source_hash)
         chains = self._replay(ports, initial, evaluation)
-        self.progress.earlier = self.progress.evaluations
+        self.progress.replayed()
         tasks: dict[int, asyncio.Task[None]] = {}
         keeper = asyncio.create_task(self._keep_leases(tasks))
         try:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from discovery.best import best_announced
+from discovery.cli.app import print_table, program
 from discovery.cli.watch import duration, number
 from discovery.errors import DiscoveryError, UsageError
-from discovery.plots import plot_progress, plot_solution
+from discovery.plots import best_known, plot_progress, plot_solution
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.records import INITIAL, CandidateKey, RunStatus
@@ -171,32 +174,38 @@ def report(
         markup=False,
         style="bold",
     )
-    table = Table.grid(padding=(0, 2))
-    where = f"candidate {summary.best}" if summary.best is not None else ""
-    table.add_row("  best", f"[bold green]{number(summary.best_score)}[/]", where)
-    table.add_row("  initial", number(summary.initial_score), "")
-    for known in problem.settings.known_best if problem else ():
-        table.add_row("  best known", number(known.value), known.source)
+    known = best_known(problem.settings.known_best, problem.direction) if problem else None
     failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
-    table.add_row("  failed", str(sum(summary.failures.values())), failures)
-    table.add_row("  distinct", str(summary.distinct_candidates), "different programs")
-    console.print(table)
+    rows = [
+        ("initial", number(summary.initial_score), ""),
+        ("best", number(summary.best_score), f"candidate {summary.best}" if summary.best is not None else ""),
+        ("best known", number(known.value), known.source) if known else ("", "", ""),
+        ("failed", str(sum(summary.failures.values())), failures),
+        ("programs", str(summary.distinct_candidates), "different ones"),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for label, value, note in rows:
+        if label:
+            style = "bold green" if label == "best" else ""
+            table.add_row(f"  {label:10s}", Text(value, style=style), Text(note))
+    print_table(table)
     for label, path in (
         ("program", results.program),
         ("picture", results.picture),
         ("plot", results.progress),
     ):
         if path is not None:
-            console.print(f"  {label:9s}{path}", markup=False)
+            console.print(f"  {label:10s}  {path}", markup=False)
     for line in results.problems:
         console.print(f"  {line}", markup=False)
     console.print("\nNext:")
-    console.print(f"  discovery show {summary.run}{storage_option}", markup=False)
-    console.print(f"  discovery best {summary.run}{storage_option}", markup=False)
+    commands = [f"show {summary.run}{storage_option}", f"best {summary.run}{storage_option}"]
     if results.program is not None and problem is not None:
-        console.print(f"  discovery score {_ref(problem)} {results.program}", markup=False)
+        commands.append(f"score {shlex.quote(_ref(problem))} {shlex.quote(str(results.program))}")
     if summary.status is not RunStatus.FINISHED:
-        console.print(f"  discovery resume {summary.run}{storage_option}", markup=False)
+        commands.append(f"resume {summary.run}{storage_option}")
+    for command in commands:
+        console.print(f"  {program()} {command}", markup=False)
 
 
 def _ref(problem: Problem) -> str:

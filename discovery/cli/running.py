@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from rich.markup import escape
 
-from discovery.budget import Budget
 from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program
-from discovery.cli.report import as_json, report, save_results
+from discovery.cli.report import Results, as_json, report, save_results
 from discovery.cli.watch import number, watching
 from discovery.config import RunConfig, from_dict, load_toml
-from discovery.errors import ConfigError, MissingComponent
+from discovery.errors import ConfigError, MissingComponent, UsageError
 from discovery.launch import EMBEDDED, choose_backend, overridden, reopened, started
+from discovery.plots import best_known
 from discovery.plugins import load_problem
 from discovery.records import RunStatus
-from discovery.run import Run
+from discovery.run import Run, config_of
 from discovery.storage import open_existing, open_storage
-from discovery.storage.base import Storage
+from discovery.storage.base import ChainSummary, Storage
 from discovery.summary import RunSummary, status_of, summarize
 
+_LOOK_S = 0.02
 Scheduler = Literal["auto", "prefect", "local"]
 
 _FIELDS = {
@@ -109,7 +112,7 @@ def run(
     Args:
         problem: Name of a bundled or installed problem, or a path.
         chains: C, independent lines of refinement [4].
-        steps: L, how deep each goes [25].
+        steps: L, how deep each goes [25, or more where --max-evaluations asks for more].
         candidates: K, completions per step [4].
         parents: How many candidates a prompt shows [3].
         selector: best-of-n, balance or rpucg [rpucg].
@@ -165,7 +168,10 @@ def run(
         until=until,
     )
     params = {**settings.search.selector_params, **_params(selector_param or [])}
-    settings = replace(settings, search=replace(settings.search, selector_params=params))
+    depth = settings.search.steps
+    if settings.budget.max_evaluations is not None and steps is None and not _sets_steps(config):
+        depth = max(depth, _depth_for(settings, settings.budget.max_evaluations))
+    settings = replace(settings, search=replace(settings.search, selector_params=params, steps=depth))
     chosen = choose_backend(settings.sandbox, settings.generator.kind)
     if chosen.notice:
         notice(chosen.notice)
@@ -183,6 +189,7 @@ def run(
 def resume(
     run: str,
     *,
+    steps: int | None = None,
     sandbox: str | None = None,
     generation_slots: int | None = None,
     evaluation_slots: int | None = None,
@@ -200,11 +207,12 @@ def resume(
 
     Args:
         run: Its id, or a unique beginning of it.
+        steps: Another depth of the chains [as before, or more where --max-evaluations asks for more].
         sandbox: Another sandbox than before.
         generation_slots: Other completions in flight than before.
         evaluation_slots: Other evaluations at once than before.
         base_url: The server has moved here.
-        max_evaluations: Another cap on evaluations.
+        max_evaluations: Another cap on evaluations, those so far included.
         max_tokens_total: Another cap on tokens.
         max_cost: Another cap on money.
         max_seconds: Another cap on seconds, earlier processes included.
@@ -216,8 +224,15 @@ def resume(
     with_storage = open_existing(storage)
     try:
         record = with_storage.get_run(run)
+        before = config_of(record)
+        if steps is None and max_evaluations is not None:
+            steps = max(
+                before.search.steps,
+                _depth_for(before, max_evaluations, with_storage.chain_summaries(record.id)),
+            )
         settings = overridden(
             record,
+            search={"steps": steps},
             sandbox={"backend": sandbox},
             slots={"generation": generation_slots, "evaluation": evaluation_slots},
             generator={"base_url": base_url},
@@ -229,12 +244,13 @@ def resume(
                 "until": until,
             },
         )
-        if status_of(with_storage, record) is RunStatus.FINISHED and settings.budget == _budget_of(record):
+        asks_no_more = (settings.budget, settings.search) == (before.budget, before.search)
+        if status_of(with_storage, record) is RunStatus.FINISHED and asks_no_more:
             summary = summarize(with_storage, record.id)
             if json:
                 print_json(as_json(summary))
             else:
-                out.print(f"run {record.id} has finished: best {number(summary.best_score)}")
+                _say_finished(summary, before, again(storage))
             return 0
         chosen = choose_backend(settings.sandbox, settings.generator.kind)
         if chosen.notice:
@@ -246,8 +262,26 @@ def resume(
         with_storage.close()
 
 
-def _budget_of(record: Any) -> Budget:
-    return from_dict(Budget, record.config.get("budget", {}))
+def _sets_steps(file: Path | None) -> bool:
+    return file is not None and "steps" in load_toml(file).get("search", {})
+
+
+def _depth_for(config: RunConfig, evaluations: int, chains: Sequence[ChainSummary] = ()) -> int:
+    """Steps that chains need to spend so many evaluations; earlier steps may have been smaller than K."""
+    search = config.search
+    unused = max((chain.steps * search.candidates - chain.evaluations for chain in chains), default=0)
+    share = math.ceil(evaluations / search.chains)
+    return math.ceil((share + unused) / search.candidates)
+
+
+def _say_finished(summary: RunSummary, config: RunConfig, storage_option: str) -> None:
+    reason = f" ({summary.message})" if summary.message else ""
+    out.print(f"run {summary.run} has finished{reason}: best {number(summary.best_score)}", markup=False)
+    more = 2 * max(summary.evaluations, config.planned_evaluations)
+    out.print(
+        f"It goes on with a larger budget: {program()} resume {summary.run} --max-evaluations {more}{storage_option}",
+        markup=False,
+    )
 
 
 def _params(pairs: list[str]) -> dict[str, float]:
@@ -289,7 +323,12 @@ def _execute(
                 markup=False,
             )
         return INTERRUPTED
-    results = save_results(storage, summary.run)
+    try:
+        results = save_results(storage, summary.run)
+    except UsageError as error:
+        # The search is done and stored: what cannot be written now can be written later, elsewhere.
+        results = Results(program=None, progress=None, picture=None)
+        notice(f"{error}: {program()} best {summary.run} --out FOLDER{again(storage_option)}")
     if json:
         print_json(as_json(summary))
     else:
@@ -305,15 +344,39 @@ async def _drive(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with launching as run:
         launched.append(run.record.id)
-        err.print(f"run [bold]{run.record.id}[/]  (Ctrl-C stops it cleanly)")
         title = f"{run.record.problem}  {run.record.id}"
-        execute = await _scheduled(run, scheduler)
-        async with watching(err, run.progress, title):
+        execute, scheduled = await _scheduled(run, scheduler)
+        known = best_known(run.problem.settings.known_best, run.problem.direction)
+        watch = watching(err, run.progress, title, known.value if known else None)
+        async with _announcing(run, scheduled), watch:
             return await execute()
 
 
-async def _scheduled(run: Run, scheduler: Scheduler) -> Callable[[], Awaitable[RunSummary]]:
-    """How to execute a run: as a Prefect flow where that is asked for or at hand, else just so."""
+@asynccontextmanager
+async def _announcing(run: Run, scheduled: str) -> AsyncIterator[None]:
+    """Say the run's id once it is stored, and never that of a run whose initial candidate does not score."""
+
+    def say() -> None:
+        err.print(f"run [bold]{run.record.id}[/]{escape(scheduled)}  (Ctrl-C stops it cleanly)")
+
+    async def wait() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if run.progress.initial is not None:
+                return say()
+
+    waiting = asyncio.create_task(wait())
+    try:
+        yield
+    finally:
+        if not waiting.done():
+            waiting.cancel()
+            if run.progress.initial is not None:
+                say()
+
+
+async def _scheduled(run: Run, scheduler: Scheduler) -> tuple[Callable[[], Awaitable[RunSummary]], str]:
+    """How to execute a run, and what to say of it: a Prefect flow where asked for or at hand, else just so."""
     if scheduler != "local":
         from discovery.orchestration import server
 
@@ -322,11 +385,10 @@ async def _scheduled(run: Run, scheduler: Scheduler) -> Callable[[], Awaitable[R
             os.environ.update(server.client_environment(url))
             from discovery.orchestration.flow import execute_as_flow
 
-            err.print(f"scheduled by Prefect: {url.removesuffix('/api')}", markup=False)
-            return lambda: execute_as_flow(run)
+            return lambda: execute_as_flow(run), f", to be watched at {url.removesuffix('/api')}"
         if scheduler == "prefect":
             raise MissingComponent("no Prefect API answers; start one with `discovery server start`")
         notice(
             "no Prefect server answers, so steps run in this process; `discovery server start` gives its UI"
         )
-    return run.execute
+    return run.execute, ""

@@ -24,16 +24,21 @@ _SPARK_WIDTH = 32
 
 
 @asynccontextmanager
-async def watching(console: Console, progress: Progress, title: str) -> AsyncIterator[None]:
+async def watching(
+    console: Console, progress: Progress, title: str, known: float | None = None
+) -> AsyncIterator[None]:
     """Show progress while the body runs.
 
     Args:
         console: Where to.
         progress: What to show.
         title: First line: problem and run.
+        known: The best score known, to compare with.
     """
+    # A dumb terminal cannot go back to a line, so that a screen would show at the end only.
+    live = console.is_terminal and not console.is_dumb_terminal
     task = asyncio.create_task(
-        _screen(console, progress, title) if console.is_terminal else _lines(console, progress)
+        _screen(console, progress, title, known) if live else _lines(console, progress)
     )
     try:
         yield
@@ -42,14 +47,14 @@ async def watching(console: Console, progress: Progress, title: str) -> AsyncIte
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _screen(console: Console, progress: Progress, title: str) -> None:
+async def _screen(console: Console, progress: Progress, title: str, known: float | None) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
         try:
             while True:
-                live.update(screen(progress, title), refresh=True)
+                live.update(screen(progress, title, known), refresh=True)
                 await asyncio.sleep(_REFRESH_S)
         finally:
-            live.update(screen(progress, title), refresh=True)
+            live.update(screen(progress, title, known), refresh=True)
 
 
 async def _lines(console: Console, progress: Progress) -> None:
@@ -79,8 +84,8 @@ def line(progress: Progress) -> str:
     return "  ".join(parts)
 
 
-def screen(progress: Progress, title: str) -> RenderableType:
-    """The state of a run as a screenful."""
+def screen(progress: Progress, title: str, known: float | None = None) -> RenderableType:
+    """The state of a run as a screenful; arguments as for :func:`watching`."""
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(printable(title), style="bold"))
     bar = Table.grid(padding=(0, 1))
@@ -96,7 +101,8 @@ def screen(progress: Progress, title: str) -> RenderableType:
     where = f"  candidate {progress.best_key}" if progress.best_key is not None else ""
     facts.add_row(Text("best", style="dim"), Text.assemble((number(progress.best), "bold green"), where))
     if progress.initial is not None:
-        facts.add_row(Text("initial", style="dim"), number(progress.initial))
+        compared = f"{number(progress.initial)}{f'  best known {number(known)}' if known is not None else ''}"
+        facts.add_row(Text("initial", style="dim"), compared)
     facts.add_row(
         Text("busy", style="dim"),
         f"generator {percent(progress.generation)}  evaluators {percent(progress.evaluation)}",

@@ -131,3 +131,14 @@ def test_nothing_remains_when_all_or_more_is_done(done):
     for _ in range(done):
         finish(tally)
     assert tally.remaining_s == 0
+
+
+def test_what_earlier_processes_did_is_no_rate():
+    now = [0.0]
+    progress = Progress(Direction.MAXIMIZE, 100, 1, clock=lambda: now[0])
+    for n in range(50):
+        progress.evaluated(CandidateKey(chain=0, step=n, index=0), 1.0, None, duplicate=False)
+    progress.replayed()
+    now[0] = 1.0
+    assert (progress.evaluations, progress.earlier, progress.rate) == (50, 50, 0.0)
+    assert progress.remaining_s is None
