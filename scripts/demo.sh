@@ -16,11 +16,10 @@ fi
 
 cat <<END
 
-What comes next
-  $discovery runs                        the run is stored; show, best and resume take its id
-  $discovery new my-problem              a problem of your own that runs at once
+And then
+  $discovery new my-problem          a problem of your own that runs at once
   $discovery run circle-packing-26 --base-url http://localhost:8000/v1
-                                                   the same with a model, from any OpenAI-compatible server
-  $discovery doctor                      what this machine has and lacks
-  $discovery server stop                 when you have looked at Prefect's interface
+                                               the same with a model, from any OpenAI-compatible server
+  $discovery doctor                  what this machine has and lacks
+  $discovery server stop             when you have looked at Prefect's interface
 END
