@@ -253,13 +253,26 @@ async def test_a_killed_worker_ends_what_waits_for_it(host, worker):
     worker.kill()
 
 
-async def test_a_killed_host_takes_its_workers_along(host, worker):
+async def test_a_killed_host_takes_its_workers_along_and_is_started_again(host, worker):
+    killed = host._process.pid
     host._process.kill()
-    assert gone(host._process.pid, worker.pid)
+    assert gone(killed, worker.pid)
     with pytest.raises(ScoringError):
         await worker.score("1.0", refuse)
-    with pytest.raises(ScoringError, match="host"):
+    fresh = await host.fork()
+    assert (await fresh.score("len(STATE)", refuse)).score == Score(value=1.0)
+    assert host._process.pid != killed
+    host.close()
+    assert gone(fresh.pid)
+    fresh.kill()
+
+
+async def test_a_killed_host_whose_plugin_has_changed_is_not_started_again(host, tmp_path):
+    load(tmp_path, PLUGIN + "# changed\n")
+    host._process.kill()
+    with pytest.raises(ProblemError, match="changed"):
         await host.fork()
+    assert host._process is None
 
 
 async def test_nothing_is_left_after_closing(host):
