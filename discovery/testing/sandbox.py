@@ -104,6 +104,7 @@ KNOWN_FAILURES: Mapping[str, Mapping[str, KnownFailure]] = {
         "write_shared_places": KnownFailure(reason=_OPEN.reason, applies=_writable(*SHARED_PLACES)),
         "shared_memory_survives": _OPEN,
         "raise_limits": KnownFailure(reason="root may raise them", applies=lambda: _capable(_SYS_RESOURCE)),
+        "touch_shared_files": _OPEN,
         "first_to_go": KnownFailure(
             reason="root may lower its score", applies=lambda: _capable(_SYS_RESOURCE)
         ),

@@ -1,4 +1,4 @@
-"""Attacks on what the zygote remembers, reaps and reports. Part of :mod:`discovery.testing.sandbox`.
+"""Attacks on what the zygote remembers, reaps, reports and shares. Part of :mod:`discovery.testing.sandbox`.
 
 Each was a hole once: a child is a copy of the zygote, so whatever the zygote keeps of one request belongs to all
 later ones; and whatever a child can make the zygote wait for, holds up its sandbox.
@@ -263,6 +263,30 @@ def solve():
             through += ["lowered to %s" % score] if (score := int(file.read())) < 1000 else []
     except OSError:
         pass
+    return through
+"""
+    await bench.attack(source)
+
+
+@attack
+async def touch_shared_files(bench: Bench) -> None:
+    """Not even times can be set on what all requests share: device nodes, programs, folders."""
+    source = """
+import os
+def solve():
+    through = []
+    for path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev", "/usr/bin/env", "/", "/proc"):
+        try:
+            os.utime(path)
+            through.append(path)
+        except OSError:
+            pass
+    for path in ("/dev/null", "/dev/full", "/dev/zero", "/dev/urandom"):
+        with open(path, "r+b", buffering=0) as device:  # still what they are
+            if path != "/dev/full":
+                device.write(b"x")
+            if path != "/dev/null" and not device.read(1):
+                through.append("no data from " + path)
     return through
 """
     await bench.attack(source)
