@@ -164,7 +164,8 @@ async def _probe(sandbox: Sandbox, port: int, environment: Mapping[str, str]) ->
     secrets = [__file__, "/etc/shadow", "/etc/hostname", "/var/run/docker.sock"]
     with suppress(OSError):
         secrets += [str(p) for p in sorted(Path.home().iterdir()) if p.is_file()][:8]
-    names = sorted(set(os.environ) - {"PATH", "HOME", "TMPDIR", "LC_CTYPE", *FIXED_ENVIRONMENT, *environment})
+    own = {"PATH", "HOME", "TMPDIR", "LC_CTYPE", "PYTHONPATH", *FIXED_ENVIRONMENT, *environment}
+    names = sorted(set(os.environ) - own)
     pid = os.getpid()
     through = await _call(sandbox, "probe", [port, secrets, names, pid, _start_of(pid)])
     if not isinstance(through, dict):
