@@ -267,8 +267,13 @@ def end(launched: Launched) -> None:
     launched.process.wait()
     launched.log.close()
     if launched.folder is not None:
-        script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'  # whatever a program made of it
-        subprocess.run(["sh", "-c", script, "sh", launched.folder], check=False, stderr=subprocess.DEVNULL)
+        remove(launched.folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, whatever a program made of it."""
+    script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
+    subprocess.run(["sh", "-c", script, "sh", folder], check=False, stderr=subprocess.DEVNULL)
 
 
 def _frame(kind: bytes, header: dict[str, Any] | None = None, *blobs: bytes) -> bytes:

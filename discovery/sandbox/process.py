@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
+import re
 import socket
 import subprocess
 import sys
@@ -25,11 +25,14 @@ from discovery.sandbox.client import (
     ZYGOTE_FLAGS,
     Launched,
     ZygoteSandbox,
+    remove,
 )
 from discovery.sandbox.probes import verify
 from discovery.sandbox.python import interpreter, package_files, zygote_files
 
 _PREFIX = "discovery-"
+_NAME = re.compile(f"{_PREFIX}[a-z0-9_]{{8}}")  # as tempfile.mkdtemp makes them
+_PARTS = {"zygote", "programs", "site", "box"}
 _SETTLED_S = 60.0
 
 
@@ -77,7 +80,9 @@ def sweep() -> None:
         try:
             status = folder.lstat()
             fresh = time.time() - status.st_mtime < _SETTLED_S
-            if fresh or status.st_uid != os.geteuid() or not (folder / "zygote/zygote.py").is_symlink():
+            if fresh or status.st_uid != os.geteuid() or not _NAME.fullmatch(folder.name):
+                continue
+            if not {entry.name for entry in folder.iterdir()} <= _PARTS:
                 continue
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -88,7 +93,7 @@ def sweep() -> None:
             continue  # in use
         finally:
             os.close(descriptor)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _launch(spec: SandboxSpec) -> Launched:

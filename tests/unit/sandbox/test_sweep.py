@@ -32,29 +32,39 @@ def test_removes_what_nobody_holds(temporary):
     outside.mkdir()
     (outside / "file").write_text("x")
     left = stale(temporary / "discovery-abcdefgh")
-    (left / "link").symlink_to(outside)
+    (left / "box").mkdir()
+    (left / "box/link").symlink_to(outside)
+    (left / "box/closed/deeper").mkdir(parents=True)
+    (left / "box/closed").chmod(0)
     os.utime(left, (0, 0))
+    partly = temporary / "discovery-partly__"
+    (partly / "box").mkdir(parents=True)
+    os.utime(partly, (0, 0))
     sweep()
     assert not left.exists()
+    assert not partly.exists()
     assert (outside / "file").exists()
 
 
 def test_keeps_what_is_held_fresh_or_not_a_sandboxs(temporary):
-    held = stale(temporary / "discovery-held")
-    fresh = stale(temporary / "discovery-fresh", age_s=0)
+    held = stale(temporary / "discovery-held____")
+    fresh = stale(temporary / "discovery-fresh___", age_s=0)
     other = temporary / "discovery-bench-x"
     other.mkdir()
     os.utime(other, (0, 0))
     foreign = stale(temporary / "elsewhere")
-    (temporary / "discovery-link").symlink_to(foreign)
-    (temporary / "discovery-file").write_text("x")
+    more = stale(temporary / "discovery-results_")
+    (more / "results.csv").write_text("x")
+    os.utime(more, (0, 0))
+    (temporary / "discovery-link____").symlink_to(foreign)
+    (temporary / "discovery-file____").write_text("x")
     descriptor = os.open(held, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         sweep()
         assert {p.name for p in temporary.iterdir()} == {
-            *("discovery-held", "discovery-fresh", "discovery-bench-x"),
-            *("elsewhere", "discovery-link", "discovery-file"),
+            *("discovery-held____", "discovery-fresh___", "discovery-bench-x"),
+            *("discovery-results_", "elsewhere", "discovery-link____", "discovery-file____"),
         }
         assert (foreign / "zygote").is_dir()
     finally:
@@ -66,7 +76,7 @@ def test_keeps_what_is_held_fresh_or_not_a_sandboxs(temporary):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make folders of others")
 def test_keeps_what_belongs_to_others(temporary):
-    theirs = stale(temporary / "discovery-theirs")
+    theirs = stale(temporary / "discovery-theirs__")
     os.chown(theirs, 12345, 12345)
     sweep()
     assert theirs.exists()
