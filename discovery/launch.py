@@ -89,6 +89,18 @@ def generator_of(config: RunConfig, problem: Problem) -> Generator:
     return make_generator(config.generator, problem, api_key=os.environ.get("OPENAI_API_KEY"))
 
 
+def checked(config: RunConfig) -> RunConfig:
+    """A configuration whose problem, selector and generator can be made: nothing is stored or reached yet.
+
+    Raises:
+        UsageError: One of them cannot.
+    """
+    problem = load_problem(config.problem)
+    make_selector(config.search.selector, problem.direction, config.search.selector_params)
+    generator_of(config, problem)
+    return config
+
+
 @asynccontextmanager
 async def evaluator_for(
     problem: Problem, backend: SandboxBackend, *, slots: int = 1, label: str = "discovery"

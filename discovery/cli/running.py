@@ -20,9 +20,8 @@ from discovery.cli.report import Results, as_json, report, save_results
 from discovery.cli.watch import number, watching
 from discovery.config import RunConfig, from_dict, load_toml
 from discovery.errors import ConfigError, MissingComponent, UsageError
-from discovery.launch import EMBEDDED, choose_backend, overridden, reopened, started
+from discovery.launch import EMBEDDED, checked, choose_backend, overridden, reopened, started
 from discovery.plots import best_known
-from discovery.plugins import load_problem
 from discovery.records import RunStatus
 from discovery.run import Run, config_of
 from discovery.storage import open_existing, open_storage
@@ -173,14 +172,11 @@ def run(
         depth = max(depth, _depth_for(settings, settings.budget.max_evaluations))
     settings = replace(settings, search=replace(settings.search, selector_params=params, steps=depth))
     chosen = choose_backend(settings.sandbox, settings.generator.kind)
-    if chosen.notice:
-        notice(chosen.notice)
-    load_problem(problem)  # its faults come first, before anything is made
+    settings = checked(settings)  # before a storage is made
     with_storage = open_storage(storage)
     try:
-        return _execute(
-            started(settings, with_storage, chosen.backend), with_storage, scheduler, json, storage
-        )
+        launching = started(settings, with_storage, chosen.backend)
+        return _execute(launching, with_storage, scheduler, json, storage, chosen.notice)
     finally:
         with_storage.close()
 
@@ -253,11 +249,8 @@ def resume(
                 _say_finished(summary, before, again(storage))
             return 0
         chosen = choose_backend(settings.sandbox, settings.generator.kind)
-        if chosen.notice:
-            notice(chosen.notice)
-        return _execute(
-            reopened(record, settings, with_storage, chosen.backend), with_storage, scheduler, json, storage
-        )
+        launching = reopened(record, settings, with_storage, chosen.backend)
+        return _execute(launching, with_storage, scheduler, json, storage, chosen.notice)
     finally:
         with_storage.close()
 
@@ -303,25 +296,25 @@ def _execute(
     scheduler: Scheduler,
     json: bool,
     storage_option: str | None,
+    chosen: str | None,
 ) -> int:
     """Run to the end, or until interrupted; print what came of it."""
     launched: list[str] = []
     try:
-        summary = asyncio.run(_drive(launching, scheduler, launched))
+        summary = asyncio.run(_drive(launching, scheduler, launched, chosen))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        if launched:
-            try:
-                summary = summarize(storage, launched[0])
-            except LookupError:
-                err.print("stopped before anything was stored")
-                return INTERRUPTED
-            if json:
-                print_json(as_json(summary))
-            err.print(
-                f"stopped after {summary.evaluations} evaluations; nothing finished is lost. Go on with:\n"
-                f"  {program()} resume {summary.run}{again(storage_option)}",
-                markup=False,
-            )
+        try:
+            summary = summarize(storage, launched[0])
+        except LookupError:
+            err.print("stopped before anything was stored")
+            return INTERRUPTED
+        if json:
+            print_json(as_json(summary))
+        err.print(
+            f"stopped after {summary.evaluations} evaluations; nothing finished is lost. Go on with:\n"
+            f"  {program()} resume {summary.run}{again(storage_option)}",
+            markup=False,
+        )
         return INTERRUPTED
     try:
         results = save_results(storage, summary.run)
@@ -337,7 +330,7 @@ def _execute(
 
 
 async def _drive(
-    launching: AbstractAsyncContextManager[Run], scheduler: Scheduler, launched: list[str]
+    launching: AbstractAsyncContextManager[Run], scheduler: Scheduler, launched: list[str], chosen: str | None
 ) -> RunSummary:
     task = asyncio.current_task()
     assert task is not None
@@ -345,19 +338,22 @@ async def _drive(
     async with launching as run:
         launched.append(run.record.id)
         title = f"{run.record.problem}  {run.record.id}"
-        execute, scheduled = await _scheduled(run, scheduler)
+        execute, place, missing = await _scheduled(run, scheduler)
+        notices = [said for said in (chosen, missing) if said]
         known = best_known(run.problem.settings.known_best, run.problem.direction)
         watch = watching(err, run.progress, title, known.value if known else None)
-        async with _announcing(run, scheduled), watch:
+        async with _announcing(run, place, notices), watch:
             return await execute()
 
 
 @asynccontextmanager
-async def _announcing(run: Run, scheduled: str) -> AsyncIterator[None]:
+async def _announcing(run: Run, place: str, notices: Sequence[str]) -> AsyncIterator[None]:
     """Say the run's id once it is stored, and never that of a run whose initial candidate does not score."""
 
     def say() -> None:
-        err.print(f"run [bold]{run.record.id}[/]{escape(scheduled)}  (Ctrl-C stops it cleanly)")
+        err.print(f"run [bold]{run.record.id}[/]{escape(place)}  (Ctrl-C stops it cleanly)")
+        for said in notices:
+            notice(said)
 
     async def wait() -> None:
         while True:
@@ -375,20 +371,23 @@ async def _announcing(run: Run, scheduled: str) -> AsyncIterator[None]:
                 say()
 
 
-async def _scheduled(run: Run, scheduler: Scheduler) -> tuple[Callable[[], Awaitable[RunSummary]], str]:
-    """How to execute a run, and what to say of it: a Prefect flow where asked for or at hand, else just so."""
-    if scheduler != "local":
-        from discovery.orchestration import server
+async def _scheduled(
+    run: Run, scheduler: Scheduler
+) -> tuple[Callable[[], Awaitable[RunSummary]], str, str | None]:
+    """How to execute a run, as a Prefect flow where asked for or at hand; where to watch it; what is missing."""
+    if scheduler == "local":
+        return run.execute, "", None
+    from discovery.orchestration import server
 
-        url = await asyncio.to_thread(server.api_url)
-        if url is not None:
-            os.environ.update(server.client_environment(url))
-            from discovery.orchestration.flow import execute_as_flow
+    url = await asyncio.to_thread(server.api_url)
+    if url is not None:
+        os.environ.update(server.client_environment(url))
+        from discovery.orchestration.flow import execute_as_flow
 
-            return lambda: execute_as_flow(run), f", to be watched at {url.removesuffix('/api')}"
-        if scheduler == "prefect":
-            raise MissingComponent("no Prefect API answers; start one with `discovery server start`")
-        notice(
-            "no Prefect server answers, so steps run in this process; `discovery server start` gives its UI"
-        )
-    return run.execute, ""
+        return lambda: execute_as_flow(run), f", to be watched at {url.removesuffix('/api')}", None
+    if scheduler == "prefect":
+        raise MissingComponent(f"no Prefect API answers; start one with `{program()} server start`")
+    missing = (
+        f"no Prefect server answers, so steps run in this process; `{program()} server start` gives its UI"
+    )
+    return run.execute, "", missing
