@@ -241,3 +241,13 @@ async def test_the_screen_ends_with_the_last_state_also_after_an_error():
         await fail()
     assert "0.125  candidate 0.1.0" in console.file.getvalue()
     assert len(asyncio.all_tasks()) == 1, "nothing goes on"
+
+
+async def test_a_dumb_terminal_gets_lines(monkeypatch):
+    monkeypatch.setattr(watch.asyncio, "sleep", lambda _: _turn())
+    console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    async with watch.watching(console, full(), "title"):
+        await _turn()
+        await _turn()
+    assert "evaluations" in console.file.getvalue()
+    assert "\x1b" not in console.file.getvalue()
