@@ -55,7 +55,8 @@ def start(*, port: int | None = None) -> int:
     Args:
         port: Port on 127.0.0.1 [4200 if free].
     """
-    err.print("starting the Prefect server (about 15 s) ...")
+    if not prefect_server.status().healthy:
+        err.print("starting the Prefect server (about 15 s) ...")
     state = prefect_server.start(port=port)
     out.print(f"Prefect runs at {state.dashboard}", markup=False)
     return 0
