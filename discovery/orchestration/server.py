@@ -220,7 +220,14 @@ def client_environment(url: str) -> dict[str, str]:
     variables = {**_SILENCE, "PREFECT_API_URL": url}
     state = _running()
     if state is not None and state.url == url:
-        variables |= {"PREFECT_HOME": str(home() / "client"), "PREFECT_PROFILE": "local"}
+        variables |= {
+            "PREFECT_HOME": str(home() / "client"),
+            "PREFECT_PROFILE": "local",
+            # It is near, or gone for good: a minute of tries for each request would keep a finished run waiting.
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+            # Each event that a dead server misses would be printed.
+            "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+        }
     return variables
 
 
