@@ -241,7 +241,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """Tokens of one completion; the prompt's tokens are counted with choice 0 of a request only."""
+    """Tokens of one completion, as its server counts them; None where it does not say.
+
+    The prompt's tokens are counted with one choice of each request and with no other, so that sums over
+    completions hold. Which choice, the order of arrival decides.
+    """
 
     prompt: int | None = None
     completion: int | None = None
