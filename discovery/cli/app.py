@@ -54,7 +54,7 @@ def print_json(value: Any) -> None:
 def print_table(table: Table) -> None:
     """Print a table on standard output: as wide as the terminal, or in full where none reads it."""
     if out.is_terminal:
-        out.print(table)
+        out.print(table, soft_wrap=False)
         return
     text = io.StringIO()
     Console(file=text, width=_UNBOUNDED, highlight=False).print(table)
