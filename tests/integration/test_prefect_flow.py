@@ -91,9 +91,7 @@ def test_the_flow_file_runs_as_a_deployment_would_run_it(tmp_path, environment):
     }
     database = str(tmp_path / "deployed.db")
     flow_file = str(share_dir("flows") / "discover.py")
-    run = python(
-        DEPLOYED, flow_file, json.dumps(settings), database, cwd=tmp_path, environment=environment
-    )
+    run = python(DEPLOYED, flow_file, json.dumps(settings), database, cwd=tmp_path, environment=environment)
     storage = open_storage(database)
     assert storage.counts(run).evaluations == 4
     storage.close()

@@ -83,9 +83,7 @@ class TestLocating:
         monkeypatch.chdir(tmp_path)
         assert load_problem("half").name == "half"
 
-    def test_bundled_name_wins_over_a_folder_and_dot_slash_is_the_folder(
-        self, tmp_path, monkeypatch
-    ):
+    def test_bundled_name_wins_over_a_folder_and_dot_slash_is_the_folder(self, tmp_path, monkeypatch):
         write(tmp_path / "constants-10", MINIMAL)
         monkeypatch.chdir(tmp_path)
         assert load_problem("constants-10").name == "constants-10"

@@ -61,9 +61,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize(
-    "statement", ["import discovery", "from discovery import load_problem, problem"]
-)
+@pytest.mark.parametrize("statement", ["import discovery", "from discovery import load_problem, problem"])
 def test_importing_loads_nothing_heavy(statement):
     assert not loaded_by(statement) & HEAVY
 
