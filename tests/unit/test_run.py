@@ -121,9 +121,9 @@ def contents(storage, run, chains):
         for outcome in step.outcomes
         if outcome.source_hash
     ]
-    return [
-        [dataclasses.replace(s, outcomes=_timeless(s.outcomes)) for s in chain] for chain in steps
-    ], sources
+    prompts = [storage.step(run, step.chain, step.step).prompt.messages for chain in steps for step in chain]
+    timeless = [[dataclasses.replace(s, outcomes=_timeless(s.outcomes)) for s in chain] for chain in steps]
+    return timeless, sources, prompts
 
 
 def _timeless(outcomes):
