@@ -15,7 +15,6 @@ chains.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -28,11 +27,12 @@ from discovery.budget import Ledger
 from discovery.config import SearchConfig
 from discovery.errors import DiscoveryError, GeneratorRefused, GeneratorUnavailable, StorageError
 from discovery.evaluator import Evaluator
-from discovery.generation.base import GenerationRequest, Generator, ParentView
+from discovery.generation.base import GenerationRequest, Generator
 from discovery.generation.extract import extract
 from discovery.generation.failures import FailureStatistics
-from discovery.generation.prompt import compose, view
+from discovery.generation.prompt import compose
 from discovery.pace import GenerationGate, Outage
+from discovery.parents import ParentViews
 from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.records import (
@@ -53,7 +53,6 @@ from discovery.selection.base import Selector
 from discovery.storage.base import Lease, Storage, StoredStep
 from discovery.storage.journal import Journal
 
-_VIEWS = 256
 _FRUITLESS_TRIES = 8
 
 
@@ -118,7 +117,7 @@ class Chain:
         self._disagreed: Mapping[CandidateKey, Failure] = disagreed or {}
         self._direction = ports.problem.direction
         self._failures = FailureStatistics()
-        self._views: OrderedDict[CandidateKey, ParentView] = OrderedDict()
+        self._parents = ParentViews(ports.run, ports.storage)
         self._best: float | None = None
         self._steps = 0
         self._evaluations = 0
@@ -142,7 +141,7 @@ class Chain:
         """
         if evaluation.score is None:
             raise ValueError("the initial candidate has no score")
-        self._show(view(initial, evaluation.score))
+        self._parents.keep(initial, evaluation.score)
         self._observe(
             CommittedStep(
                 chain=self.number,
@@ -240,32 +239,13 @@ class Chain:
         )
         messages = compose(
             ports.problem,
-            parents=[self._parent(key) for key in selection.parents],
+            parents=[self._parents.get(key) for key in selection.parents],
             best=self._best,
             failures=self._failures,
         )
         prompt = Prompt(chain=self.number, step=number, messages=messages, parents=selection.parents)
         await ports.journal.append(self._lease, step, prompt)
         return StoredStep(step=step, prompt=prompt, completions={}, candidates={}, evaluations={})
-
-    def _parent(self, key: CandidateKey) -> ParentView:
-        shown = self._views.get(key)
-        if shown is not None:
-            self._views.move_to_end(key)
-            return shown
-        storage, run = self._ports.storage, self._ports.run
-        candidate = storage.candidate(run, key)
-        scored = [e.score for e in storage.evaluations(run, key) if e.score is not None]
-        if candidate is None or not scored:
-            raise StorageError(f"run {run}: parent {key} is not stored with a score")
-        shown = view(candidate, scored[0])
-        self._show(shown)
-        return shown
-
-    def _show(self, shown: ParentView) -> None:
-        self._views[shown.key] = shown
-        if len(self._views) > _VIEWS:
-            self._views.popitem(last=False)
 
     # Generating and evaluating
 
@@ -308,7 +288,7 @@ class Chain:
         judge: Callable[[Completion], Coroutine[None, None, None]],
     ) -> None:
         ports = self._ports
-        parents = tuple(self._parent(key) for key in prompt.parents)
+        parents = tuple(self._parents.get(key) for key in prompt.parents)
         seed = _step_seed(ports.seed, prompt.chain, prompt.step)
         left = set(missing)
         fruitless = 0
@@ -385,7 +365,7 @@ class Chain:
             return self._after_disagreement(outcome)
         counts = await ports.best.consider(candidate, evaluation, self._lease)
         if counts is evaluation:
-            self._show(view(candidate, evaluation.score))
+            self._parents.keep(candidate, evaluation.score)
         return _outcome(counts, candidate.source_hash)
 
     # Committing

@@ -223,13 +223,14 @@ class Run:
 
     def _facts(self) -> dict[str, Json]:
         evaluation = self.progress.evaluation
-        return {
+        facts = {
             "generator_utilisation": self._gate.meter.utilisation,
             "generation_slots": self._gate.meter.slots,
             "evaluator_utilisation": evaluation.utilisation if evaluation else None,
             "evaluation_slots": evaluation.slots if evaluation else None,
             "sandbox": self._evaluator.record.backend if self._evaluator.record else None,
         }
+        return {name: value for name, value in facts.items() if value is not None}
 
     def _leave(self, status: RunStatus, message: str | None) -> None:
         if SHARED_CHAIN in self._leases:

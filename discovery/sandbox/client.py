@@ -273,7 +273,7 @@ def end(launched: Launched) -> None:
 def remove(folder: Path) -> None:
     """Remove a folder, whatever a program made of it."""
     script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
-    subprocess.run(["sh", "-c", script, "sh", folder], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["/bin/sh", "-c", script, "sh", folder], check=False, stderr=subprocess.DEVNULL)
 
 
 def _frame(kind: bytes, header: dict[str, Any] | None = None, *blobs: bytes) -> bytes:
