@@ -16,10 +16,12 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -106,7 +108,8 @@ def _launch(spec: SandboxSpec) -> Launched:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=(theirs.fileno(), info_write, block_read, passwd_read),
+            # The reading end of its news too: nobody reading would be the end of bubblewrap alone.
+            pass_fds=(theirs.fileno(), info_read, info_write, block_read, passwd_read),
             # The terminal's Ctrl-C is for the host, which ends the sandbox in its own time.
             start_new_session=True,
         )
@@ -121,8 +124,7 @@ def _launch(spec: SandboxSpec) -> Launched:
     try:
         inner = _release(process, info_read, block_write, outer)
     except (OSError, ValueError, SandboxError) as error:
-        process.kill()
-        process.wait()
+        _kill(process)
         ours.close()
         log.seek(0)
         said = log.read(500).decode(errors="replace").strip()
@@ -140,6 +142,15 @@ def _launch(spec: SandboxSpec) -> Launched:
         box="/box/work",
         inner=inner,
     )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End bubblewrap while it sets up: its child first, which would wait for it for ever."""
+    with suppress(OSError):
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _release(process: subprocess.Popen[bytes], info: int, block: int, outer: int | None) -> int:
@@ -182,7 +193,9 @@ def _outer_uid() -> int | None:
 
 def _namespaces(outer: int | None, info: int, block: int) -> list[str]:
     uid = "0" if outer is not None else str(_UID)
-    found = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+    # Not --die-with-parent: a bubblewrap that is killed while it sets up leaves its child waiting for ever. All
+    # ends by end of file instead: the block's pipe while it is set up, the zygote's channel from then on.
+    found = ["--unshare-all", "--unshare-user", "--new-session"]
     found += ["--hostname", "sandbox", "--uid", uid, "--gid", uid, "--info-fd", str(info)]
     # Entering the namespace of the pausing process 1, which nobody may look into, takes the second.
     found += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SYS_PTRACE"]

@@ -181,6 +181,15 @@ class World:
         return found - {os.getpid()}
 
 
+    def describe(self, pid: int) -> str:
+        """A process as it stands, for messages."""
+        told = [str(pid)]
+        for name in ("comm", "wchan", "status"):
+            with contextlib.suppress(OSError):
+                told.append((Path("/proc") / str(pid) / name).read_text().strip())
+        return "\n".join(told)
+
+
 class Bench:
     """A live sandbox of one backend, replaced when it breaks, and the world around it.
 

@@ -54,12 +54,14 @@ async def setup(request, tmp_path):
 async def test_sandbox_killed_in_mid_request_is_replaced(setup, tmp_path):
     evaluator, world = setup
     once = tmp_path / "once"
-    for victims in (1, 99):  # what the host started, then all that belongs to the sandbox
+    # bubblewrap's first process only waits for the second, whose end is the end of the sandbox.
+    first = 1 if evaluator.record.backend == "bubblewrap" else 0
+    for victims in (slice(first, first + 1), slice(99)):
         once.unlink(missing_ok=True)
         task = asyncio.create_task(evaluator.evaluate(candidate(HANG)))
         await asyncio.sleep(0.5)
         before = world.processes()
-        for pid in sorted(before)[:victims]:
+        for pid in sorted(before)[victims]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

@@ -1,6 +1,7 @@
 """A host that is killed leaves nothing: no process, no folder."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -72,3 +73,79 @@ def test_killed_host_leaves_nothing(name, tmp_path):
         host.wait()
         host.stdout.close()
     assert not list(tmp_path.iterdir())
+
+
+STARTING = """
+import asyncio, sys
+from discovery.sandbox import make_backend
+from discovery.sandbox.base import SandboxSpec
+
+async def main():
+    while True:
+        sandbox = make_backend(sys.argv[1]).create(SandboxSpec(label=sys.argv[2]))
+        await sandbox.start()
+        await sandbox.close()
+        print("started", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("bubblewrap", marks=pytest.mark.sandbox), pytest.param("process")]
+)
+def test_a_host_that_is_killed_while_a_sandbox_starts_leaves_nothing(name, tmp_path):
+    missing = make_backend(name).missing()
+    if missing:
+        pytest.skip("; ".join(missing))
+    rng = random.Random(1)
+    for _ in range(6):
+        world = World()
+        host = subprocess.Popen(
+            [sys.executable, "-c", STARTING, name, world.label],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        try:
+            assert host.stdout.readline() == "started\n"
+            time.sleep(rng.uniform(0, 0.12))
+            host.kill()
+            host.wait()
+            deadline = time.monotonic() + 3.0
+            while world.processes() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert not [world.describe(pid) for pid in world.processes()]
+        finally:
+            host.kill()
+            host.wait()
+            host.stdout.close()
+
+
+GONE = """
+import asyncio, os, signal, sys
+from discovery.sandbox import bubblewrap, make_backend
+from discovery.sandbox.base import SandboxSpec
+
+def gone(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+bubblewrap._release = gone
+asyncio.run(make_backend("bubblewrap").create(SandboxSpec(label=sys.argv[1])).start())
+"""
+
+
+@pytest.mark.sandbox
+def test_bubblewrap_that_is_setting_up_ends_with_its_host():
+    """Its child would wait for it for ever if it were killed now."""
+    missing = make_backend("bubblewrap").missing()
+    if missing:
+        pytest.skip("; ".join(missing))
+    for _ in range(3):
+        world = World()
+        host = subprocess.run([sys.executable, "-c", GONE, world.label], check=False)
+        assert host.returncode == -signal.SIGKILL
+        deadline = time.monotonic() + 3.0
+        while world.processes() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not world.processes()
