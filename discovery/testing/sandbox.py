@@ -180,7 +180,6 @@ class World:
                         found.add(int(entry.name))
         return found - {os.getpid()}
 
-
     def describe(self, pid: int) -> str:
         """A process as it stands, for messages."""
         told = [str(pid)]
