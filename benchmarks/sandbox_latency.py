@@ -1,22 +1,14 @@
-"""What one evaluation costs in each sandbox, beside a fresh interpreter and a bare fork.
+"""What one request costs in each sandbox, beside a fresh interpreter and a bare fork."""
 
-Prints a table; ``--json`` prints one JSON object instead, ``--json PATH`` writes it. Wall times are medians and
-95th percentiles; CPU is of the whole process tree, host included, per evaluation. Run it on a quiet machine::
-
-    python benchmarks/sandbox_latency.py [--count 300] [--json [PATH]]
-"""
-
-import argparse
 import asyncio
-import json
 import os
-import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from benchmarks.report import Figure, Report
 from discovery import data
+from discovery.bench import tree_cpu_s
 from discovery.problem import Limits
 from discovery.sandbox import NAMES, make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
@@ -30,26 +22,8 @@ PROGRAMS = {
     ),
 }
 PACKAGES = {"trivial": (), "numpy": ("numpy",), "scipy": ("numpy", "scipy")}
+COUNT = 300
 LABEL = f"sandbox-latency-{os.getpid()}"
-
-
-def tree_cpu_s():
-    """CPU seconds of this process, of what it has waited for, and of the live sandboxes."""
-    total = sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if LABEL.encode() not in (entry / "cmdline").read_bytes():
-                    continue
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            # Own time and that of waited-for children; live processes only, so nothing is counted twice.
-            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return total
 
 
 def row(name, program, walls, cpu_s, host_s=None, start_s=None):
@@ -116,35 +90,21 @@ def bare_fork(count):
     return row("bare fork", "nothing", walls, tree_cpu_s() - cpu_s)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300, help="evaluations of each row")
-    parser.add_argument("--json", nargs="?", const="-", metavar="PATH")
-    options = parser.parse_args()
-    rows = [bare_fork(options.count)]
-    rows += [fresh(program, max(5, options.count // 20)) for program in PROGRAMS]
+def run() -> Report:
+    rows = [bare_fork(COUNT)]
+    rows += [fresh(program, max(5, COUNT // 20)) for program in PROGRAMS]
     for name in NAMES:
-        missing = make_backend(name).missing()
-        if missing:
-            print(f"{name} is left out: {'; '.join(missing)}", file=sys.stderr)
-            continue
-        rows += [asyncio.run(sandboxed(name, program, options.count)) for program in PROGRAMS]
-    if options.json == "-":
-        print(json.dumps({"rows": rows}))
-        return
-    print(
-        f"{'sandbox':14} {'program':8} {'median ms':>9} {'p95 ms':>8} {'CPU ms':>7} {'of host':>8} {'start ms':>9}"
+        if not make_backend(name).missing():
+            rows += [asyncio.run(sandboxed(name, program, COUNT)) for program in PROGRAMS]
+    figures = []
+    for row in rows:
+        place = f"{row['sandbox']}, {row['program']}"
+        figures += [
+            Figure(name=f"{place}: median", value=row["median_ms"], unit="ms"),
+            Figure(name=f"{place}: CPU", value=row["cpu_ms"], unit="ms"),
+        ]
+    return Report(
+        title=f"Sandbox latency ({COUNT} requests each, CPU of the whole tree)",
+        figures=figures,
+        raw={"rows": rows},
     )
-    for r in rows:
-        host = f"{r['host_cpu_ms']:8.2f}" if r["host_cpu_ms"] is not None else " " * 8
-        start = f"{r['start_ms']:9.0f}" if r["start_ms"] is not None else ""
-        print(
-            f"{r['sandbox']:14} {r['program']:8} {r['median_ms']:9.2f} {r['p95_ms']:8.2f} {r['cpu_ms']:7.2f} "
-            f"{host} {start}"
-        )
-    if options.json:
-        Path(options.json).write_text(json.dumps({"rows": rows}) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("patient", parent=settings(), deadline=None)
+# Half of the usual examples, so that the unit tests stay within a minute; `HYPOTHESIS_EXAMPLES=1000` digs deeper.
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "50"))
+settings.register_profile("patient", parent=settings(), deadline=None, max_examples=EXAMPLES)
 settings.load_profile("patient")
 
 HARDWARE = {"gpu", "vllm", "docker", "browser"}
