@@ -67,7 +67,7 @@ def test_killed_host_leaves_nothing(name, tmp_path):
         deadline = time.monotonic() + 1.0
         while world.processes() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not world.processes()
+        assert not [world.describe(pid) for pid in world.processes()]
     finally:
         host.kill()
         host.wait()
@@ -112,7 +112,7 @@ def test_a_host_that_is_killed_while_a_sandbox_starts_leaves_nothing(name, tmp_p
             time.sleep(rng.uniform(0, 0.12))
             host.kill()
             host.wait()
-            deadline = time.monotonic() + 3.0
+            deadline = time.monotonic() + 10.0
             while world.processes() and time.monotonic() < deadline:
                 time.sleep(0.02)
             assert not [world.describe(pid) for pid in world.processes()]
@@ -145,7 +145,7 @@ def test_bubblewrap_that_is_setting_up_ends_with_its_host():
         world = World()
         host = subprocess.run([sys.executable, "-c", GONE, world.label], check=False)
         assert host.returncode == -signal.SIGKILL
-        deadline = time.monotonic() + 3.0
+        deadline = time.monotonic() + 10.0
         while world.processes() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not world.processes()
+        assert not [world.describe(pid) for pid in world.processes()]
