@@ -93,7 +93,7 @@ def test_killed_at_random_instants_and_resumed(tmp_path, sandbox):
             continue
         run = runs[0].id
         assert len(runs) == 1
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 3
         while (orphans := descendants_of(process.pid, run)) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert orphans == []

@@ -184,7 +184,7 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing after it runs on purpose."""
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 60), min_size=1, max_size=3))
 def test_a_run_cut_anywhere_resumes_to_the_same_end(problem, tmp_path_factory, cuts):
     folder = tmp_path_factory.mktemp("cut")
