@@ -120,6 +120,8 @@ class Run:
         # A heartbeat's thread outlives its cancelled task; it must not write over the last status.
         self._status_guard = threading.Lock()
         self._has_left = False
+        # A notice is announced once it is stored, and the heartbeat stores none that is older.
+        self._notice_order = asyncio.Lock()
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.
@@ -250,8 +252,8 @@ class Run:
             for number, task in chains.items():
                 if number not in numbers and not task.done():
                     task.cancel("lease lost")
-            status = RunStatus.PAUSED if self.progress.notice else RunStatus.RUNNING
-            await asyncio.to_thread(self._supervise, status, self.progress.notice)
+            async with self._notice_order:
+                await self._store_notice(self.progress.notice)
 
     # Driving the chains
 
@@ -361,7 +363,11 @@ class Run:
             chain.settle()
 
     async def _notice(self, reason: str | None) -> None:
-        self.progress.notice = reason
+        async with self._notice_order:
+            await self._store_notice(reason)
+            self.progress.notice = reason
+
+    async def _store_notice(self, reason: str | None) -> None:
         status = RunStatus.RUNNING if reason is None else RunStatus.PAUSED
         await asyncio.to_thread(self._supervise, status, reason)
 

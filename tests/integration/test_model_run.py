@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -65,7 +66,13 @@ async def test_one_request_a_step_and_everything_is_kept(storage):
     assert step.completions[2].seed == step.completions[0].seed + 2
 
 
-async def test_a_server_that_dies_pauses_the_run_which_goes_on_when_it_is_back(storage):
+async def test_a_server_that_dies_pauses_the_run_which_goes_on_when_it_is_back(storage, monkeypatch):
+    def slow_update(lease, **what):
+        time.sleep(0.2)
+        update(lease, **what)
+
+    update = storage.update_run
+    monkeypatch.setattr(storage, "update_run", slow_update)
     port = free_port()
     answers = FakeConfig(slots=8, latency_s=0.05)
     server = await FakeServer(answers).start(port=port)
