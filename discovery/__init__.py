@@ -16,6 +16,7 @@ from discovery.problem import (
     Problem,
     Program,
     ProgramOutput,
+    Repeats,
     problem,
 )
 from discovery.records import (
@@ -55,6 +56,7 @@ __all__ = [
     "ProgramFailed",
     "ProgramOutput",
     "Prompt",
+    "Repeats",
     "Score",
     "Step",
     "Trajectory",

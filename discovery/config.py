@@ -107,10 +107,18 @@ class SandboxConfig:
     """Where candidates run.
 
     Args:
-        backend: ``auto``, ``bubblewrap`` or ``process``.
+        backend: ``auto``, ``bubblewrap``, ``docker`` or ``process``.
+        require: Isolation that must have been verified before anything runs: properties, or one of the levels of
+            :mod:`discovery.sandbox.isolation`. Added to what the problem asks.
+        recycle_after: Evaluations after which a slot gets a new sandbox, at least 1.
     """
 
     backend: str = "auto"
+    require: tuple[str, ...] = ()
+    recycle_after: int = 1000
+
+    def __post_init__(self) -> None:
+        _in_range("recycle_after", self.recycle_after, 1, 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +230,11 @@ def _coerce(hint: Any, value: Any, place: str) -> Any:
         return float(value)
     if origin in (int, float, str, bool) and type(value) is not origin:
         raise ConfigError(f"{place} is {value!r}; expected {origin.__name__}")
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{place} is {value!r}; expected a list")
+        (each, _) = typing.get_args(hint)
+        return tuple(_coerce(each, part, f"{place}[{i}]") for i, part in enumerate(value))
     if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{place} is {value!r}; expected a table")

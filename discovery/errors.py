@@ -7,12 +7,14 @@
     │   ├── ProblemError                 a problem plugin is missing, malformed or misbehaves
     │   ├── ConfigError                  a setting is out of range, unknown or contradictory
     │   ├── UnknownRun (LookupError)     no stored run has that id
+    │   ├── InsufficientIsolation        a sandbox holds less here than was asked for
     │   └── MissingComponent             an extra, a program or a service is not installed
     ├── StorageError                     the database cannot do what was asked
     │   ├── StorageFull                  no room left on the device
     │   ├── SchemaMismatch               the database was written by another version
     │   └── LeaseLost                    another process has taken the chain over
     ├── SandboxError                     the sandbox failed, not the program in it; retried, never charged
+    │   └── SandboxUnavailable           none can be started; the run waits for it
     ├── GeneratorError                   the generator failed
     │   ├── GeneratorUnavailable         it cannot be reached or stalls; the run waits for it
     │   └── GeneratorRefused             it refuses for good: wrong key, unknown model, bad parameter
@@ -52,6 +54,10 @@ class UnknownRun(UsageError, LookupError):
     """No stored run has that id."""
 
 
+class InsufficientIsolation(UsageError):
+    """A sandbox was found to hold less on this host than the problem or the user asks for."""
+
+
 class MissingComponent(UsageError):
     """An optional package, a program or a service is not there; the message says how to get it."""
 
@@ -74,6 +80,10 @@ class LeaseLost(StorageError):
 
 class SandboxError(DiscoveryError):
     """The sandbox failed, not the program in it. Retried, never charged to a candidate."""
+
+
+class SandboxUnavailable(SandboxError):
+    """No sandbox can be started, after several tries; worth waiting for."""
 
 
 class GeneratorError(DiscoveryError):

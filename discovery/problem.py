@@ -85,6 +85,52 @@ class KnownBest:
     exact: bool = False
 
 
+STATISTICS = ("median", "mean", "min", "max")
+"""What a score of several repeats can be."""
+COMPARISONS = ("ratio", "difference")
+"""How a score is compared with the baseline's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """How a noisy or timed problem is scored: several times, and the score is a statistic of them.
+
+    Args:
+        count: How often the scorer runs on each candidate, 1 to 1,000.
+        statistic: The score: ``median``, ``mean``, ``min`` or ``max`` of the repeats.
+        confidence: Of the interval that is stored with it, above 0 and below 1.
+        cores: CPUs that each evaluation has for itself while it is scored; 0 for no pinning.
+        baseline: Score the initial candidate in turn with the candidate, and let each repeat be the comparison of the
+            two: what disturbs both cancels out.
+        comparison: With a baseline: ``ratio`` (candidate / baseline) or ``difference`` (candidate - baseline).
+    """
+
+    count: int = 5
+    statistic: str = "median"
+    confidence: float = 0.95
+    cores: int = 0
+    baseline: bool = False
+    comparison: str = "ratio"
+
+    def __post_init__(self) -> None:
+        if type(self.count) is not int or not 1 <= self.count <= 1000:
+            raise ProblemError(f"repeats: count is {self.count!r}; it must be a whole number from 1 to 1000")
+        if self.statistic not in STATISTICS:
+            raise ProblemError(
+                f"repeats: statistic is {self.statistic!r}; it must be one of {', '.join(STATISTICS)}"
+            )
+        if not _is_number(self.confidence) or not 0 < self.confidence < 1:
+            raise ProblemError(f"repeats: confidence is {self.confidence!r}; it must lie between 0 and 1")
+        if type(self.cores) is not int or not 0 <= self.cores <= 1024:
+            raise ProblemError(f"repeats: cores is {self.cores!r}; it must be a whole number from 0 to 1024")
+        if not isinstance(self.baseline, bool):
+            raise ProblemError(f"repeats: baseline is {self.baseline!r}; it must be True or False")
+        if self.comparison not in COMPARISONS:
+            raise ProblemError(
+                f"repeats: comparison is {self.comparison!r}; it must be one of {', '.join(COMPARISONS)}"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramOutput:
     """What a program that was run as a process left behind.
@@ -257,7 +303,13 @@ class ProblemSettings:
     limits: Limits = field(default_factory=Limits)
     language: str = "python"
     command: tuple[str, ...] | None = None
+    build: tuple[str, ...] | None = None
+    build_limits: Limits | None = None
+    image: str | None = None
     packages: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
+    max_jump: float | None = None
+    repeats: Repeats | None = None
     deterministic: bool = True
     scorer_timeout_s: float = 60.0
     known_best: tuple[KnownBest, ...] = ()
@@ -284,8 +336,14 @@ def problem(
             ``entry`` (name of the function whose return value is the solution; ``discovery score`` takes such
             values from JSON files), ``bounds`` (lowest and highest possible score, None for no bound),
             ``limits`` (a :class:`Limits`), ``language`` (how the model is told to answer), ``command`` (how
-            ``Program.run`` starts the program, ``"{program}"`` standing for its file), ``packages`` (importable
-            inside the sandbox), ``deterministic`` (equal sources get equal scores), ``scorer_timeout_s`` (for the
+            ``Program.run`` starts the program, ``"{program}"`` standing for its file and ``"{binary}"`` for what was
+            built of it), ``build`` (a command that makes ``"{binary}"`` of ``"{program}"``, run once per source in
+            the sandbox), ``build_limits`` (a :class:`Limits` for it), ``image`` (what else the sandbox holds: a recipe
+            under ``sandboxes/``, such as ``cpp``, or a Docker image), ``packages`` (importable inside the sandbox),
+            ``isolation`` (properties that a sandbox must have been verified to hold, or a level of them),
+            ``max_jump`` (the largest plausible improvement over the run's best at once, in the score's units; a
+            larger one is scored again from nothing before it counts), ``repeats`` (a :class:`Repeats`, for noisy or
+            timed scores), ``deterministic`` (equal sources get equal scores), ``scorer_timeout_s`` (for the
             whole scoring of one candidate, candidate's time included), ``known_best``, ``domain`` and
             ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes).
 
@@ -371,7 +429,16 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "limits": (lambda v: isinstance(v, Limits), "a Limits(...)"),
     "language": (lambda v: isinstance(v, str) and bool(v.strip()), "a language's name"),
     "command": (lambda v: v is None or (_are(str, v) and bool(v)), "a list of words or None"),
+    "build": (lambda v: v is None or (_are(str, v) and bool(v)), "a list of words or None"),
+    "build_limits": (lambda v: v is None or isinstance(v, Limits), "a Limits(...) or None"),
+    "image": (lambda v: v is None or (isinstance(v, str) and bool(v.strip())), "a name or None"),
     "packages": (lambda v: _are(str, v), "a list of package names"),
+    "isolation": (
+        lambda v: isinstance(v, str) or _are(str, v),
+        "a level of isolation or a list of properties",
+    ),
+    "max_jump": (lambda v: v is None or (_is_number(v) and v > 0), "a positive number or None"),
+    "repeats": (lambda v: v is None or isinstance(v, Repeats), "a Repeats(...) or None"),
     "deterministic": (lambda v: isinstance(v, bool), "True or False"),
     "scorer_timeout_s": (lambda v: _is_number(v) and v > 0, "a positive number of seconds"),
     "known_best": (
@@ -392,7 +459,9 @@ def _settings(given: Mapping[str, Any], faults: list[str]) -> ProblemSettings:
         holds, expected = _EXPECTED[key]
         if not holds(value):
             faults.append(f"{key} is {value!r}; it must be {expected}")
-        elif key == "known_best" and isinstance(value, KnownBest):
+        elif (key == "known_best" and isinstance(value, KnownBest)) or (
+            key == "isolation" and isinstance(value, str)
+        ):
             values[key] = (value,)
         else:
             values[key] = tuple(value) if isinstance(value, list) else value

@@ -61,6 +61,10 @@ class FailureKind(StrEnum):
     """The scorer raised ``Invalid``."""
     OUT_OF_BOUNDS = "out_of_bounds"
     """The score is not finite or lies outside the problem's declared bounds."""
+    BUILD = "build"
+    """It does not compile."""
+    SANDBOX = "sandbox"
+    """It ended every sandbox that it was given, where an honest program works."""
     SCORER = "scorer"
     """The scorer itself raised or ran out of time on this candidate."""
     DISAGREEMENT = "disagreement"
@@ -116,7 +120,9 @@ class Purpose(StrEnum):
 
     SEARCH = "search"
     VERIFY = "verify"
-    """A second scoring before a run-best is announced; never charged to the budget."""
+    """A second scoring before a run-best is announced or a suspicious score counts; never charged to the budget."""
+    AUDIT = "audit"
+    """A scoring from nothing, long after; never charged to the budget."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -285,6 +291,8 @@ class Score:
         private: Stored, never shown to the model.
         feedback: Text for the model.
         artifact: Plain JSON data worth keeping: the solution as scored.
+        samples: The repeated scores that ``value`` is a statistic of; empty where the scorer ran once.
+        interval: Where that statistic lies with the declared confidence: low, high. None where the scorer ran once.
     """
 
     value: float
@@ -292,6 +300,8 @@ class Score:
     private: Mapping[str, Json] = field(default_factory=dict)
     feedback: str | None = None
     artifact: Json = None
+    samples: tuple[float, ...] = ()
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +348,7 @@ class Evaluation:
         duplicate_of: The candidate with the same source whose result this is; nothing ran.
         durations: Where the time went; None for duplicates and for what never ran.
         output: Captured standard output and error of the candidate, capped.
+        suspicion: Why its result was scored again before it counted, in one line; None when nothing was odd.
         sandbox: Id of the sandbox's record of verified properties.
         scorer_version: Hash of statement, initial candidate and scorer.
         started_at: When it began.
@@ -353,6 +364,7 @@ class Evaluation:
     duplicate_of: CandidateKey | None = None
     durations: Durations | None = None
     output: str | None = None
+    suspicion: str | None = None
     sandbox: str | None = None
     scorer_version: str | None = None
     started_at: datetime

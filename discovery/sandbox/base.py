@@ -32,24 +32,33 @@ class FunctionCall:
         function: Name of the function.
         arguments: ``data.encode([args, kwargs])``.
         limits: Bounds of this call.
+        cores: Numbers of the only CPUs that it may run on; empty for any.
     """
 
     source: str
     function: str
     arguments: bytes
     limits: Limits
+    cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRun:
-    """Run a program as a process of its own.
+    """Run a program as a process of its own, or build one.
+
+    A build and the runs of what it built are separate requests: the built file leaves the sandbox as bytes and comes
+    back into one as bytes, and nothing else of the build remains.
 
     Args:
         source: The candidate; written to a file of the private directory.
-        argv: Command and arguments; ``"{program}"`` in any of them stands for that file.
+        argv: Command and arguments; ``"{program}"`` in any of them stands for that file, ``"{binary}"`` for an
+            executable file beside it.
         suffix: Ending of the file's name: ``.py``.
         stdin: Standard input.
-        limits: Bounds of this run.
+        limits: Bounds of this run; ``result_bytes`` bounds the built file of a build, too.
+        cores: Numbers of the only CPUs that it may run on; empty for any.
+        binary: Contents of ``{binary}``, put there executable before the command starts; None for none.
+        collects: Whether the command is a build: what it leaves at ``{binary}`` is handed out.
     """
 
     source: str
@@ -57,6 +66,9 @@ class CommandRun:
     suffix: str
     stdin: bytes
     limits: Limits
+    cores: tuple[int, ...] = ()
+    binary: bytes | None = None
+    collects: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +83,7 @@ class SandboxResult:
         stderr: Captured standard error, capped, decoded with replacement.
         wall_s: Wall-clock seconds.
         cpu_s: CPU seconds of the program and its children, where known.
+        binary: What a build left at ``{binary}``; None when it left nothing, or for anything but a build.
     """
 
     data: bytes | None = None
@@ -80,6 +93,7 @@ class SandboxResult:
     stderr: str = ""
     wall_s: float
     cpu_s: float | None = None
+    binary: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +102,19 @@ class SandboxSpec:
 
     Args:
         packages: Importable Python packages, preloaded where the backend can.
+        preload: Modules to import before the first request, of those packages or of the standard library.
+        image: What the file system holds beside them: the name of a recipe under ``sandboxes/``, or for docker
+            also an image's name; None for the backend's own.
+        limits: The widest that any request will ask for: what the sandbox as a whole is bounded by.
         label: Names everything that is created, so that orphans can be found: the run id.
         extra_readable: Further host paths that candidates may read.
         environment: Variables for candidates, on top of the fixed small set.
     """
 
     packages: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    image: str | None = None
+    limits: Limits = field(default_factory=Limits)
     label: str = "discovery"
     extra_readable: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -101,6 +122,11 @@ class SandboxSpec:
 
 class Sandbox(Protocol):
     """One live isolated place. See the module docstring for the contract."""
+
+    @property
+    def suspicion(self) -> str | None:
+        """Why it should not be used again although the last request was answered; None when nothing is odd."""
+        ...
 
     async def start(self) -> None:
         """Make it ready; raises SandboxError."""
@@ -134,4 +160,11 @@ class SandboxBackend(Protocol):
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """A new sandbox, not started."""
+        ...
+
+    def sweep(self) -> Sequence[str]:
+        """Remove what sandboxes of processes that are gone have left; says each thing removed in a line.
+
+        What belongs to a live process, on this host or not known to be on this one, stays. Never raises.
+        """
         ...

@@ -86,6 +86,10 @@ class BubblewrapBackend:
         package_files(spec.packages)
         return ZygoteSandbox(spec, _launch)
 
+    def sweep(self) -> Sequence[str]:
+        """Remove what sandboxes of processes that are gone have left."""
+        return ()
+
 
 def _launch(spec: SandboxSpec) -> Launched:
     program = shutil.which("bwrap")

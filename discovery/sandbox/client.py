@@ -132,6 +132,11 @@ class ZygoteSandbox:
         self._transport: asyncio.Transport | None = None
         self._busy = False
 
+    @property
+    def suspicion(self) -> str | None:
+        """Why it should not be used again; None when nothing is odd."""
+        return None
+
     async def start(self) -> None:
         """Make it ready.
 

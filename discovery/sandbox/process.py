@@ -69,6 +69,10 @@ class ProcessBackend:
         package_files(spec.packages)
         return ZygoteSandbox(spec, _launch)
 
+    def sweep(self) -> Sequence[str]:
+        """Remove what sandboxes of processes that are gone have left."""
+        return ()
+
 
 def sweep() -> None:
     """Remove what is left of sandboxes whose host and zygote were both killed.

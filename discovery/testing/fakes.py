@@ -39,6 +39,7 @@ class InProcessSandbox:
         self._failures = failures
         self._log = log
         self.closed = False
+        self.suspicion: str | None = None
 
     async def start(self) -> None:
         """Ready at once."""
@@ -112,6 +113,10 @@ class InProcessBackend:
         sandbox = InProcessSandbox(self.failures, self.sources)
         self.made.append(sandbox)
         return sandbox
+
+    def sweep(self) -> Sequence[str]:
+        """Nothing is ever left."""
+        return ()
 
 
 class ScriptedGenerator:

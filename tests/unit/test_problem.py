@@ -102,7 +102,7 @@ def test_cpu_seconds_are_whole_for_the_kernel(limits, seconds):
         ({"known_best": 2.0}, "known_best is 2.0; it must be a KnownBest(...) or a list of them"),
         ({"domain": 1}, "domain is 1"),
         ({"picture": "no"}, "picture is 'no'"),
-        ({"bound": (0, 1)}, "unknown setting 'bound'; known: bounds, command, "),
+        ({"bound": (0, 1)}, "unknown setting 'bound'; known: bounds, build"),
     ],
 )
 def test_a_fault_is_named_with_its_fix(changes, says):

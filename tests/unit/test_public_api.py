@@ -27,6 +27,7 @@ EXPORTED = [
     "ProgramFailed",
     "ProgramOutput",
     "Prompt",
+    "Repeats",
     "Score",
     "Step",
     "Trajectory",

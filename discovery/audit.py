@@ -1,0 +1,1 @@
+"""Scoring a run's best candidates again, from nothing."""

@@ -1,0 +1,1 @@
+"""What candidates are built into, once per source."""
