@@ -1,9 +1,9 @@
 """From a candidate to an Evaluation: the only place where candidates run.
 
-An evaluation slot is a pair of a scorer worker and a sandbox. The worker runs the problem's scorer; when the
-scorer uses its program, the request comes here and goes to the slot's sandbox; the sandbox's bytes go back. So the
-way of the data is candidate -> sandbox -> bytes -> scorer -> score, and nothing that the candidate says is
-believed on the way.
+An evaluation has a slot of :mod:`discovery.slots`: a scorer's worker and a sandbox. The worker runs the problem's
+scorer; when the scorer uses its program, the request comes here and goes to the slot's sandbox; the sandbox's
+bytes go back. So the way of the data is candidate -> sandbox -> bytes -> scorer -> score, and nothing that the
+candidate says is believed on the way.
 
 A failure of the candidate is a finished evaluation. A failure of the sandbox or of the scorer's process is not:
 the slot is replaced and the evaluation repeated, uncharged, a bounded number of times.
@@ -17,15 +17,13 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from discovery import data
-from discovery.errors import SandboxError, ScoringError, boundary
+from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
 from discovery.problem import Limits, Problem
-from discovery.progress import BusyMeter
 from discovery.records import (
     Candidate,
     Durations,
@@ -40,12 +38,12 @@ from discovery.records import (
 from discovery.sandbox.base import (
     CommandRun,
     FunctionCall,
-    Sandbox,
     SandboxBackend,
     SandboxResult,
     SandboxSpec,
 )
 from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, Serve, Verdict
+from discovery.slots import Slot, SlotPool
 
 _ATTEMPTS = 3
 _OUTPUT_CHARS = 4000
@@ -61,12 +59,6 @@ _SUFFIXES = {
 }
 
 
-@dataclass(eq=False)
-class _Slot:
-    sandbox: Sandbox
-    worker: ScorerWorker
-
-
 @dataclass(slots=True)
 class _Usage:
     """What one evaluation used of its sandbox."""
@@ -75,6 +67,7 @@ class _Usage:
     cpu_s: float = 0.0
     output: str = ""
     serving: bool = False
+    timed_out: bool = False
 
 
 class Evaluator:
@@ -85,6 +78,7 @@ class Evaluator:
         backend: Makes the sandboxes; None for an evaluator of data only.
         slots: How many evaluations run at once.
         label: Run id, for finding orphans.
+        recycle_after: Evaluations after which a slot gets a new sandbox.
         find_source: Finds a stored finished evaluation of a source by its hash; None looks nothing up.
     """
 
@@ -95,18 +89,16 @@ class Evaluator:
         *,
         slots: int,
         label: str = "discovery",
+        recycle_after: int = 1000,
         find_source: Callable[[str], Evaluation | None] | None = None,
     ) -> None:
         self.problem = problem
-        self.meter = BusyMeter(slots)
         self.record: SandboxRecord | None = None
         self._backend = backend
         self._spec = SandboxSpec(packages=problem.settings.packages, label=label)
         self._host = ScorerHost(problem)
-        self._free: asyncio.LifoQueue[_Slot | None] = asyncio.LifoQueue()
-        for _ in range(slots):
-            self._free.put_nowait(None)
-        self._live: set[_Slot] = set()
+        self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
+        self.meter = self.pool.meter
         self._find_source = find_source
         self._seen: set[int] = set()
         self._in_flight: dict[str, asyncio.Future[Evaluation]] = {}
@@ -221,26 +213,19 @@ class Evaluator:
             )
             return SandboxResult(failure=failure, wall_s=0.0)
 
-        worker = await self._fork()
-        try:
+        async with self.pool.fresh_worker() as worker:
             verdict = await self._judge(worker, candidate.source, serve, _Usage())
-        finally:
-            worker.kill()
         durations = Durations(wall_s=time.monotonic() - begun)
         return self._finished(candidate, Purpose.SEARCH, verdict, started, durations, None)
 
     async def close(self) -> None:
         """End all slots and the scorer's host. May be called twice."""
-        for slot in list(self._live):
-            await self._discard(slot)
+        await self.pool.close()
         self._host.close()
 
     def cleanup(self) -> None:
         """Like ``close``, without an event loop, for ``atexit``."""
-        for slot in list(self._live):
-            slot.sandbox.cleanup()
-            slot.worker.kill()
-        self._live.clear()
+        self.pool.cleanup()
         self._host.close()
 
     def _known(self, source_hash: str) -> Evaluation | None:
@@ -249,41 +234,29 @@ class Evaluator:
         return self._find_source(source_hash)
 
     async def _in_slot(self, candidate: Candidate, purpose: Purpose) -> Evaluation:
-        slot = await self._free.get()
-        self.meter.change(1)
-        try:
-            for attempt in range(_ATTEMPTS):
-                try:
-                    if slot is None:
-                        slot = await self._new_slot()
+        last: SandboxError | ScoringError | None = None
+        for attempt in range(_ATTEMPTS):
+            try:
+                async with self.pool.slot() as slot:
                     return await self._attempt(slot, candidate, purpose, attempt)
-                except (SandboxError, ScoringError) as error:
-                    if slot is not None:
-                        await self._discard(slot)
-                        slot = None
-                    last: Exception = error
-            if isinstance(last, ScoringError):
-                return self._scorer_died(candidate, purpose, last)
-            raise SandboxError(
-                f"candidate {candidate.key} could not be evaluated in {_ATTEMPTS} tries: {last}"
-            ) from last
-        except BaseException:
-            if slot is not None:
-                await asyncio.shield(self._discard(slot))
-                slot = None
-            raise
-        finally:
-            self.meter.change(-1)
-            self._free.put_nowait(slot if slot in self._live else None)
+            except SandboxUnavailable:
+                raise
+            except (SandboxError, ScoringError) as error:
+                last = error
+        if isinstance(last, ScoringError):
+            return self._scorer_died(candidate, purpose, last)
+        raise SandboxError(
+            f"candidate {candidate.key} could not be evaluated in {_ATTEMPTS} tries: {last}"
+        ) from last
 
-    async def _attempt(self, slot: _Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
+    async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)
         begun = time.monotonic()
         usage = _Usage()
 
         async def serve(request: ProgramRequest) -> SandboxResult:
             usage.serving = True
-            result = await slot.sandbox.run(self._request(candidate.source, request))
+            result = await slot.run(self._request(candidate.source, request))
             usage.serving = False
             usage.wall_s += result.wall_s
             usage.cpu_s += result.cpu_s or 0.0
@@ -291,17 +264,15 @@ class Evaluator:
                 usage.output += result.stdout + result.stderr
             return result
 
-        worker = slot.worker if purpose is Purpose.SEARCH else await self._fork()
-        try:
-            verdict = await self._judge(worker, candidate.source, serve, usage)
-        finally:
-            if worker is not slot.worker:
-                worker.kill()
-        if verdict.failure is not None and verdict.failure.kind in (
-            FailureKind.TIMEOUT,
-            FailureKind.SCORER,
-        ):
-            await self._discard(slot)
+        if purpose is Purpose.SEARCH:
+            verdict = await self._judge(slot.worker, candidate.source, serve, usage)
+            if usage.timed_out:
+                slot.spoil_worker("left in the middle of its work")
+            elif verdict.failure is not None and verdict.failure.kind is FailureKind.SCORER:
+                slot.spoil_worker("its scorer failed")
+        else:
+            async with self.pool.fresh_worker() as worker:
+                verdict = await self._judge(worker, candidate.source, serve, usage)
         durations = Durations(
             wall_s=time.monotonic() - begun, sandbox_s=usage.wall_s, sandbox_cpu_s=usage.cpu_s
         )
@@ -321,6 +292,7 @@ class Evaluator:
             async with asyncio.timeout(limit):
                 return await worker.score(source, serve)
         except TimeoutError:
+            usage.timed_out = True
             kind = FailureKind.TIMEOUT if usage.serving else FailureKind.SCORER
             who = "the program" if usage.serving else "the scorer"
             message = f"scoring took longer than scorer_timeout_s = {limit:g} s; {who} was running"
@@ -371,36 +343,6 @@ class Evaluator:
             kind=FailureKind.SCORER, message=f"{error} (in each of {_ATTEMPTS} fresh processes)"
         )
         return self._finished(candidate, purpose, Verdict(failure=failure), now, Durations(wall_s=0.0), None)
-
-    async def _new_slot(self) -> _Slot:
-        if self._backend is None:
-            raise SandboxError("this evaluator has no sandbox; it scores data only")
-        with boundary("making a sandbox", SandboxError):
-            sandbox = self._backend.create(self._spec)
-        worker = await self._fork()
-        try:
-            with boundary("starting a sandbox", SandboxError):
-                await sandbox.start()
-        except BaseException:
-            worker.kill()
-            sandbox.cleanup()
-            raise
-        slot = _Slot(sandbox, worker)
-        self._live.add(slot)
-        return slot
-
-    async def _fork(self) -> ScorerWorker:
-        """A worker that has scored nothing; without one nobody can be blamed, the candidate least of all."""
-        try:
-            return await self._host.fork()
-        except ScoringError as error:
-            raise SandboxError(f"no scorer's process can be started: {error}") from error
-
-    async def _discard(self, slot: _Slot) -> None:
-        self._live.discard(slot)
-        slot.worker.kill()
-        with suppress(SandboxError):
-            await slot.sandbox.close()
 
 
 def program_suffix(problem: Problem) -> str:

@@ -193,6 +193,7 @@ async def _assembled(
         backend,
         slots=evaluation_slots(config),
         label=record.id,
+        recycle_after=config.sandbox.recycle_after,
         find_source=lambda source_hash: storage.find_source(record.id, source_hash),
     )
     atexit.register(evaluator.cleanup)

@@ -1,1 +1,307 @@
-"""Evaluation slots: pairs of a scorer's worker and a sandbox, made, replaced and recycled."""
+"""Evaluation slots: pairs of a scorer's worker and a sandbox, made, lent, recycled, replaced and waited for.
+
+A pair is used by one evaluation at a time. It goes back to the pool unless something about it is odd: an error
+left it, the sandbox is suspicious, or it has served long enough. Then it is ended, and the next evaluation that
+needs one makes a new one; a pair that is idle is always taken before one is made.
+
+A sandbox that cannot be started, after several tries, is nobody's fault and mostly passes (a full disk, no
+descriptors left, a daemon that restarts), so the pool can wait for it, holding the place of the evaluation that
+needs it; evaluations that have a pair go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from discovery import data
+from discovery.errors import SandboxError, SandboxUnavailable, ScoringError, UsageError, boundary
+from discovery.problem import Limits
+from discovery.progress import BusyMeter
+from discovery.sandbox.base import (
+    CommandRun,
+    FunctionCall,
+    Sandbox,
+    SandboxBackend,
+    SandboxResult,
+    SandboxSpec,
+)
+from discovery.scoring.client import ScorerHost, ScorerWorker
+
+_START_TRIES = 4
+_FIRST_PAUSE_S = 0.1
+_PROBE = FunctionCall(
+    source="def probe():\n    return 1\n", function="probe", arguments=data.encode([[], {}]), limits=Limits()
+)
+
+Wait = Callable[[SandboxUnavailable, int], Awaitable[None]]
+"""Returns when sandboxes start again; told why they do not, and how often in a row."""
+
+
+class Slot:
+    """A pair of a scorer's worker and a sandbox, for one evaluation at a time. Made by :class:`SlotPool`."""
+
+    def __init__(self, pool: SlotPool, sandbox: Sandbox, worker: ScorerWorker) -> None:
+        self._pool = pool
+        self.sandbox = sandbox
+        self.worker = worker
+        self.used = 0
+        self.spoiled: str | None = None
+        self.worker_spoiled: str | None = None
+
+    async def run(self, request: FunctionCall | CommandRun) -> SandboxResult:
+        """Run a request in the slot's sandbox, which is replaced first if the last one left it suspicious.
+
+        Args:
+            request: A call or a command.
+
+        Raises:
+            SandboxError: The sandbox failed, or no new one can be started; the slot must be left with it.
+        """
+        if self.sandbox.suspicion is not None:
+            await self._pool._replace_sandbox(self)
+        return await self.sandbox.run(request)
+
+    def spoil(self, reason: str) -> None:
+        """Note that neither sandbox nor worker may be used again."""
+        self.spoiled = self.spoiled or reason
+
+    def spoil_worker(self, reason: str) -> None:
+        """Note that the worker may not be used again: it was left in the middle of its work, or is odd."""
+        self.worker_spoiled = self.worker_spoiled or reason
+
+
+class SlotPool:
+    """A fixed number of slots.
+
+    Args:
+        host: Forks the scorer's workers; started and closed by the caller.
+        backend: Makes the sandboxes; None for a pool that lends workers only.
+        spec: What the sandboxes are to hold.
+        slots: How many evaluations run at once.
+        recycle_after: Evaluations after which a pair is ended.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        host: ScorerHost,
+        backend: SandboxBackend | None,
+        spec: SandboxSpec,
+        *,
+        slots: int,
+        recycle_after: int = 1000,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.meter = BusyMeter(slots)
+        self.made = 0
+        self.wait: Wait | None = None
+        """Waits while no sandbox starts; None lets the error out."""
+        self._host = host
+        self._backend = backend
+        self._spec = spec
+        self._recycle_after = recycle_after
+        self._sleep = sleep
+        self._places = asyncio.Semaphore(slots)
+        self._idle: list[Slot] = []
+        self._live: set[Slot] = set()
+        self._gone: SandboxUnavailable | None = None
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[Slot]:
+        """Lend a slot; whatever error leaves the block ends it.
+
+        Raises:
+            SandboxUnavailable: No sandbox can be started, and there is nobody who waits for it.
+            UsageError: None ever could be.
+        """
+        async with self._place():
+            slot = await self._usable()
+            slot.used += 1
+            try:
+                yield slot
+            except BaseException as error:
+                slot.spoil(f"left by {type(error).__name__}")
+                raise
+            finally:
+                await self._take_back(slot)
+
+    @asynccontextmanager
+    async def fresh_slot(self) -> AsyncIterator[Slot]:
+        """Lend a slot whose sandbox and worker are new, and end both afterwards.
+
+        It counts as one of the slots while it is lent; pairs that are idle stay.
+
+        Raises:
+            SandboxUnavailable: As for :meth:`slot`.
+            UsageError: As for :meth:`slot`.
+        """
+        async with self._place():
+            slot = await self._made()
+            try:
+                yield slot
+            finally:
+                await asyncio.shield(self._end(slot))
+
+    @asynccontextmanager
+    async def fresh_worker(self) -> AsyncIterator[ScorerWorker]:
+        """Lend a worker that has scored nothing, and end it afterwards.
+
+        Raises:
+            SandboxError: None can be started; nobody can be blamed for that, a candidate least of all.
+        """
+        worker = await self._fork()
+        try:
+            yield worker
+        finally:
+            worker.kill()
+
+    async def starts(self) -> bool:
+        """Whether a sandbox starts now and runs an honest program; if so, it is kept for who needs it next."""
+        try:
+            slot = await self._pair()
+        except SandboxError:
+            return False
+        try:
+            result = await slot.sandbox.run(_PROBE)
+        except SandboxError:
+            await self._end(slot)
+            return False
+        except BaseException:
+            await asyncio.shield(self._end(slot))
+            raise
+        if result.data is None:
+            await self._end(slot)
+            return False
+        self._gone = None
+        self._idle.append(slot)
+        return True
+
+    async def close(self) -> None:
+        """End all slots. May be called twice."""
+        for slot in list(self._live):
+            await self._end(slot)
+
+    def cleanup(self) -> None:
+        """Like ``close``, without an event loop, for ``atexit``."""
+        for slot in list(self._live):
+            slot.sandbox.cleanup()
+            slot.worker.kill()
+        self._live.clear()
+        self._idle.clear()
+
+    # Lending
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        async with self._places:
+            self.meter.change(1)
+            try:
+                yield
+            finally:
+                self.meter.change(-1)
+
+    async def _usable(self) -> Slot:
+        return self._idle.pop() if self._idle else await self._made()
+
+    async def _take_back(self, slot: Slot) -> None:
+        if slot.used >= self._recycle_after:
+            slot.spoil(f"used {slot.used} times")
+        if slot.spoiled is None and slot.sandbox.suspicion is None:
+            if slot.worker_spoiled is not None:
+                await asyncio.shield(self._replace_worker(slot))
+            if slot.spoiled is None and slot in self._live:
+                self._idle.append(slot)
+                return
+        await asyncio.shield(self._end(slot))
+
+    # Making and ending
+
+    async def _made(self) -> Slot:
+        """A new pair, waited for if need be."""
+        tries = 0
+        while True:
+            try:
+                if self._gone is not None and self.wait is not None:
+                    raise self._gone
+                return await self._tried()
+            except SandboxUnavailable as error:
+                if self.wait is None:
+                    raise
+                tries += 1
+                self._gone = error
+                self.meter.change(-1)
+                try:
+                    await self.wait(error, tries)
+                finally:
+                    self.meter.change(1)
+            if self._idle:
+                return self._idle.pop()
+
+    async def _tried(self) -> Slot:
+        pause = _FIRST_PAUSE_S
+        for _ in range(_START_TRIES - 1):
+            try:
+                return await self._pair()
+            except SandboxError:
+                await self._sleep(pause)
+                pause *= 2
+        try:
+            return await self._pair()
+        except SandboxError as error:
+            raise SandboxUnavailable(f"no sandbox can be started ({_START_TRIES} tries): {error}") from error
+
+    async def _pair(self) -> Slot:
+        worker = await self._fork()
+        try:
+            sandbox = await self._sandbox()
+        except BaseException:
+            worker.kill()
+            raise
+        slot = Slot(self, sandbox, worker)
+        self._live.add(slot)
+        return slot
+
+    async def _sandbox(self) -> Sandbox:
+        if self._backend is None:
+            raise UsageError("this evaluator has no sandbox; it scores data only")
+        with boundary("making a sandbox", SandboxError):
+            sandbox = self._backend.create(self._spec)
+        try:
+            with boundary("starting a sandbox", SandboxError):
+                await sandbox.start()
+        except BaseException:
+            sandbox.cleanup()
+            raise
+        self.made += 1
+        return sandbox
+
+    async def _fork(self) -> ScorerWorker:
+        with boundary("starting a scorer's process", SandboxError):
+            try:
+                return await self._host.fork()
+            except ScoringError as error:
+                raise SandboxError(f"no scorer's process can be started: {error}") from error
+
+    async def _replace_sandbox(self, slot: Slot) -> None:
+        await _close(slot.sandbox)
+        slot.sandbox = await self._sandbox()
+
+    async def _replace_worker(self, slot: Slot) -> None:
+        slot.worker.kill()
+        try:
+            slot.worker = await self._fork()
+        except (SandboxError, UsageError) as error:
+            slot.spoil(str(error))
+        slot.worker_spoiled = None
+
+    async def _end(self, slot: Slot) -> None:
+        self._live.discard(slot)
+        slot.worker.kill()
+        await _close(slot.sandbox)
+
+
+async def _close(sandbox: Sandbox) -> None:
+    with suppress(SandboxError):
+        await sandbox.close()

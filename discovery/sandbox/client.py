@@ -135,7 +135,7 @@ class ZygoteSandbox:
     @property
     def suspicion(self) -> str | None:
         """Why it should not be used again; None when nothing is odd."""
-        return None
+        return "it has ended" if self._launched is None else None
 
     async def start(self) -> None:
         """Make it ready.

@@ -92,7 +92,7 @@ async def test_sandboxes_killed_every_time_are_an_error_and_the_next_evaluation_
 
     killer = asyncio.create_task(kill_each())
     try:
-        with pytest.raises(SandboxError, match="3 tries"):
+        with pytest.raises(SandboxError, match="tries"):
             await evaluator.evaluate(candidate(HANG))
     finally:
         killer.cancel()
