@@ -130,7 +130,8 @@ class RunCounts:
         evaluations: Finished search evaluations, duplicates and failures included.
         distinct_candidates: Different sources among the candidates.
         completions: Completions stored.
-        failures: Finished evaluations without a score, by kind.
+        failures: Finished evaluations without a score, by kind; one whose second scoring disagreed is a
+            ``disagreement``, whatever the first one said.
         prompt_tokens: Tokens of prompts.
         completion_tokens: Tokens of completions.
     """
@@ -271,7 +272,11 @@ class Storage(Protocol):
         ...
 
     def disagreements(self, run: str) -> dict[CandidateKey, Failure]:
-        """Candidates whose verification failed, with the failure; they do not count as scored."""
+        """Candidates whose second scoring disagreed, with the failure; they do not count as scored."""
+        ...
+
+    def verifications(self, run: str) -> list[Evaluation]:
+        """All finished evaluations of purpose VERIFY, by place and attempt."""
         ...
 
     def announcements(self, run: str) -> list[Announcement]:
@@ -293,7 +298,7 @@ class Storage(Protocol):
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Scores of all finished search evaluations in the order they finished; for plots.
 
-        None stands for a failure. The initial candidate's is among them.
+        None stands for a failure, a second scoring that disagreed included. The initial candidate's is among them.
         """
         ...
 

@@ -51,7 +51,11 @@ _EVALUATION_STATES = {
     EvaluationState.SCORED: models.SCORED,
     EvaluationState.FAILED: models.FAILED,
 }
-_PURPOSES = {Purpose.SEARCH: models.SEARCH, Purpose.VERIFY: models.VERIFY}
+_PURPOSES = {
+    Purpose.SEARCH: models.SEARCH,
+    Purpose.VERIFY: models.VERIFY,
+    Purpose.AUDIT: models.AUDIT,
+}
 _EVALUATION_STATES_OUT = {number: state for state, number in _EVALUATION_STATES.items()}
 _PURPOSES_OUT = {number: purpose for purpose, number in _PURPOSES.items()}
 
@@ -177,9 +181,13 @@ def _result(evaluation: Evaluation) -> dict[str, Json]:
         parts["private"] = dict(score.private) or None
         parts["feedback"] = score.feedback
         parts["artifact"] = score.artifact
+        parts["samples"] = list(score.samples) or None
+        parts["interval"] = None if score.interval is None else list(score.interval)
     if failure:
         parts["detail"] = failure.detail
     parts["output"] = evaluation.output
+    # Not beside the sandbox in ``context``, which is one content for a whole run.
+    parts["suspicion"] = evaluation.suspicion
     return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -197,6 +205,8 @@ def read_evaluation(row: Mapping[str, Any], unpacker: Unpacker) -> Evaluation:
             private=result.get("private", {}),
             feedback=result.get("feedback"),
             artifact=result.get("artifact"),
+            samples=tuple(result.get("samples", ())),
+            interval=_interval(result.get("interval")),
         )
     elif row["state"] == models.FAILED:
         failure = Failure(
@@ -218,8 +228,13 @@ def read_evaluation(row: Mapping[str, Any], unpacker: Unpacker) -> Evaluation:
         duplicate_of=optional_key_out(row["duplicate_of"]),
         durations=durations,
         output=result.get("output"),
+        suspicion=result.get("suspicion"),
         sandbox=sandbox,
         scorer_version=scorer,
         started_at=time_out(row["started_at"]),
         finished_at=None if row["finished_at"] is None else time_out(row["finished_at"]),
     )
+
+
+def _interval(ends: list[float] | None) -> tuple[float, float] | None:
+    return None if ends is None else (ends[0], ends[1])

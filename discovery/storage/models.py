@@ -12,7 +12,7 @@ Rows are hot and many, so these are Core tables, not mapped classes, and they ar
   neither database takes lone surrogates. Only names of ours are text columns.
 - Instants are whole microseconds since 1970 in UTC; keys of other candidates are ``chain.step.index``.
 - Small integers stand for states: steps 0 planned, 1 committed; evaluations 0 running, 1 scored, 2 failed;
-  purposes 0 search, 1 verify.
+  purposes 0 search, 1 verify, 2 audit.
 
 A change here needs a new file in ``migrations/versions``, its number at the end of ``REVISIONS``, and a
 database of the old schema in ``tests/data/storage``.
@@ -41,7 +41,7 @@ HEAD = REVISIONS[-1]
 
 PLANNED, COMMITTED = 0, 1
 RUNNING, SCORED, FAILED = 0, 1, 2
-SEARCH, VERIFY = 0, 1
+SEARCH, VERIFY, AUDIT = 0, 1, 2
 
 metadata = MetaData()
 

@@ -274,9 +274,14 @@ class RdbStorage:
             return reading.find_source(connection, key, bytes.fromhex(source_hash))
 
     def disagreements(self, run: str) -> dict[CandidateKey, Failure]:
-        """Candidates whose verification failed, with the failure; they do not count as scored."""
+        """Candidates whose second scoring disagreed, with the failure; they do not count as scored."""
         with self._db.reading() as connection:
             return reading.disagreements(connection, self._key(connection, run))
+
+    def verifications(self, run: str) -> list[Evaluation]:
+        """All finished evaluations of purpose VERIFY, by place and attempt."""
+        with self._db.reading() as connection:
+            return reading.verifications(connection, self._key(connection, run))
 
     def announcements(self, run: str) -> list[Announcement]:
         """Verified run-bests in the order they were announced."""
@@ -303,7 +308,7 @@ class RdbStorage:
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Every finished search evaluation's score in the order they finished, None for failures.
 
-        The initial candidate's is among them, as the first one that finishes.
+        One whose second scoring disagreed counts as failed. The initial candidate's is among them, as the first one that finishes.
         """
         with self._db.reading() as connection:
             return reading.scores(connection, self._key(connection, run))

@@ -46,6 +46,7 @@ from discovery.storage.models import (
 )
 
 _PAGE = 512
+_DISAGREEMENT = FailureKind.DISAGREEMENT.value
 
 _RUN: sa.BindParameter[int] = sa.bindparam("run")
 _CHAIN: sa.BindParameter[int] = sa.bindparam("chain")
@@ -221,29 +222,57 @@ def _evaluations(connection: Connection, found: sa.Select[Any]) -> list[Evaluati
 
 
 def _disagreed(connection: Connection, run: int) -> sa.ColumnElement[bool]:
-    """Evaluations of candidates whose verification failed."""
-    found = sa.select(evaluations.c.chain, evaluations.c.step, evaluations.c.idx).where(
-        evaluations.c.run == run, evaluations.c.purpose == VERIFY, evaluations.c.state == FAILED
-    )
+    """Evaluations of candidates whose second scoring disagreed."""
     # Few or none: as a list they cost nothing, as a correlated subquery one look-up per evaluation.
-    keys = [tuple(row) for row in connection.execute(found)]
+    keys = [(key.chain, key.step, key.index) for key in _disagreeing(connection, run)]
     place = sa.tuple_(evaluations.c.chain, evaluations.c.step, evaluations.c.idx)
     return place.in_(keys) if keys else sa.false()
 
 
+def _disagreeing(connection: Connection, run: int) -> dict[CandidateKey, int]:
+    """Candidates whose latest finished verification disagreed, with its attempt."""
+    found = (
+        sa.select(
+            evaluations.c.chain,
+            evaluations.c.step,
+            evaluations.c.idx,
+            evaluations.c.attempt,
+            evaluations.c.failure,
+        )
+        .where(evaluations.c.run == run, evaluations.c.purpose == VERIFY, evaluations.c.state != RUNNING)
+        .order_by(evaluations.c.attempt)
+    )
+    latest = {
+        CandidateKey(chain, step, index): (attempt, failure)
+        for chain, step, index, attempt, failure in connection.execute(found)
+    }
+    return {key: attempt for key, (attempt, failure) in latest.items() if failure == _DISAGREEMENT}
+
+
 def disagreements(connection: Connection, run: int) -> dict[CandidateKey, Failure]:
-    """Candidates whose latest finished verification failed, with the failure."""
+    """Candidates whose latest finished verification disagreed, with the failure."""
+    attempts = _disagreeing(connection, run)
     found = (
         sa.select(evaluations)
         .where(
             evaluations.c.run == run,
             evaluations.c.purpose == VERIFY,
-            evaluations.c.state != RUNNING,
+            evaluations.c.failure == _DISAGREEMENT,
         )
+        .order_by(evaluations.c.chain, evaluations.c.step, evaluations.c.idx)
+    )
+    stored = _evaluations(connection, found) if attempts else []
+    return {e.key: e.failure for e in stored if attempts.get(e.key) == e.attempt and e.failure is not None}
+
+
+def verifications(connection: Connection, run: int) -> list[Evaluation]:
+    """Finished evaluations of purpose VERIFY, by place, then by attempt."""
+    found = (
+        sa.select(evaluations)
+        .where(evaluations.c.run == run, evaluations.c.purpose == VERIFY, evaluations.c.state != RUNNING)
         .order_by(evaluations.c.chain, evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
     )
-    latest = {evaluation.key: evaluation for evaluation in _evaluations(connection, found)}
-    return {key: e.failure for key, e in latest.items() if e.failure is not None}
+    return _evaluations(connection, found)
 
 
 def announced(connection: Connection, run: int) -> list[Announcement]:
@@ -276,12 +305,19 @@ def _searched(run: int) -> sa.ColumnElement[bool]:
 
 def counts(connection: Connection, run: int) -> RunCounts:
     """Totals over a run."""
+    disagreed = _disagreed(connection, run)
     by_failure = connection.execute(
         sa.select(evaluations.c.state, evaluations.c.failure, sa.func.count())
-        .where(_searched(run))
+        .where(_searched(run), ~disagreed)
         .group_by(evaluations.c.state, evaluations.c.failure)
         .order_by(evaluations.c.failure)
     ).all()
+    refuted = connection.execute(
+        sa.select(sa.func.count()).select_from(evaluations).where(_searched(run), disagreed)
+    ).scalar_one()
+    failures = {kind: number for state, kind, number in by_failure if state == FAILED}
+    if refuted:
+        failures[_DISAGREEMENT] = refuted
     sources = (
         sa.select(candidates.c.source_hash)
         .where(candidates.c.run == run, candidates.c.chain >= 0)
@@ -296,10 +332,10 @@ def counts(connection: Connection, run: int) -> RunCounts:
         ).where(completions.c.run == run, completions.c.chain >= 0)
     ).one()
     return RunCounts(
-        evaluations=sum(number for _, _, number in by_failure),
+        evaluations=sum(number for _, _, number in by_failure) + refuted,
         distinct_candidates=connection.execute(sa.select(sa.func.count()).select_from(sources)).scalar_one(),
         completions=spoken[0],
-        failures={kind: number for state, kind, number in by_failure if state == FAILED},
+        failures=failures,
         prompt_tokens=int(spoken[1]),
         completion_tokens=int(spoken[2]),
     )
@@ -308,7 +344,7 @@ def counts(connection: Connection, run: int) -> RunCounts:
 def chain_summaries(connection: Connection, run: int, direction: Direction) -> list[ChainSummary]:
     """Where each chain stands.
 
-    Of equally good candidates the earlier one is the best; one whose verification failed does not count as
+    Of equally good candidates the earlier one is the best; one whose second scoring disagreed does not count as
     scored.
     """
     committed = connection.execute(
@@ -373,11 +409,11 @@ def _best(connection: Connection, run: int, direction: Direction) -> sa.Select[A
 def scores(connection: Connection, run: int) -> list[tuple[CandidateKey, float | None]]:
     """Scores in the order their evaluations finished, the initial candidate's included."""
     table = evaluations
+    disagreed = _disagreeing(connection, run)
     found = (
         sa.select(table.c.chain, table.c.step, table.c.idx, table.c.score)
         .where(table.c.run == run, table.c.purpose == SEARCH, table.c.state != RUNNING)
         .order_by(table.c.finished_at, table.c.chain, table.c.step, table.c.idx)
     )
-    return [
-        (CandidateKey(chain, step, index), score) for chain, step, index, score in connection.execute(found)
-    ]
+    places = ((CandidateKey(*place), score) for *place, score in connection.execute(found))
+    return [(key, None if key in disagreed else score) for key, score in places]

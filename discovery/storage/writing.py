@@ -133,9 +133,9 @@ def _check_chain(record: Record, lease: Lease) -> None:
     chain = record.chain if isinstance(record, (Step, Prompt)) else record.key.chain
     if chain == lease.chain:
         return
-    # Verifying and announcing a run-best is the supervisor's work as well.
+    # Scoring again and announcing a run-best is the supervisor's work as well.
     supervises = isinstance(record, Announcement) or (
-        isinstance(record, Evaluation) and record.purpose is Purpose.VERIFY
+        isinstance(record, Evaluation) and record.purpose is not Purpose.SEARCH
     )
     if lease.chain != SHARED_CHAIN or not supervises:
         raise StorageError(

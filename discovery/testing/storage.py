@@ -179,9 +179,12 @@ def full_step() -> Sequence[Record]:
                 private={"secret": [1, None, WEIRD]},
                 feedback=WEIRD,
                 artifact={"circles": [[0.1, 0.2, 0.3]] * 30},
+                samples=(0.1, 0.1 + 0.2, 1e300),
+                interval=(0.1, 1 / 3),
             ),
             durations=Durations(wall_s=1.5, sandbox_s=1.25, sandbox_cpu_s=None),
             output="printed " + WEIRD,
+            suspicion="too good: " + WEIRD,
             sandbox="bubblewrap-1",
             scorer_version="b" * 64,
             started_at=START,
@@ -261,6 +264,7 @@ class StorageContract:
             lambda: storage.counts("none"),
             lambda: storage.chain_summaries("none"),
             lambda: storage.scores("none"),
+            lambda: storage.verifications("none"),
             lambda: storage.update_run(replace(lease, chain=SHARED_CHAIN)),
         ]
         for call in calls:
@@ -527,7 +531,7 @@ class StorageContract:
         assert storage.evaluations("run-1", key) == [make_scored(key, 1.0), replace(running, attempt=1)]
 
     def test_records_belong_to_their_chain(self, storage_factory: StorageFactory) -> None:
-        """A lease fences its own chain; the supervisor may verify and announce for all."""
+        """A lease fences its own chain; the supervisor may verify, audit and announce for all."""
         storage = storage_factory()
         leases = start(storage)
         key = CandidateKey(0, 1, 0)
@@ -536,9 +540,11 @@ class StorageContract:
                 append(storage, lease, make_scored(key, 1.0))
         verified = replace(make_scored(key, 1.0), purpose=Purpose.VERIFY)
         best = Announcement(key=key, score=1.0, evaluations=3, announced_at=START)
-        append(storage, leases[SHARED_CHAIN], verified, best)
+        audited = [replace(verified, purpose=Purpose.AUDIT, attempt=attempt) for attempt in (0, 1)]
+        append(storage, leases[SHARED_CHAIN], *audited, verified, best)
         assert storage.announcements("run-1") == [best]
-        assert storage.evaluations("run-1", key) == [verified]
+        assert storage.evaluations("run-1", key) == [verified, *audited]
+        assert storage.verifications("run-1") == [verified]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_what_is_not_finite_is_refused(self, storage_factory: StorageFactory, value: float) -> None:
@@ -747,6 +753,45 @@ class StorageContract:
             ChainSummary(chain=2, steps=0, evaluations=0, best=INITIAL, best_score=sign * 0.5),
         ]
         assert storage.disagreements("run-1") == {forged: disagrees.failure}
+
+    def test_only_a_second_scoring_that_disagrees_refutes(self, storage_factory: StorageFactory) -> None:
+        """One that fails just as the first did confirms it; the latest attempt counts; audits change nothing."""
+        storage = storage_factory()
+        lease = start(storage)[0]
+        keys = [CandidateKey(0, 1, index) for index in range(5)]
+        forged, wild, mended, tired, audited = keys
+        disagrees = make_failed(forged, FailureKind.DISAGREEMENT)
+        out = make_failed(wild, FailureKind.OUT_OF_BOUNDS)
+        again = [
+            disagrees,
+            out,
+            replace(disagrees, key=mended),
+            replace(make_scored(mended, 3.0), attempt=1),
+            replace(disagrees, key=tired),
+        ]
+        append(
+            storage,
+            lease,
+            make_step(0, 1),
+            *(make_scored(key, float(key.index)) for key in (forged, mended, audited)),
+            out,
+            replace(out, key=tired),
+            *(replace(evaluation, purpose=Purpose.VERIFY) for evaluation in again),
+            replace(disagrees, key=audited, purpose=Purpose.AUDIT),
+        )
+        assert storage.disagreements("run-1") == {forged: disagrees.failure, tired: disagrees.failure}
+        counts = storage.counts("run-1")
+        assert (counts.evaluations, counts.failures) == (5, {"out_of_bounds": 1, "disagreement": 2})
+        assert dict(storage.scores("run-1")) == {
+            forged: None,
+            wild: None,
+            mended: 2.0,
+            tired: None,
+            audited: 4.0,
+        }
+        assert [e.key for e in storage.verifications("run-1")] == [forged, wild, mended, mended, tired]
+        (summary, *_) = storage.chain_summaries("run-1")
+        assert (summary.best, summary.best_score) == (audited, 4.0)
 
     def test_summaries_without_any_score(self, storage_factory: StorageFactory) -> None:
         """Nothing scored means no best, not zero."""

@@ -156,12 +156,15 @@ scored = st.builds(
         private=mappings,
         feedback=optional(long_texts),
         artifact=json,
+        samples=st.lists(finite, max_size=5).map(tuple),
+        interval=optional(st.tuples(finite, finite)),
     ),
     duplicate_of=optional(keys),
     durations=optional(
         st.builds(r.Durations, wall_s=finite, sandbox_s=optional(finite), sandbox_cpu_s=optional(finite))
     ),
     output=optional(long_texts),
+    suspicion=optional(texts),
     sandbox=optional(texts),
     scorer_version=optional(texts),
     started_at=times,
