@@ -452,7 +452,7 @@ def alive(processes):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_behind(discovery, home, number):
     Path("slow.py").write_text(SLOW)
-    options = ["--chains", "2", "--candidates", "2", "--max-evaluations", "60", "--evaluation-slots", "2"]
+    options = ["--chains", "2", "--candidates", "2", "--max-evaluations", "120", "--evaluation-slots", "2"]
     with subprocess.Popen(
         [*PROGRAM, "run", "./slow.py", *options, "--scheduler", "local", "--sandbox", "process", "--json"],
         stdout=subprocess.PIPE,
@@ -471,7 +471,7 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_behind(discovery, ho
     assert stopped.code == INTERRUPTED
     result = stopped.json
     assert result["status"] == "stopped"
-    assert 0 < result["evaluations"] < 60
+    assert 0 < result["evaluations"] < 120
     assert f"discovery resume {result['run']}\n" in err
     assert "Traceback" not in err
     deadline = time.monotonic() + 5
@@ -481,7 +481,7 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_behind(discovery, ho
     assert discovery("show", result["run"], "--json").json["status"] == "stopped"
     assert f"discovery resume {result['run']}" in discovery("show", result["run"]).out
     ended = discovery("resume", result["run"], "--sandbox", "process", "--scheduler", "local", "--json")
-    assert (ended.code, ended.json["evaluations"], ended.json["status"]) == (0, 60, "finished")
+    assert (ended.code, ended.json["evaluations"], ended.json["status"]) == (0, 120, "finished")
 
 
 def test_a_run_that_runs_is_left_alone(discovery, home):
