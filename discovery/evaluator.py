@@ -14,14 +14,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from discovery import data
+from discovery.builds import Builds
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
 from discovery.problem import Limits, Problem
 from discovery.records import (
@@ -42,6 +41,7 @@ from discovery.sandbox.base import (
     SandboxResult,
     SandboxSpec,
 )
+from discovery.sandbox.recipes import toolchain
 from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, Serve, Verdict
 from discovery.slots import Slot, SlotPool
 
@@ -95,7 +95,9 @@ class Evaluator:
         self.problem = problem
         self.record: SandboxRecord | None = None
         self._backend = backend
-        self._spec = SandboxSpec(packages=problem.settings.packages, label=label)
+        self._toolchain = toolchain(problem.settings)
+        self._spec = SandboxSpec(packages=problem.settings.packages, image=self._toolchain.image, label=label)
+        self._builds = Builds(self._toolchain, program_suffix(problem)) if self._toolchain.build else None
         self._host = ScorerHost(problem)
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
         self.meter = self.pool.meter
@@ -253,10 +255,12 @@ class Evaluator:
         started = datetime.now(UTC)
         begun = time.monotonic()
         usage = _Usage()
+        # A second scoring believes nothing that is left of the first.
+        builds = self._builds and (self._builds if purpose is Purpose.SEARCH else self._builds.anew())
 
         async def serve(request: ProgramRequest) -> SandboxResult:
             usage.serving = True
-            result = await slot.run(self._request(candidate.source, request))
+            result = await self._served(slot, candidate.source, request, builds)
             usage.serving = False
             usage.wall_s += result.wall_s
             usage.cpu_s += result.cpu_s or 0.0
@@ -298,20 +302,29 @@ class Evaluator:
             message = f"scoring took longer than scorer_timeout_s = {limit:g} s; {who} was running"
             return Verdict(failure=Failure(kind=kind, message=message))
 
-    def _request(self, source: str, request: ProgramRequest) -> FunctionCall | CommandRun:
+    async def _served(
+        self, slot: Slot, source: str, request: ProgramRequest, builds: Builds | None
+    ) -> SandboxResult:
+        """Do what the scorer asks, in the slot's sandbox; a program that has to be built is built there first."""
         limits = _shortened(self.problem.settings.limits, request.timeout_s)
         if request.function is not None:
-            return FunctionCall(
-                source=source, function=request.function, arguments=request.body, limits=limits
+            return await slot.run(
+                FunctionCall(source=source, function=request.function, arguments=request.body, limits=limits)
             )
-        settings = self.problem.settings
-        command = settings.command or (str(Path(sys.executable).resolve()), "{program}")
-        return CommandRun(
-            source=source,
-            argv=(*command, *request.args),
-            suffix=program_suffix(self.problem),
-            stdin=request.body,
-            limits=limits,
+        built = await builds.of(source, slot.run) if builds is not None else None
+        if built is not None and built.failure is not None:
+            return SandboxResult(
+                failure=built.failure, stderr=built.output, wall_s=built.wall_s, cpu_s=built.cpu_s
+            )
+        return await slot.run(
+            CommandRun(
+                source=source,
+                argv=(*(self._toolchain.command or ("python3", "{program}")), *request.args),
+                suffix=program_suffix(self.problem),
+                stdin=request.body,
+                limits=limits,
+                binary=built.binary if built is not None else None,
+            )
         )
 
     def _finished(
@@ -347,7 +360,7 @@ class Evaluator:
 
 def program_suffix(problem: Problem) -> str:
     """The ending of a program's file name in the problem's language, with its dot."""
-    return _SUFFIXES.get(problem.settings.language, ".txt")
+    return _SUFFIXES.get(problem.settings.language.lower(), ".txt")
 
 
 def _duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:

@@ -36,6 +36,7 @@ from discovery.sandbox.client import (
 )
 from discovery.sandbox.probes import verify
 from discovery.sandbox.python import interpreter, package_files, zygote_files
+from discovery.sandbox.recipes import host_paths
 
 _UID = 1000
 _OUTER_UID = 1_990_000_000
@@ -81,9 +82,10 @@ class BubblewrapBackend:
         """A new sandbox, not started.
 
         Raises:
-            MissingComponent: A package is not installed.
+            MissingComponent: A package or a program is not installed, or the image is not a recipe.
         """
         package_files(spec.packages)
+        host_paths(spec.image)
         return ZygoteSandbox(spec, _launch)
 
     def sweep(self) -> Sequence[str]:
@@ -233,7 +235,7 @@ def _files(spec: SandboxSpec) -> list[str]:
         found += ["--ro-bind", str(path), f"/site/{name}"]
     for path in zygote_files():
         found += ["--ro-bind", str(path), f"/zygote/{path.name}"]
-    for readable in spec.extra_readable:
+    for readable in (*map(str, host_paths(spec.image).readable), *spec.extra_readable):
         found += ["--ro-bind", readable, readable]
     for name in ("python", "python3"):
         found += ["--symlink", str(python.executable), f"/programs/{name}"]
@@ -268,7 +270,7 @@ def _fixtures(passwd: int) -> list[str]:
 def _environment(spec: SandboxSpec) -> list[str]:
     found = ["--clearenv"]
     environment = {
-        "PATH": "/programs:/usr/bin:/bin",
+        "PATH": ":".join(["/programs", *map(str, host_paths(spec.image).path), "/usr/bin", "/bin"]),
         "HOME": "/box/work",
         "PYTHONPATH": "/site",
         **FIXED_ENVIRONMENT,

@@ -127,15 +127,15 @@ def _told(text: bytes) -> Failure:
         return Failure(kind=FailureKind.BAD_DATA, message="wrote a failure that is not its own to state")
     return Failure(
         kind=kind,
-        message=_clean(" ".join(message.split())[:MESSAGE_CHARS]),
-        detail=_clean(detail[:DETAIL_CHARS]) if detail else None,
+        message=clean(" ".join(message.split())[:MESSAGE_CHARS]),
+        detail=clean(detail[:DETAIL_CHARS]) if detail else None,
     )
 
 
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Without lone surrogates, and without what a terminal would obey."""
     return text.encode("utf-8", "replace").decode("utf-8").translate(_CONTROLS)
 
@@ -159,4 +159,4 @@ def _status(status: int) -> str:
 
 
 def _tail(stderr: bytes) -> str | None:
-    return _clean(stderr[-DETAIL_CHARS:].decode(errors="replace")) or None
+    return clean(stderr[-DETAIL_CHARS:].decode(errors="replace")) or None

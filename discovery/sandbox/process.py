@@ -29,6 +29,7 @@ from discovery.sandbox.client import (
 )
 from discovery.sandbox.probes import verify
 from discovery.sandbox.python import interpreter, package_files, zygote_files
+from discovery.sandbox.recipes import host_paths
 
 _PREFIX = "discovery-"
 _NAME = re.compile(f"{_PREFIX}[a-z0-9_]{{8}}")  # as tempfile.mkdtemp makes them
@@ -64,9 +65,10 @@ class ProcessBackend:
         """A new sandbox, not started.
 
         Raises:
-            MissingComponent: A package is not installed.
+            MissingComponent: A package or a program is not installed, or the image is not a recipe.
         """
         package_files(spec.packages)
+        host_paths(spec.image)
         return ZygoteSandbox(spec, _launch)
 
     def sweep(self) -> Sequence[str]:
@@ -114,7 +116,7 @@ def _launch(spec: SandboxSpec) -> Launched:
         (folder / "programs" / name).symlink_to(interpreter().executable)
     box = str(folder / "box")
     environment = {
-        "PATH": f"{folder}/programs:/usr/bin:/bin",
+        "PATH": ":".join([f"{folder}/programs", *map(str, host_paths(spec.image).path), "/usr/bin", "/bin"]),
         "HOME": box,
         "TMPDIR": box,
         "PYTHONPATH": str(folder / "site"),

@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from discovery.errors import MissingComponent
-from discovery.problem import ProblemSettings
+from discovery.problem import Limits, ProblemSettings
 from discovery.sandbox.python import zygote_files
 
 DEFAULT = "python"
 """The recipe of a problem that names none; what it holds, every recipe holds."""
-PROGRAM, BINARY = "{program}", "{binary}"
+BUILD_LIMITS = Limits(
+    wall_s=60.0, memory_bytes=2 << 30, processes=64, file_bytes=256 << 20, result_bytes=64 << 20
+)
+"""What a build may take unless its problem says otherwise."""
+BINARY = "{binary}"
 _ASK_S = 30.0
 _SYSTEM = (
     *("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/include"),
@@ -127,11 +131,13 @@ class Toolchain:
         image: Name of a recipe or a Docker image; None for the default.
         build: Makes ``"{binary}"`` of ``"{program}"``; None when nothing is built.
         command: Starts the program; None for the interpreter of the sandbox.
+        build_limits: What a build may take.
     """
 
     image: str | None = None
     build: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
+    build_limits: Limits = BUILD_LIMITS
 
 
 def names() -> tuple[str, ...]:
@@ -181,6 +187,7 @@ def toolchain(settings: ProblemSettings) -> Toolchain:
         image=settings.image or (recipe.name if recipe is not None else None),
         build=build,
         command=settings.command or (language.command if build is not None else None),
+        build_limits=settings.build_limits or BUILD_LIMITS,
     )
 
 
