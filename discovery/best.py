@@ -1,18 +1,37 @@
-"""The run's best: found in search, scored again by a process that has scored nothing, then announced.
+"""What counts: a result in doubt is scored again before it does, and so is the run's best before it is announced.
 
-What is announced is what a run reports. A candidate whose second scoring disagrees counts as failed: it is neither
-announced nor committed, now and on replay.
+In doubt is a score that is not finite or out of bounds, and one that is better than the run's best by more than the
+problem calls plausible at once. It is stored with its suspicion and scored again with a sandbox and a scorer's process
+that nothing has used; until then it is neither committed nor announced, no selector observes it, no run stops for it.
+A candidate whose second scoring disagrees counts as failed, now and on replay.
+
+What is announced is what a run reports. Of an exact problem that is the first score, which the second has confirmed. Of
+a noisy one it is the *second* value: the first was noticed because it was high, so it is too high on average, and the
+second, drawn without looking, is not. One that is not better than the present best is not announced.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
+from discovery.agreement import is_noisy
 from discovery.budget import Ledger
 from discovery.evaluator import Evaluator
 from discovery.progress import Progress
-from discovery.records import Announcement, Candidate, CandidateKey, Direction, Evaluation, Purpose
+from discovery.records import (
+    Announcement,
+    Candidate,
+    CandidateKey,
+    Direction,
+    Evaluation,
+    EvaluationState,
+    Failure,
+    FailureKind,
+    Purpose,
+)
 from discovery.storage.base import Lease, Storage
 from discovery.storage.journal import Journal
 
@@ -27,18 +46,34 @@ def best_announced(announced: Iterable[Announcement], direction: Direction) -> A
     return max(announced, key=lambda announcement: direction.key(announcement.score), default=None)
 
 
+def announced_evaluation(storage: Storage, run: str, announcement: Announcement) -> Evaluation | None:
+    """The evaluation that an announced score is of: the first, or of a noisy problem the second.
+
+    Args:
+        storage: Where the run lives.
+        run: Its id.
+        announcement: One of its announcements.
+    """
+    scored = [
+        e
+        for e in storage.evaluations(run, announcement.key)
+        if e.score is not None and e.purpose is not Purpose.AUDIT
+    ]
+    same = (e for e in scored if e.score is not None and e.score.value == announcement.score)
+    return next(same, scored[0] if scored else None)
+
+
 class BestKeeper:
-    """Announces a run-best once a second scoring in a fresh process agrees.
+    """Scores results in doubt again, and announces a run-best once a second scoring confirms it.
 
     Args:
         run: Run id.
-        storage: For verifications of earlier processes.
-        direction: Which scores are better.
-        evaluator: Scores again.
-        journal: Where verifications and announcements go.
+        storage: For second scorings of earlier processes.
+        evaluator: Scores again; its problem says what is plausible.
+        journal: Where second scorings and announcements go.
         lease: The supervisor's lease.
         ledger: Told when the target is reached.
-        progress: Told what was announced.
+        progress: Told what was announced and what is in doubt; knows the initial score.
         announced: The best announced by earlier processes.
     """
 
@@ -46,7 +81,6 @@ class BestKeeper:
         self,
         run: str,
         storage: Storage,
-        direction: Direction,
         evaluator: Evaluator,
         journal: Journal,
         lease: Lease,
@@ -56,18 +90,44 @@ class BestKeeper:
     ) -> None:
         self._run = run
         self._storage = storage
-        self._direction = direction
         self._evaluator = evaluator
+        self._problem = evaluator.problem
+        self._direction = evaluator.problem.direction
         self._journal = journal
         self._lease = lease
         self._ledger = ledger
         self._progress = progress
+        self._refuted = dict(storage.disagreements(run))
+        self._turns: WeakValueDictionary[CandidateKey, asyncio.Lock] = WeakValueDictionary()
         self._best: float | None = None
         if announced is not None:
             self._take(announced)
+        progress.quarantine.update(quarantined(storage, run))
+
+    def suspicion(self, evaluation: Evaluation) -> str | None:
+        """Why a finished evaluation must not count before it is confirmed, in one line; None if it may.
+
+        Args:
+            evaluation: Of a generated candidate, not stored yet.
+        """
+        if evaluation.failure is not None:
+            is_out = evaluation.failure.kind is FailureKind.OUT_OF_BOUNDS
+            return evaluation.failure.message if is_out else None
+        most = self._problem.settings.max_jump
+        known = self._progress.initial if self._best is None else self._best
+        if evaluation.score is None or most is None or known is None:
+            return None
+        value = evaluation.score.value
+        jump = self._direction.key(value) - self._direction.key(known)
+        if jump <= most:
+            return None
+        return (
+            f"the score {value!r} is better than the run's best so far, {known!r}, by {jump:.6g}; "
+            f"the problem calls at most {most:.6g} at once plausible"
+        )
 
     async def consider(self, candidate: Candidate, evaluation: Evaluation, lease: Lease) -> Evaluation:
-        """Verify and announce a scored candidate if it would be the run's best.
+        """Score a candidate again if its result is in doubt or would be the run's best; announce it if it holds.
 
         Args:
             candidate: The candidate.
@@ -75,32 +135,76 @@ class BestKeeper:
             lease: Of the candidate's chain.
 
         Returns:
-            The evaluation that counts: the given one, or the failed verification.
+            The evaluation that counts: the given one, or the failed second one.
         """
-        score = evaluation.score
-        if score is None or not self._direction.better(score.value, self._best):
+        original = evaluation.duplicate_of or evaluation.key
+        # Equal programs take turns, so that what one of them is found to be holds for all.
+        turn = self._turns.setdefault(original, asyncio.Lock())
+        async with turn:
+            if original in self._refuted and original != evaluation.key:
+                return await self._refute_duplicate(evaluation, original, lease)
+            in_doubt = evaluation.suspicion is not None
+            if not in_doubt and not self._would_be_best(evaluation):
+                return evaluation
+            again = self._again(evaluation.key) or self._again(original)
+            if again is None:
+                self._progress.quarantine["quarantined"] += in_doubt
+                again = await self._evaluator.verify(candidate, evaluation)
+                await self._journal.append(lease, again)
+                if in_doubt:
+                    self._progress.quarantine["disagreed" if _is_refuted(again) else "agreed"] += 1
+            if _is_refuted(again):
+                assert again.failure is not None
+                self._refuted[original] = again.failure
+                return again
+            await self._announce(evaluation, again)
             return evaluation
-        again = self._verified(candidate.key)
-        if again is None:
-            again = await self._evaluator.verify(candidate, score)
-            await self._journal.append(lease, again)
-        if again.failure is not None:
-            return again
-        if self._direction.better(score.value, self._best):
-            announcement = Announcement(
-                key=candidate.key,
-                score=score.value,
-                evaluations=self._progress.evaluations,
-                announced_at=datetime.now(UTC),
-            )
-            self._take(announcement)
-            await self._journal.append(self._lease, announcement)
-        return evaluation
 
-    def _verified(self, key: CandidateKey) -> Evaluation | None:
-        """A verification that an earlier process stored before it could announce."""
+    def _would_be_best(self, evaluation: Evaluation) -> bool:
+        score = evaluation.score
+        return score is not None and self._direction.better(score.value, self._best)
+
+    def _again(self, key: CandidateKey) -> Evaluation | None:
+        """A second scoring that is stored: of an equal program, or by a process that ended before it could announce."""
         stored = self._storage.evaluations(self._run, key)
-        return next((e for e in stored if e.purpose is Purpose.VERIFY), None)
+        return next((e for e in stored if e.purpose is Purpose.VERIFY and e.state.is_finished), None)
+
+    async def _refute_duplicate(
+        self, evaluation: Evaluation, original: CandidateKey, lease: Lease
+    ) -> Evaluation:
+        refuted = self._again(evaluation.key)
+        if refuted is None:
+            now = datetime.now(UTC)
+            failure = Failure(
+                kind=FailureKind.DISAGREEMENT,
+                message=f"the same program as candidate {original}: {self._refuted[original].message}",
+            )
+            refuted = Evaluation(
+                key=evaluation.key,
+                purpose=Purpose.VERIFY,
+                state=EvaluationState.FAILED,
+                failure=failure,
+                duplicate_of=original,
+                suspicion=evaluation.suspicion,
+                scorer_version=evaluation.scorer_version,
+                started_at=now,
+                finished_at=now,
+            )
+            await self._journal.append(lease, refuted)
+        return refuted
+
+    async def _announce(self, evaluation: Evaluation, again: Evaluation) -> None:
+        reported = again.score if is_noisy(self._problem) else evaluation.score
+        if reported is None or not self._direction.better(reported.value, self._best):
+            return
+        announcement = Announcement(
+            key=evaluation.key,
+            score=reported.value,
+            evaluations=self._progress.evaluations,
+            announced_at=datetime.now(UTC),
+        )
+        self._take(announcement)
+        await self._journal.append(self._lease, announcement)
 
     def _take(self, announcement: Announcement) -> None:
         self._best = announcement.score
@@ -108,3 +212,27 @@ class BestKeeper:
         until = self._ledger.budget.until
         if until is not None and not self._direction.better(until, announcement.score):
             self._ledger.reach_target()
+
+
+def quarantined(storage: Storage, run: str) -> dict[str, int]:
+    """How many results of a run were scored again because they were in doubt, and with what outcome.
+
+    Args:
+        storage: Where the run lives.
+        run: Its id.
+
+    Returns:
+        ``quarantined``, ``agreed`` and ``disagreed``; empty when there were none.
+    """
+    outcomes = [
+        _is_refuted(e)
+        for e in storage.verifications(run)
+        if e.suspicion is not None and e.duplicate_of is None
+    ]
+    if not outcomes:
+        return {}
+    return {"quarantined": len(outcomes), "agreed": outcomes.count(False), "disagreed": outcomes.count(True)}
+
+
+def _is_refuted(again: Evaluation) -> bool:
+    return again.failure is not None and again.failure.kind is FailureKind.DISAGREEMENT

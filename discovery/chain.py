@@ -125,6 +125,7 @@ class Chain:
         self._reserved = 0
         # Of the open step: what the tally and the ledger know already, for a step that is taken up again.
         self._counted: set[int] = set()
+        self._settled: set[int] = set()
         self._charged: set[int] = set()
 
     @property
@@ -158,12 +159,19 @@ class Chain:
             self._observe(replace(step, outcomes=outcomes, committed=committed))
             for outcome in outcomes:
                 self._count(outcome)
+                self._settle(outcome)
         half_done = self._open_step()
         if half_done is not None:
             for index, evaluation in half_done.evaluations.items():
                 candidate = half_done.candidates.get(index)
-                outcome = _outcome(evaluation, candidate.source_hash if candidate else None)
-                self._count(self._after_disagreement(outcome))
+                outcome = self._after_disagreement(
+                    _outcome(evaluation, candidate.source_hash if candidate else None)
+                )
+                self._count(outcome)
+                # One in doubt may be so still: the step that is taken up again settles it.
+                if evaluation.suspicion is None or evaluation.key in self._disagreed:
+                    self._settle(outcome)
+                    self._settled.add(index)
             self._counted.update(half_done.evaluations)
             self._charged.update(half_done.completions)
 
@@ -354,6 +362,9 @@ class Chain:
                     await ports.journal.append(self._lease, candidate)
             if evaluation is None and candidate is not None:
                 evaluation = await ports.evaluator.evaluate(candidate)
+                suspicion = ports.best.suspicion(evaluation)
+                if suspicion is not None:
+                    evaluation = replace(evaluation, suspicion=suspicion)
             assert evaluation is not None
             await ports.journal.append(self._lease, evaluation)
         outcome = _outcome(evaluation, candidate.source_hash if candidate else None)
@@ -361,12 +372,25 @@ class Chain:
             self._counted.add(index)
             ports.ledger.add_evaluation()
             self._count(outcome)
-        if candidate is None or evaluation.score is None or completion.key in self._disagreed:
+        outcome = await self._confirmed(candidate, evaluation, outcome)
+        if index not in self._settled:
+            self._settled.add(index)
+            self._settle(outcome)
+        return outcome
+
+    async def _confirmed(
+        self, candidate: Candidate | None, evaluation: Evaluation, outcome: Outcome
+    ) -> Outcome:
+        """What counts of a stored evaluation, after a second one where it takes one."""
+        if candidate is None or evaluation.key in self._disagreed:
             return self._after_disagreement(outcome)
-        counts = await ports.best.consider(candidate, evaluation, self._lease)
-        if counts is evaluation:
+        counts = await self._ports.best.consider(candidate, evaluation, self._lease)
+        if counts is not evaluation:
+            assert counts.failure is not None
+            return _refuted(outcome, counts.failure)
+        if evaluation.score is not None:
             self._parents.keep(candidate, evaluation.score)
-        return _outcome(counts, candidate.source_hash)
+        return outcome
 
     # Committing
 
@@ -407,6 +431,7 @@ class Chain:
         )
         self._observe(committed)
         self._counted.clear()
+        self._settled.clear()
         self._charged.clear()
 
     def _observe(self, step: CommittedStep) -> None:
@@ -424,28 +449,18 @@ class Chain:
         progress.committed(step.step)
 
     def _count(self, outcome: Outcome) -> None:
-        """Tell the tally and the duplicate index of a stored outcome."""
-        progress = self._ports.progress
-        progress.evaluated(
-            outcome.key,
-            outcome.score,
-            outcome.failure,
-            duplicate=outcome.duplicate_of is not None,
-        )
+        """Tell the tally and the duplicate index of a stored evaluation."""
+        self._ports.progress.finished(duplicate=outcome.duplicate_of is not None)
         if outcome.source_hash is not None:
             self._ports.evaluator.remember(outcome.source_hash)
 
+    def _settle(self, outcome: Outcome) -> None:
+        """Tell the tally of a result that counts."""
+        self._ports.progress.settled(outcome.key, outcome.score, outcome.failure)
+
     def _after_disagreement(self, outcome: Outcome) -> Outcome:
         failure = self._disagreed.get(outcome.key)
-        if failure is None:
-            return outcome
-        return Outcome(
-            key=outcome.key,
-            source_hash=outcome.source_hash,
-            score=None,
-            failure=failure.kind,
-            message=failure.message,
-        )
+        return outcome if failure is None else _refuted(outcome, failure)
 
     def _open_step(self) -> StoredStep | None:
         return self._ports.storage.open_step(self._ports.run, self.number)
@@ -468,6 +483,16 @@ def _outcome(evaluation: Evaluation, source_hash: str | None) -> Outcome:
         failure=evaluation.failure.kind if evaluation.failure else None,
         message=evaluation.failure.message if evaluation.failure else None,
         duplicate_of=evaluation.duplicate_of,
+    )
+
+
+def _refuted(outcome: Outcome, failure: Failure) -> Outcome:
+    return Outcome(
+        key=outcome.key,
+        source_hash=outcome.source_hash,
+        score=None,
+        failure=failure.kind,
+        message=failure.message,
     )
 
 

@@ -5,6 +5,9 @@ scorer; when the scorer uses its program, the request comes here and goes to the
 bytes go back. So the way of the data is candidate -> sandbox -> bytes -> scorer -> score, and nothing that the
 candidate says is believed on the way.
 
+A problem may ask for several repeats, in turn with a baseline, on CPUs of their own; that is still one evaluation. A
+second scoring of a result in doubt, or in an audit, has a slot that nothing has used before.
+
 A failure of the candidate is a finished evaluation. A failure of the sandbox or of the scorer's process is not:
 the slot is replaced and the evaluation repeated, uncharged, a bounded number of times.
 """
@@ -13,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from discovery import data
+from discovery import data, rounds
+from discovery.agreement import confirmed
 from discovery.builds import Builds
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
 from discovery.problem import Limits, Problem
@@ -32,8 +36,8 @@ from discovery.records import (
     FailureKind,
     Purpose,
     SandboxRecord,
-    Score,
 )
+from discovery.repeats import Cores
 from discovery.sandbox.base import (
     CommandRun,
     FunctionCall,
@@ -47,7 +51,6 @@ from discovery.slots import Slot, SlotPool
 
 _ATTEMPTS = 3
 _OUTPUT_CHARS = 4000
-_SCORE_TOLERANCE = 1e-9
 _SUFFIXES = {
     "python": ".py",
     "c": ".c",
@@ -70,16 +73,29 @@ class _Usage:
     timed_out: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What one evaluation is scored with: for a second scoring a worker and builds of its own."""
+
+    slot: Slot
+    worker: ScorerWorker
+    builds: Builds | None
+    cores: tuple[int, ...]
+
+
 class Evaluator:
     """Evaluates candidates of one problem in a fixed number of slots.
 
     Args:
         problem: The problem.
         backend: Makes the sandboxes; None for an evaluator of data only.
-        slots: How many evaluations run at once.
+        slots: How many evaluations run at once; fewer where each has CPUs for itself and there are not enough.
         label: Run id, for finding orphans.
         recycle_after: Evaluations after which a slot gets a new sandbox.
         find_source: Finds a stored finished evaluation of a source by its hash; None looks nothing up.
+
+    Raises:
+        ConfigError: The problem asks for more CPUs for each evaluation than there are.
     """
 
     def __init__(
@@ -94,6 +110,9 @@ class Evaluator:
     ) -> None:
         self.problem = problem
         self.record: SandboxRecord | None = None
+        repeats = problem.settings.repeats
+        self._cores = Cores(repeats.cores if repeats is not None and backend is not None else 0)
+        slots = min(slots, self._cores.evaluations or slots)
         self._backend = backend
         self._toolchain = toolchain(problem.settings)
         self._spec = SandboxSpec(packages=problem.settings.packages, image=self._toolchain.image, label=label)
@@ -115,6 +134,7 @@ class Evaluator:
             ProblemError: The plugin does not load in the scorer's process.
             SandboxError: The backend does not work here.
         """
+        self._cores.keep_off()
         await self._host.start()
         if self._backend is not None:
             self.record = await self._backend.verify(self._spec)
@@ -157,38 +177,27 @@ class Evaluator:
             if self._in_flight.get(source_hash) is future:
                 del self._in_flight[source_hash]
 
-    async def verify(self, candidate: Candidate, claimed: Score) -> Evaluation:
-        """Score a candidate again in a scorer process that has never scored, and compare.
+    async def verify(
+        self, candidate: Candidate, claimed: Evaluation, purpose: Purpose = Purpose.VERIFY
+    ) -> Evaluation:
+        """Score a candidate again in a scorer's process that has never scored, and compare.
+
+        A result in doubt (one that carries a suspicion) and an audit have a new sandbox, too.
 
         Args:
             candidate: The candidate.
-            claimed: Its score.
+            claimed: Its evaluation, finished: a score, or a failure that may not be its own.
+            purpose: VERIFY or AUDIT.
 
         Returns:
-            A finished evaluation with purpose VERIFY; a failure of kind DISAGREEMENT when a deterministic
-            scorer's second score differs by more than one part in 10^9, or is none.
+            A finished evaluation of that purpose; a failure of kind DISAGREEMENT when it does not confirm the one
+            that is claimed (see :func:`discovery.agreement.compare`).
 
         Raises:
             SandboxError: As for :meth:`evaluate`.
         """
-        evaluation = await self._in_slot(candidate, Purpose.VERIFY)
-        again = evaluation.score
-        if again is not None and (
-            not self.problem.settings.deterministic
-            or math.isclose(again.value, claimed.value, rel_tol=_SCORE_TOLERANCE, abs_tol=1e-300)
-        ):
-            return evaluation
-        found = evaluation.failure.message if evaluation.failure else repr(again and again.value)
-        return dataclasses.replace(
-            evaluation,
-            state=EvaluationState.FAILED,
-            score=None,
-            failure=Failure(
-                kind=FailureKind.DISAGREEMENT,
-                message=f"scored {claimed.value!r} first, but a second scoring in a fresh process gave: {found}",
-                detail=evaluation.failure.detail if evaluation.failure else None,
-            ),
-        )
+        anew = claimed.suspicion is not None or purpose is Purpose.AUDIT
+        return confirmed(self.problem, claimed, await self._in_slot(candidate, purpose, anew=anew))
 
     async def evaluate_data(self, candidate: Candidate, solution: data.Data) -> Evaluation:
         """Score a solution given as data, as if the problem's entry function had returned it.
@@ -216,7 +225,16 @@ class Evaluator:
             return SandboxResult(failure=failure, wall_s=0.0)
 
         async with self.pool.fresh_worker() as worker:
-            verdict = await self._judge(worker, candidate.source, serve, _Usage())
+
+            async def once(is_baseline: bool) -> Verdict:
+                if is_baseline:
+                    message = (
+                        "this problem scores programs in turn with a baseline, not data; give a program file"
+                    )
+                    return Verdict(failure=Failure(kind=FailureKind.INVALID, message=message))
+                return await self._judge(worker, candidate.source, serve, _Usage())
+
+            verdict = await rounds.scored(self.problem, once)
         durations = Durations(wall_s=time.monotonic() - begun)
         return self._finished(candidate, Purpose.SEARCH, verdict, started, durations, None)
 
@@ -224,22 +242,24 @@ class Evaluator:
         """End all slots and the scorer's host. May be called twice."""
         await self.pool.close()
         self._host.close()
+        self._cores.restore()
 
     def cleanup(self) -> None:
         """Like ``close``, without an event loop, for ``atexit``."""
         self.pool.cleanup()
         self._host.close()
+        self._cores.restore()
 
     def _known(self, source_hash: str) -> Evaluation | None:
         if self._find_source is None or _short(source_hash) not in self._seen:
             return None
         return self._find_source(source_hash)
 
-    async def _in_slot(self, candidate: Candidate, purpose: Purpose) -> Evaluation:
+    async def _in_slot(self, candidate: Candidate, purpose: Purpose, *, anew: bool = False) -> Evaluation:
         last: SandboxError | ScoringError | None = None
         for attempt in range(_ATTEMPTS):
             try:
-                async with self.pool.slot() as slot:
+                async with self.pool.fresh_slot() if anew else self.pool.slot() as slot:
                     return await self._attempt(slot, candidate, purpose, attempt)
             except SandboxUnavailable:
                 raise
@@ -254,13 +274,44 @@ class Evaluator:
     async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)
         begun = time.monotonic()
-        usage = _Usage()
-        # A second scoring believes nothing that is left of the first.
-        builds = self._builds and (self._builds if purpose is Purpose.SEARCH else self._builds.anew())
+        own, baseline = _Usage(), _Usage()
+        async with self._means(slot, purpose) as means:
+
+            async def once(is_baseline: bool) -> Verdict:
+                usage = baseline if is_baseline else own
+                source = self.problem.initial if is_baseline else candidate.source
+                return await self._judge(means.worker, source, self._serving(means, source, usage), usage)
+
+            verdict = await rounds.scored(self.problem, once)
+        if own.timed_out or baseline.timed_out:
+            slot.spoil_worker("left in the middle of its work")
+        elif verdict.failure is not None and verdict.failure.kind is FailureKind.SCORER:
+            slot.spoil_worker("its scorer failed")
+        durations = Durations(wall_s=time.monotonic() - begun, sandbox_s=own.wall_s, sandbox_cpu_s=own.cpu_s)
+        output = own.output[:_OUTPUT_CHARS] or None
+        evaluation = self._finished(candidate, purpose, verdict, started, durations, output)
+        return dataclasses.replace(evaluation, attempt=attempt) if attempt else evaluation
+
+    @asynccontextmanager
+    async def _means(self, slot: Slot, purpose: Purpose) -> AsyncIterator[_Means]:
+        cores = self._cores.take()
+        try:
+            if purpose is Purpose.SEARCH:
+                yield _Means(slot, slot.worker, self._builds, cores)
+                return
+            # A second scoring believes nothing that is left of the first.
+            builds = self._builds and self._builds.anew()
+            async with self.pool.fresh_worker() as worker:
+                yield _Means(slot, worker, builds, cores)
+        finally:
+            self._cores.give(cores)
+
+    def _serving(self, means: _Means, source: str, usage: _Usage) -> Serve:
+        """What answers a scorer's requests about a source."""
 
         async def serve(request: ProgramRequest) -> SandboxResult:
             usage.serving = True
-            result = await self._served(slot, candidate.source, request, builds)
+            result = await self._served(means, source, request)
             usage.serving = False
             usage.wall_s += result.wall_s
             usage.cpu_s += result.cpu_s or 0.0
@@ -268,21 +319,7 @@ class Evaluator:
                 usage.output += result.stdout + result.stderr
             return result
 
-        if purpose is Purpose.SEARCH:
-            verdict = await self._judge(slot.worker, candidate.source, serve, usage)
-            if usage.timed_out:
-                slot.spoil_worker("left in the middle of its work")
-            elif verdict.failure is not None and verdict.failure.kind is FailureKind.SCORER:
-                slot.spoil_worker("its scorer failed")
-        else:
-            async with self.pool.fresh_worker() as worker:
-                verdict = await self._judge(worker, candidate.source, serve, usage)
-        durations = Durations(
-            wall_s=time.monotonic() - begun, sandbox_s=usage.wall_s, sandbox_cpu_s=usage.cpu_s
-        )
-        output = usage.output[:_OUTPUT_CHARS] or None
-        evaluation = self._finished(candidate, purpose, verdict, started, durations, output)
-        return dataclasses.replace(evaluation, attempt=attempt) if attempt else evaluation
+        return serve
 
     async def _judge(
         self,
@@ -302,27 +339,32 @@ class Evaluator:
             message = f"scoring took longer than scorer_timeout_s = {limit:g} s; {who} was running"
             return Verdict(failure=Failure(kind=kind, message=message))
 
-    async def _served(
-        self, slot: Slot, source: str, request: ProgramRequest, builds: Builds | None
-    ) -> SandboxResult:
+    async def _served(self, means: _Means, source: str, request: ProgramRequest) -> SandboxResult:
         """Do what the scorer asks, in the slot's sandbox; a program that has to be built is built there first."""
         limits = _shortened(self.problem.settings.limits, request.timeout_s)
         if request.function is not None:
-            return await slot.run(
-                FunctionCall(source=source, function=request.function, arguments=request.body, limits=limits)
+            return await means.slot.run(
+                FunctionCall(
+                    source=source,
+                    function=request.function,
+                    arguments=request.body,
+                    limits=limits,
+                    cores=means.cores,
+                )
             )
-        built = await builds.of(source, slot.run) if builds is not None else None
+        built = await means.builds.of(source, means.slot.run) if means.builds is not None else None
         if built is not None and built.failure is not None:
             return SandboxResult(
                 failure=built.failure, stderr=built.output, wall_s=built.wall_s, cpu_s=built.cpu_s
             )
-        return await slot.run(
+        return await means.slot.run(
             CommandRun(
                 source=source,
                 argv=(*(self._toolchain.command or ("python3", "{program}")), *request.args),
                 suffix=program_suffix(self.problem),
                 stdin=request.body,
                 limits=limits,
+                cores=means.cores,
                 binary=built.binary if built is not None else None,
             )
         )

@@ -105,6 +105,8 @@ class Progress:
         self.earlier = 0
         self.duplicates = 0
         self.failures: Counter[FailureKind] = Counter()
+        self.quarantine: Counter[str] = Counter()
+        """Results that were in doubt: ``quarantined``, of which ``agreed`` and ``disagreed`` when scored again."""
         self.initial: float | None = None
         self.best: float | None = None
         self.best_key: CandidateKey | None = None
@@ -121,10 +123,18 @@ class Progress:
     def evaluated(
         self, key: CandidateKey, score: float | None, failure: FailureKind | None, *, duplicate: bool
     ) -> None:
-        """Note one finished search evaluation."""
+        """Note one finished search evaluation and that its result counts."""
+        self.finished(duplicate=duplicate)
+        self.settled(key, score, failure)
+
+    def finished(self, *, duplicate: bool) -> None:
+        """Note one finished search evaluation, whatever its result."""
         self.evaluations += 1
         self.duplicates += duplicate
         self._recent.append(self._clock())
+
+    def settled(self, key: CandidateKey, score: float | None, failure: FailureKind | None) -> None:
+        """Note a result that counts: it was not in doubt, or is no longer."""
         if failure is not None:
             self.failures[failure] += 1
         chain = self.chains[key.chain]

@@ -293,7 +293,6 @@ class Run:
             best=BestKeeper(
                 self.record.id,
                 self._storage,
-                self.problem.direction,
                 self._evaluator,
                 journal,
                 shared,

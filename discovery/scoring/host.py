@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import socket
@@ -96,8 +97,10 @@ def score(problem: Problem, source: str, sock: socket.socket) -> Frame:
     except Exception as error:  # noqa: BLE001  the plugin's boundary: whatever a scorer raises is its failure
         detail = "".join(traceback.format_exception(error))[-_MAX_DETAIL:]
         return _failed(FailureKind.SCORER, f"the scorer raised {type(error).__name__}: {error}", detail)
-    if not problem.in_bounds(scored.value):
-        low, high = problem.settings.bounds
+    repeated = problem.settings.repeats is not None
+    # Of repeats the statistic must keep the bounds, which may be those of a comparison with the baseline.
+    if not (math.isfinite(scored.value) if repeated else problem.in_bounds(scored.value)):
+        low, high = (None, None) if repeated else problem.settings.bounds
         return _failed(
             FailureKind.OUT_OF_BOUNDS,
             f"the score {scored.value!r} is not a finite number within the declared bounds ({low}, {high})",

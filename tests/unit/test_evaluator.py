@@ -161,7 +161,7 @@ async def test_verification_uses_a_process_that_has_never_scored(toy, evaluators
     await evaluator.evaluate(candidate(1.0))
     first = await evaluator.evaluate(candidate(2.0, 1))
     assert first.score.private == {"calls": 2}
-    again = await evaluator.verify(candidate(2.0, 1), first.score)
+    again = await evaluator.verify(candidate(2.0, 1), first)
     assert again.purpose is Purpose.VERIFY
     assert again.score.private == {"calls": 1}
 
@@ -170,7 +170,7 @@ async def test_a_score_that_depends_on_what_was_scored_before_does_not_verify(to
     evaluator = await evaluators(toy())
     await evaluator.evaluate(candidate(1.0))
     first = await evaluator.evaluate(candidate("flaky", 1))
-    again = await evaluator.verify(candidate("flaky", 1), first.score)
+    again = await evaluator.verify(candidate("flaky", 1), first)
     assert again.failure.kind is FailureKind.DISAGREEMENT
     assert "2.0 first" in again.failure.message
 
@@ -199,7 +199,7 @@ async def test_a_scorers_host_that_is_killed_is_started_again_and_nobody_is_blam
     after = await evaluator.evaluate(candidate(2.0, 1))
     assert after.score.value == 2.0
     os.kill(evaluator._host._process.pid, signal.SIGKILL)
-    assert (await evaluator.verify(candidate(2.0, 1), after.score)).failure is None
+    assert (await evaluator.verify(candidate(2.0, 1), after)).failure is None
 
 
 async def test_a_scorers_host_that_cannot_start_again_is_infrastructure(toy, evaluators, monkeypatch):
