@@ -197,7 +197,7 @@ class Chain:
 
         Raises:
             GeneratorRefused: The generator refuses for good.
-            SandboxError: Evaluation is impossible.
+            UsageError: No sandbox could ever be started.
             StorageError: A record could not be stored; LeaseLost when another process has the chain.
         """
         stored: StoredStep | None = None

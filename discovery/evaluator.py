@@ -9,7 +9,9 @@ A problem may ask for several repeats, in turn with a baseline, on CPUs of their
 second scoring of a result in doubt, or in an audit, has a slot that nothing has used before.
 
 A failure of the candidate is a finished evaluation. A failure of the sandbox or of the scorer's process is not:
-the slot is replaced and the evaluation repeated, uncharged, a bounded number of times.
+the slot is replaced and the evaluation repeated, uncharged, a bounded number of times. The last time it is repeated
+in a sandbox that was just seen to work, so that a candidate that ends this one, too, is known to be to blame: it is
+stored as failed, and the run goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from datetime import UTC, datetime
 from discovery import data, rounds
 from discovery.agreement import confirmed
 from discovery.builds import Builds
-from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
+from discovery.errors import SandboxError, ScoringError
 from discovery.problem import Limits, Problem
 from discovery.records import (
     Candidate,
@@ -43,9 +45,9 @@ from discovery.sandbox.base import (
     FunctionCall,
     SandboxBackend,
     SandboxResult,
-    SandboxSpec,
 )
 from discovery.sandbox.recipes import toolchain
+from discovery.sandbox.spec import spec_of
 from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, Serve, Verdict
 from discovery.slots import Slot, SlotPool
 
@@ -113,9 +115,10 @@ class Evaluator:
         repeats = problem.settings.repeats
         self._cores = Cores(repeats.cores if repeats is not None and backend is not None else 0)
         slots = min(slots, self._cores.evaluations or slots)
+        self.swept: tuple[str, ...] = ()
         self._backend = backend
         self._toolchain = toolchain(problem.settings)
-        self._spec = SandboxSpec(packages=problem.settings.packages, image=self._toolchain.image, label=label)
+        self._spec = spec_of(problem, self._toolchain, label)
         self._builds = Builds(self._toolchain, program_suffix(problem)) if self._toolchain.build else None
         self._host = ScorerHost(problem)
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
@@ -125,7 +128,7 @@ class Evaluator:
         self._in_flight: dict[str, asyncio.Future[Evaluation]] = {}
 
     async def start(self) -> SandboxRecord | None:
-        """Start the scorer's host and verify the sandbox.
+        """Start the scorer's host, remove what dead processes have left, and verify the sandbox.
 
         Returns:
             The verified properties, whose id every evaluation carries; None without a backend.
@@ -137,6 +140,7 @@ class Evaluator:
         self._cores.keep_off()
         await self._host.start()
         if self._backend is not None:
+            self.swept = tuple(await asyncio.to_thread(self._backend.sweep))
             self.record = await self._backend.verify(self._spec)
         return self.record
 
@@ -154,7 +158,8 @@ class Evaluator:
             A finished evaluation.
 
         Raises:
-            SandboxError: The sandbox could not do it in several tries; nothing was charged.
+            SandboxUnavailable: No sandbox can be started, and the pool has nobody who waits; nothing was charged.
+            UsageError: None ever could be: a component is missing, or the problem has changed.
         """
         if not self.problem.settings.deterministic:
             return await self._in_slot(candidate, Purpose.SEARCH)
@@ -258,18 +263,17 @@ class Evaluator:
     async def _in_slot(self, candidate: Candidate, purpose: Purpose, *, anew: bool = False) -> Evaluation:
         last: SandboxError | ScoringError | None = None
         for attempt in range(_ATTEMPTS):
-            try:
-                async with self.pool.fresh_slot() if anew else self.pool.slot() as slot:
+            # Before a candidate is blamed for the end of its sandbox, that one was seen to work.
+            is_last = attempt == _ATTEMPTS - 1
+            fresh = anew or is_last
+            lent = self.pool.fresh_slot(proven=is_last) if fresh else self.pool.slot()
+            async with lent as slot:
+                try:
                     return await self._attempt(slot, candidate, purpose, attempt)
-            except SandboxUnavailable:
-                raise
-            except (SandboxError, ScoringError) as error:
-                last = error
-        if isinstance(last, ScoringError):
-            return self._scorer_died(candidate, purpose, last)
-        raise SandboxError(
-            f"candidate {candidate.key} could not be evaluated in {_ATTEMPTS} tries: {last}"
-        ) from last
+                except (SandboxError, ScoringError) as error:
+                    slot.spoil(str(error))
+                    last = error
+        return self._blamed(candidate, purpose, last)
 
     async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)
@@ -301,6 +305,9 @@ class Evaluator:
                 return
             # A second scoring believes nothing that is left of the first.
             builds = self._builds and self._builds.anew()
+            if slot.is_fresh:
+                yield _Means(slot, slot.worker, builds, cores)
+                return
             async with self.pool.fresh_worker() as worker:
                 yield _Means(slot, worker, builds, cores)
         finally:
@@ -392,12 +399,20 @@ class Evaluator:
             finished_at=datetime.now(UTC),
         )
 
-    def _scorer_died(self, candidate: Candidate, purpose: Purpose, error: Exception) -> Evaluation:
+    def _blamed(self, candidate: Candidate, purpose: Purpose, error: Exception | None) -> Evaluation:
+        """For what ended a scorer's process or a sandbox in each attempt, the last of which was in new ones."""
         now = datetime.now(UTC)
-        failure = Failure(
-            kind=FailureKind.SCORER, message=f"{error} (in each of {_ATTEMPTS} fresh processes)"
-        )
-        return self._finished(candidate, purpose, Verdict(failure=failure), now, Durations(wall_s=0.0), None)
+        if isinstance(error, ScoringError):
+            kind, message = FailureKind.SCORER, f"{error} (in each of {_ATTEMPTS} fresh processes)"
+        else:
+            kind = FailureKind.SANDBOX
+            message = (
+                f"ended each of {_ATTEMPTS} sandboxes that it was given, the last one right after another program "
+                f"had run in it without fault: {error}"
+            )
+        verdict = Verdict(failure=Failure(kind=kind, message=message))
+        evaluation = self._finished(candidate, purpose, verdict, now, Durations(wall_s=0.0), None)
+        return dataclasses.replace(evaluation, attempt=_ATTEMPTS - 1)
 
 
 def program_suffix(problem: Problem) -> str:

@@ -1,4 +1,4 @@
-"""What makes chains wait: a limit on completions in flight, and a generator that is gone."""
+"""What makes chains wait: a limit on completions in flight, and a generator or sandboxes that are gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from discovery.errors import GeneratorUnavailable
+from discovery.errors import DiscoveryError
 from discovery.progress import BusyMeter
 
 _FIRST_PAUSE_S = 1.0
@@ -84,10 +84,10 @@ class GenerationGate:
 
 
 class Outage:
-    """Where all chains wait while the generator is gone; one of them asks whether it is back.
+    """Where all who need something wait while it is gone; one asks for them whether it is back.
 
     Args:
-        ready: Whether a request would be accepted now.
+        ready: Whether it would work now. An error of it is told to all who wait.
         notify: Told once with the reason when it begins, and with None when it is over.
         sleep: Waits so many seconds.
     """
@@ -104,8 +104,8 @@ class Outage:
         self._jitter = random.Random(0)
         self._over: asyncio.Task[None] | None = None
 
-    async def wait(self, error: GeneratorUnavailable, tries: int = 1) -> None:
-        """Return when the generator answers again, at the earliest after a pause.
+    async def wait(self, error: DiscoveryError, tries: int = 1) -> None:
+        """Return when it works again, at the earliest after a pause.
 
         Args:
             error: What it failed with.
@@ -122,7 +122,7 @@ class Outage:
             self._over.cancel()
             await asyncio.gather(self._over, return_exceptions=True)
 
-    async def _watch(self, error: GeneratorUnavailable, pause: float) -> None:
+    async def _watch(self, error: DiscoveryError, pause: float) -> None:
         try:
             await self._notify(str(error))
             while True:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from discovery.best import BestKeeper, best_announced
 from discovery.budget import Ledger, Spent, allot
@@ -28,6 +29,7 @@ from discovery.errors import (
     RunBusy,
     SandboxError,
     StorageError,
+    UsageError,
 )
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
@@ -122,6 +124,7 @@ class Run:
         self._has_left = False
         # A notice is announced once it is stored, and the heartbeat stores none that is older.
         self._notice_order = asyncio.Lock()
+        self._gone: dict[str, str] = {}
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.
@@ -136,8 +139,9 @@ class Run:
             ProblemError: The initial candidate has no score; nothing was stored of a new run.
             RunBusy: Another live process holds the run.
             GeneratorRefused: The generator refuses for good.
-            SandboxError: Evaluation is impossible.
+            SandboxError: No sandbox can be started for the initial candidate; later ones wait for it.
             StorageError: A record could not be stored.
+            UsageError: No sandbox could ever be started: a component is missing, or the problem has changed.
         """
         initial, evaluation = await self._initial()
         if self._is_new:
@@ -153,7 +157,7 @@ class Run:
         except asyncio.CancelledError:
             message = "interrupted"
             raise
-        except (GeneratorRefused, SandboxError, StorageError, ProblemError) as error:
+        except (GeneratorRefused, SandboxError, StorageError, UsageError) as error:
             status, message = RunStatus.FAILED, str(error)
             raise
         finally:
@@ -162,6 +166,11 @@ class Run:
             finally:
                 self._leave(status, message)
         return summarize(self._storage, self.record.id)
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """What dead processes had left and was removed at the start, each in a line."""
+        return self._evaluator.swept
 
     # The initial candidate
 
@@ -276,7 +285,9 @@ class Run:
         )
         assert evaluation.score is not None
         self.progress.initial = evaluation.score.value
-        outage = Outage(self._generator.ready, self._notice)
+        pool = self._evaluator.pool
+        outage = Outage(self._generator.ready, partial(self._notice, "generator"))
+        sandbox_outage = Outage(pool.starts, partial(self._notice, "sandbox"))
         ports = Ports(
             run=self.record.id,
             problem=self.problem,
@@ -307,6 +318,7 @@ class Run:
         self.progress.replayed()
         tasks: dict[int, asyncio.Task[None]] = {}
         keeper = asyncio.create_task(self._keep_leases(tasks))
+        pool.wait = sandbox_outage.wait
         try:
             # Scoring again may take longer than a lease lasts.
             await _finish(
@@ -318,7 +330,9 @@ class Run:
             await _finish(tasks.values(), keeper)
         finally:
             await _end([keeper])
+            pool.wait = None
             await outage.close()
+            await sandbox_outage.close()
 
     def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:
         search = self.config.search
@@ -361,10 +375,17 @@ class Run:
         finally:
             chain.settle()
 
-    async def _notice(self, reason: str | None) -> None:
+    async def _notice(self, what: str, reason: str | None) -> None:
+        """Tell that something is gone, and why, or with None that it is back; other things may be gone meanwhile."""
         async with self._notice_order:
-            await self._store_notice(reason)
-            self.progress.notice = reason
+            if reason is None:
+                self._gone.pop(what, None)
+            else:
+                self._gone[what] = f"{what}: {reason}"
+            gone = "; ".join(self._gone.values())
+            notice = f"{gone}; goes on by itself when that is over" if gone else None
+            await self._store_notice(notice)
+            self.progress.notice = notice
 
     async def _store_notice(self, reason: str | None) -> None:
         status = RunStatus.RUNNING if reason is None else RunStatus.PAUSED

@@ -50,6 +50,11 @@ class Slot:
         self.spoiled: str | None = None
         self.worker_spoiled: str | None = None
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether sandbox and worker are new, and nobody will have them afterwards."""
+        return not self.used
+
     async def run(self, request: FunctionCall | CommandRun) -> SandboxResult:
         """Run a request in the slot's sandbox, which is replaced first if the last one left it suspicious.
 
@@ -106,7 +111,7 @@ class SlotPool:
         self._places = asyncio.Semaphore(slots)
         self._idle: list[Slot] = []
         self._live: set[Slot] = set()
-        self._gone: SandboxUnavailable | None = None
+        self._unavailable: SandboxUnavailable | None = None
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
@@ -117,7 +122,7 @@ class SlotPool:
             UsageError: None ever could be.
         """
         async with self._place():
-            slot = await self._usable()
+            slot = await self._made(used=True)
             slot.used += 1
             try:
                 yield slot
@@ -128,17 +133,21 @@ class SlotPool:
                 await self._take_back(slot)
 
     @asynccontextmanager
-    async def fresh_slot(self) -> AsyncIterator[Slot]:
+    async def fresh_slot(self, *, proven: bool = False) -> AsyncIterator[Slot]:
         """Lend a slot whose sandbox and worker are new, and end both afterwards.
 
         It counts as one of the slots while it is lent; pairs that are idle stay.
+
+        Args:
+            proven: Whether an honest program must just have run in the sandbox, so that what ends it next is not
+                the sandbox's fault.
 
         Raises:
             SandboxUnavailable: As for :meth:`slot`.
             UsageError: As for :meth:`slot`.
         """
         async with self._place():
-            slot = await self._made()
+            slot = await self._made(proven=proven)
             try:
                 yield slot
             finally:
@@ -160,21 +169,10 @@ class SlotPool:
     async def starts(self) -> bool:
         """Whether a sandbox starts now and runs an honest program; if so, it is kept for who needs it next."""
         try:
-            slot = await self._pair()
+            slot = await self._pair(proven=True)
         except SandboxError:
             return False
-        try:
-            result = await slot.sandbox.run(_PROBE)
-        except SandboxError:
-            await self._end(slot)
-            return False
-        except BaseException:
-            await asyncio.shield(self._end(slot))
-            raise
-        if result.data is None:
-            await self._end(slot)
-            return False
-        self._gone = None
+        self._unavailable = None
         self._idle.append(slot)
         return True
 
@@ -202,9 +200,6 @@ class SlotPool:
             finally:
                 self.meter.change(-1)
 
-    async def _usable(self) -> Slot:
-        return self._idle.pop() if self._idle else await self._made()
-
     async def _take_back(self, slot: Slot) -> None:
         if slot.used >= self._recycle_after:
             slot.spoil(f"used {slot.used} times")
@@ -218,44 +213,45 @@ class SlotPool:
 
     # Making and ending
 
-    async def _made(self) -> Slot:
-        """A new pair, waited for if need be."""
+    async def _made(self, *, used: bool = False, proven: bool = False) -> Slot:
+        """A new pair, waited for if need be; or an idle one, where a used one is good enough."""
         tries = 0
-        while True:
+        while not (used and self._idle):
             try:
-                if self._gone is not None and self.wait is not None:
-                    raise self._gone
-                return await self._tried()
-            except SandboxUnavailable as error:
+                if self._unavailable is None or self.wait is None:
+                    return await self._tried(proven)
+                error = self._unavailable
+            except SandboxUnavailable as found:
                 if self.wait is None:
                     raise
+                error = self._unavailable = found
                 tries += 1
-                self._gone = error
-                self.meter.change(-1)
-                try:
-                    await self.wait(error, tries)
-                finally:
-                    self.meter.change(1)
-            if self._idle:
-                return self._idle.pop()
+            self.meter.change(-1)
+            try:
+                await self.wait(error, tries)
+            finally:
+                self.meter.change(1)
+        return self._idle.pop()
 
-    async def _tried(self) -> Slot:
+    async def _tried(self, proven: bool) -> Slot:
         pause = _FIRST_PAUSE_S
         for _ in range(_START_TRIES - 1):
             try:
-                return await self._pair()
+                return await self._pair(proven)
             except SandboxError:
                 await self._sleep(pause)
                 pause *= 2
         try:
-            return await self._pair()
+            return await self._pair(proven)
         except SandboxError as error:
             raise SandboxUnavailable(f"no sandbox can be started ({_START_TRIES} tries): {error}") from error
 
-    async def _pair(self) -> Slot:
+    async def _pair(self, proven: bool) -> Slot:
         worker = await self._fork()
         try:
             sandbox = await self._sandbox()
+            if proven:
+                await _prove(sandbox)
         except BaseException:
             worker.kill()
             raise
@@ -300,6 +296,18 @@ class SlotPool:
         self._live.discard(slot)
         slot.worker.kill()
         await _close(slot.sandbox)
+
+
+async def _prove(sandbox: Sandbox) -> None:
+    """Run an honest program in a new sandbox, which is ended if that does not work."""
+    try:
+        result = await sandbox.run(_PROBE)
+    except BaseException:
+        sandbox.cleanup()
+        raise
+    if result.data is None:
+        sandbox.cleanup()
+        raise SandboxError(f"a program that only returns 1 failed in a new sandbox: {result.failure}")
 
 
 async def _close(sandbox: Sandbox) -> None:

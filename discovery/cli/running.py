@@ -339,11 +339,19 @@ async def _drive(
         launched.append(run.record.id)
         title = f"{run.record.problem}  {run.record.id}"
         execute, place, missing = await _scheduled(run, scheduler)
-        notices = [said for said in (chosen, missing) if said]
+        notices = [said for said in (chosen, missing, _swept(run.swept)) if said]
         known = best_known(run.problem.settings.known_best, run.problem.direction)
         watch = watching(err, run.progress, title, known.value if known else None)
         async with _announcing(run, place, notices), watch:
             return await execute()
+
+
+def _swept(removed: Sequence[str]) -> str | None:
+    """What was removed, in one line however much it was; None for nothing."""
+    if not removed:
+        return None
+    more = f" (and {len(removed) - 3} more)" if removed[3:] else ""
+    return f"removed what ended runs had left: {', '.join(removed[:3])}{more}"
 
 
 @asynccontextmanager

@@ -62,8 +62,12 @@ class ScorerWorker:
         self.pid = pid
         # The host reaps its workers: by the time of a kill the id may be another process's.
         self._pidfd: int | None = None
-        with contextlib.suppress(ProcessLookupError):
+        try:
             self._pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            # One that has ended already is found when it is used.
+            if not isinstance(error, ProcessLookupError):
+                raise ScoringError(f"no descriptor for a scorer's process: {error}") from error
         self._sock = sock
         self._buffer = bytearray()
         self._dead = False
@@ -138,6 +142,14 @@ class ScorerWorker:
         return taken
 
 
+class _BrokenError(ProblemError):
+    """The plugin does not load in the scorer's process."""
+
+
+class _HostGoneError(ScoringError):
+    """The host has to be started again."""
+
+
 class ScorerHost:
     """The process that holds the loaded plugin and forks workers.
 
@@ -167,26 +179,11 @@ class ScorerHost:
         self._is_open = True
 
     async def _start(self) -> None:
-        ours, theirs = socket.socketpair()
         path = f"{self._problem.path}:{self._problem.name}"
-        with theirs:
-            # Popen rather than asyncio's: the kernel ends the host with the *thread* that spawned it.
-            self._process = subprocess.Popen(  # noqa: ASYNC220
-                [
-                    sys.executable,
-                    "-m",
-                    "discovery.scoring.host",
-                    str(theirs.fileno()),
-                    path,
-                    str(os.getpid()),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **dict.fromkeys(_SINGLE_THREADED, "1")},
-                start_new_session=True,
-            )
+        try:
+            ours = self._launch(path)
+        except OSError as error:
+            raise ScoringError(f"the scorer's process for {path} cannot be started: {error}") from error
         ours.settimeout(_START_TIMEOUT_S)
         self._control = ours
         try:
@@ -198,43 +195,74 @@ class ScorerHost:
                 f"the scorer's process for {path} ended while it loaded; does the plugin exit?"
             )
         if frame.kind == "broken":
-            raise ProblemError(str(frame.header["message"]))
+            raise _BrokenError(str(frame.header["message"]))
         if frame.header["version"] != self._problem.version:
             raise ProblemError(f"{self._problem.path} changed while it was being loaded; start again")
+
+    def _launch(self, path: str) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "discovery.scoring.host"]
+            try:
+                # Popen rather than asyncio's: the kernel ends the host with the *thread* that spawned it.
+                self._process = subprocess.Popen(
+                    [*command, str(theirs.fileno()), path, str(os.getpid())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, **dict.fromkeys(_SINGLE_THREADED, "1")},
+                    start_new_session=True,
+                )
+            except OSError:
+                ours.close()
+                raise
+        return ours
 
     async def fork(self) -> ScorerWorker:
         """A new worker, from the state right after loading; a host that was killed is started again.
 
         Raises:
-            ProblemError: The plugin has changed since, or does not load any more.
-            ScoringError: The host does not start again, or was closed.
+            ProblemError: The plugin has changed since.
+            ScoringError: The host does not start again, or was closed, or no process can be had just now.
         """
         async with self._lock:
             if not self._is_open:
                 raise ScoringError("the scorer's host is not running")
             try:
                 return self._fork()
-            except ScoringError:
+            except _HostGoneError:
                 self._end()
-            await self.start()
+            try:
+                await self.start()
+            except _BrokenError as error:
+                # It did load at first, from the same files.
+                raise ScoringError(f"the scorer's host cannot be started again: {error}") from error
             return self._fork()
 
     def _fork(self) -> ScorerWorker:
         if self._control is None:
-            raise ScoringError("the scorer's host is gone")
-        ours, theirs = socket.socketpair()
+            raise _HostGoneError("the scorer's host is gone")
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise ScoringError(f"no socket for a scorer's process: {error}") from error
         try:
             with theirs:
                 socket.send_fds(self._control, [b"f"], [theirs.fileno()])
             frame = receive(self._control)
+            if frame is None:
+                raise _HostGoneError("the scorer's host ended")
+            if frame.kind == "refused":
+                raise ScoringError(f"the scorer's host cannot fork: {frame.header['message']}")
+            ours.setblocking(False)
+            return ScorerWorker(int(frame.header["pid"]), ours)
+        except ScoringError:
+            ours.close()
+            raise
         except OSError as error:
             ours.close()
-            raise ScoringError(f"the scorer's host is gone: {error}") from error
-        if frame is None:
-            ours.close()
-            raise ScoringError("the scorer's host ended")
-        ours.setblocking(False)
-        return ScorerWorker(int(frame.header["pid"]), ours)
+            raise _HostGoneError(f"the scorer's host is gone: {error}") from error
 
     def close(self) -> None:
         """End the host and, with it, its workers. May be called twice."""

@@ -158,7 +158,15 @@ def serve(control: socket.socket, problem: Problem) -> None:
         if not message:
             return
         _reap()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except (
+            OSError
+        ) as error:  # too many processes, or no memory, just now; the workers that are there go on
+            for fd in fds:
+                os.close(fd)
+            control.sendall(pack(Frame({"kind": "refused", "message": str(error)})))
+            continue
         if pid == 0:
             control.close()
             _die_with_parent(host)

@@ -31,26 +31,30 @@ class InProcessSandbox:
     """Runs function calls in this very process.
 
     Args:
-        failures: For each start or run in order, an error to raise, or None.
-        log: Gets the source of each request.
+        backend: What is scripted, and gets the source of each request.
     """
 
-    def __init__(self, failures: list[SandboxError | None], log: list[str]) -> None:
-        self._failures = failures
-        self._log = log
+    def __init__(self, backend: InProcessBackend) -> None:
+        self._backend = backend
         self.closed = False
         self.suspicion: str | None = None
 
     async def start(self) -> None:
-        """Ready at once."""
+        """Ready at once, or what is scripted."""
+        await asyncio.sleep(0)
+        if self._backend.starts and (error := self._backend.starts.pop(0)) is not None:
+            raise error
 
     async def run(self, request: FunctionCall | CommandRun) -> SandboxResult:
         """Call the function here."""
-        if self._failures and (error := self._failures.pop(0)) is not None:
+        failures, fatal = self._backend.failures, self._backend.fatal
+        if failures and (error := failures.pop(0)) is not None:
             raise error
+        if fatal is not None and fatal in request.source:
+            raise SandboxError("the sandbox ended unexpectedly")
         if isinstance(request, CommandRun):
             raise SandboxError("the in-process sandbox runs functions only")
-        self._log.append(request.source)
+        self._backend.sources.append(request.source)
         await asyncio.sleep(0)
         return call_here(request)
 
@@ -91,12 +95,22 @@ class InProcessBackend:
 
     Args:
         failures: Shared by all sandboxes: for each run in order, an error to raise, or None.
+        starts: The same for each start.
+        fatal: Each program that holds this text ends its sandbox; None for no such text.
     """
 
     name = "in-process"
 
-    def __init__(self, failures: Iterable[SandboxError | None] = ()) -> None:
+    def __init__(
+        self,
+        failures: Iterable[Exception | None] = (),
+        *,
+        starts: Iterable[Exception | None] = (),
+        fatal: str | None = None,
+    ) -> None:
         self.failures = list(failures)
+        self.starts = list(starts)
+        self.fatal = fatal
         self.sources: list[str] = []
         self.made: list[InProcessSandbox] = []
 
@@ -110,7 +124,7 @@ class InProcessBackend:
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """A new one."""
-        sandbox = InProcessSandbox(self.failures, self.sources)
+        sandbox = InProcessSandbox(self)
         self.made.append(sandbox)
         return sandbox
 

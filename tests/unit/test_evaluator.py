@@ -5,10 +5,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from discovery.errors import SandboxError
+from discovery.errors import SandboxError, SandboxUnavailable
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
-from discovery.records import Candidate, CandidateKey, EvaluationState, FailureKind, Purpose, Score
+from discovery.records import (
+    Candidate,
+    CandidateKey,
+    EvaluationState,
+    Failure,
+    FailureKind,
+    Purpose,
+    Score,
+)
+from discovery.sandbox.base import SandboxResult
 from discovery.testing.fakes import InProcessBackend
 
 PLUGIN = """
@@ -52,9 +61,10 @@ def candidate(value, index=0):
 
 @pytest.fixture
 def toy(tmp_path):
-    def load(settings="{}"):
+    def load(settings="{}", timeout="1.0"):
         path = tmp_path / "toy.py"
-        path.write_text(PLUGIN.replace("{settings}", settings).replace("{{", "{").replace("}}", "}"))
+        plugin = PLUGIN.replace("scorer_timeout_s=1.0", f"scorer_timeout_s={timeout}")
+        path.write_text(plugin.replace("{settings}", settings).replace("{{", "{").replace("}}", "}"))
         return load_problem(str(path))
 
     return load
@@ -111,19 +121,83 @@ async def test_whatever_goes_wrong_is_a_typed_failure_and_the_next_one_scores(
 
 
 async def test_a_sandbox_that_fails_is_replaced_and_the_evaluation_repeated(toy, evaluators):
-    backend = InProcessBackend([SandboxError("gone"), SandboxError("gone"), None])
+    backend = InProcessBackend([SandboxError("gone"), None])
     evaluator = await evaluators(toy(), backend)
     evaluation = await evaluator.evaluate(candidate(1.0))
     assert evaluation.score is not None
+    assert evaluation.attempt == 1
+    assert [sandbox.closed for sandbox in backend.made] == [True, False]
+
+
+async def test_the_last_attempt_is_in_a_sandbox_that_was_seen_to_work(toy, evaluators):
+    backend = InProcessBackend(
+        [SandboxError("gone"), SandboxError("gone"), SandboxError("probe"), None, None]
+    )
+    evaluator = await evaluators(toy(), backend)
+    evaluation = await evaluator.evaluate(candidate(1.0))
+    assert evaluation.score is not None
+    assert evaluation.attempt == 2
+    assert "def probe" in backend.sources[-2]
+    assert all(sandbox.closed for sandbox in backend.made)
+    assert len(backend.made) == 4
+
+
+async def test_a_candidate_that_ends_every_sandbox_is_to_blame_and_the_next_one_scores(toy, evaluators):
+    backend = InProcessBackend(fatal="'fatal'")
+    evaluator = await evaluators(toy(), backend)
+    evaluation = await evaluator.evaluate(candidate("fatal"))
+    assert evaluation.failure.kind is FailureKind.SANDBOX
+    assert "3 sandboxes" in evaluation.failure.message
+    assert evaluation.scorer_version is not None
     assert len(backend.made) == 3
-    assert [sandbox.closed for sandbox in backend.made] == [True, True, False]
+    assert all(sandbox.closed for sandbox in backend.made)
+    assert (await evaluator.evaluate(candidate(1.0, 1))).score is not None
 
 
-async def test_a_sandbox_that_fails_every_time_is_an_error_not_a_failure(toy, evaluators):
-    evaluator = await evaluators(toy(), InProcessBackend([SandboxError("gone")] * 3))
-    with pytest.raises(SandboxError, match=r"0\.1\.0.*3 tries.*gone"):
+async def no_sleep(seconds):
+    await asyncio.sleep(0)
+
+
+async def test_a_candidate_is_not_blamed_while_honest_programs_fail_too(toy, evaluators):
+    evaluator = await evaluators(toy(), InProcessBackend([SandboxError("gone")] * 99))
+    evaluator.pool._sleep = no_sleep
+    with pytest.raises(SandboxUnavailable, match=r"tries.*gone"):
         await evaluator.evaluate(candidate(1.0))
-    assert (await evaluator.evaluate(candidate(1.0))).score is not None
+
+
+async def test_a_program_past_its_own_limit_costs_no_sandbox_and_no_worker(toy, evaluators):
+    backend = InProcessBackend()
+    evaluator = await evaluators(toy(), backend)
+    await evaluator.evaluate(candidate(1.0))
+    (slot,) = evaluator.pool._live
+    worker = slot.worker.pid
+
+    async def run(request):
+        return SandboxResult(failure=Failure(kind=FailureKind.TIMEOUT, message="too long"), wall_s=1.0)
+
+    backend.made[0].run = run
+    assert (await evaluator.evaluate(candidate(2.0, 1))).failure.kind is FailureKind.TIMEOUT
+    assert slot.worker.pid == worker
+    assert len(backend.made) == 1
+
+
+@pytest.mark.parametrize("value", ["raise", "hang"])
+async def test_a_scorer_that_fails_costs_its_worker_but_no_sandbox(toy, evaluators, value):
+    backend = InProcessBackend()
+    evaluator = await evaluators(toy(timeout="0.2" if value == "hang" else "5.0"), backend)
+    await evaluator.evaluate(candidate(1.0))
+    (slot,) = evaluator.pool._live
+    worker = slot.worker.pid
+    assert (await evaluator.evaluate(candidate(value, 1))).failure.kind is FailureKind.SCORER
+    assert slot.worker.pid != worker
+    assert (await evaluator.evaluate(candidate(2.0, 2))).score.private == {"calls": 1}
+    assert len(backend.made) == 1
+
+
+async def test_what_dead_processes_left_is_removed_at_the_start(toy, evaluators):
+    backend = InProcessBackend()
+    backend.sweep = lambda: ["container discovery-1"]
+    assert (await evaluators(toy(), backend)).swept == ("container discovery-1",)
 
 
 async def test_equal_sources_are_evaluated_once_even_at_the_same_time(toy, evaluators):
@@ -207,6 +281,7 @@ async def test_a_scorers_host_that_cannot_start_again_is_infrastructure(toy, eva
     os.kill(evaluator._host._process.pid, signal.SIGKILL)
     evaluator._host._process.wait()
     monkeypatch.setattr("discovery.scoring.client.sys.executable", "/bin/false")
+    evaluator.pool._sleep = no_sleep
     with pytest.raises(SandboxError, match="no scorer's process can be started"):
         await evaluator.evaluate(candidate(1.0))
     monkeypatch.undo()
@@ -220,5 +295,6 @@ async def test_a_sandbox_that_cannot_be_made_is_infrastructure(toy, evaluators, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("discovery.testing.fakes.InProcessSandbox.start", full)
+    evaluator.pool._sleep = no_sleep
     with pytest.raises(SandboxError, match="No space left"):
         await evaluator.evaluate(candidate(1.0))

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from discovery.budget import Budget
 from discovery.chain import Chain
 from discovery.config import RunConfig, SandboxConfig, SearchConfig, SlotsConfig
-from discovery.errors import GeneratorRefused, ProblemError, RunBusy, SandboxError, StorageFull
+from discovery.errors import (
+    GeneratorRefused,
+    GeneratorUnavailable,
+    MissingComponent,
+    ProblemError,
+    RunBusy,
+    SandboxError,
+    SandboxUnavailable,
+    StorageFull,
+)
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
 from discovery.records import (
@@ -256,19 +265,179 @@ async def test_a_refusal_fails_the_run_which_can_be_resumed(problem, storage):
 
 
 async def test_a_step_that_infrastructure_failed_can_be_tried_again(problem, storage):
+    failures = [SandboxError("gone")]
+
     async def twice(chain: Chain):
         try:
             await chain.advance()
         except SandboxError:
             await chain.advance()
 
-    backend = InProcessBackend([None, None, None, *[SandboxError("gone")] * 3])
-    async with running(
-        problem, storage, shape(chains=1, slots=SlotsConfig(evaluation=1)), backend=backend
-    ) as run:
+    async with running(problem, storage, shape(chains=1)) as run:
+        evaluate = run._evaluator.evaluate
+
+        async def failing(candidate):
+            if candidate.key.step == 2 and failures:
+                raise failures.pop()
+            return await evaluate(candidate)
+
+        run._evaluator.evaluate = failing
         summary = await run.execute(twice)
+    assert not failures
     assert summary.evaluations == 18
     assert summary.status is RunStatus.FINISHED
+
+
+async def no_sleep(seconds):
+    await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def without_sandboxes(problem, storage, config, starts, **options):
+    """A run whose sandboxes end once its initial candidate is verified, and then do not start for so many tries."""
+    backend = InProcessBackend([None, None, SandboxError("gone")])
+    async with running(problem, storage, config, backend=backend, **options) as run:
+        run._evaluator.pool._sleep = no_sleep
+        backend.starts = [None, *starts]
+        yield run
+
+
+def seen(run):
+    """Collects what is stored and shown, in order."""
+    statuses, store = [], run._storage.update_run
+
+    def update(lease, **fields):
+        stored = store(lease, **fields)
+        if not statuses or statuses[-1] != (fields["status"], fields["message"]):
+            statuses.append((fields["status"], fields["message"]))
+        return stored
+
+    run._storage.update_run = update
+    return statuses
+
+
+async def test_a_run_whose_sandboxes_do_not_start_waits_for_them(problem, storage, monkeypatch):
+    monkeypatch.setattr("discovery.pace._FIRST_PAUSE_S", 0.001)
+    config = shape()
+    async with running(problem, storage, config) as run:
+        undisturbed = (await run.execute()).run
+    starts = [SandboxError("no room")] * 11
+    async with without_sandboxes(problem, storage, config, starts) as run:
+        statuses = seen(run)
+        summary = await asyncio.wait_for(run.execute(), 20)
+        assert run.progress.notice is None
+    assert [status for status, _ in statuses] == ["running", "paused", "running", "finished"]
+    assert "sandbox: no sandbox can be started (4 tries)" in statuses[1][1]
+    assert "no room; goes on by itself" in statuses[1][1]
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 36)
+    assert contents(storage, summary.run, 2) == contents(storage, undisturbed, 2)
+
+
+async def test_a_run_without_sandboxes_can_be_stopped(problem, storage):
+    async with without_sandboxes(problem, storage, shape(), [SandboxError("no room")] * 99) as run:
+        task = asyncio.create_task(run.execute())
+        await _until(lambda: run.progress.notice is not None)
+        assert summarize(storage, run.record.id).status is RunStatus.PAUSED
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+    record = storage.get_run(run.record.id)
+    assert record.status is RunStatus.STOPPED
+    summary = await resume(problem, storage, record, shape())
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 36)
+
+
+@pytest.mark.parametrize("generator_first", [True, False])
+async def test_two_things_gone_at_once_are_told_together_and_apart(
+    problem, storage, monkeypatch, generator_first
+):
+    monkeypatch.setattr("discovery.pace._FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("discovery.pace._LONGEST_PAUSE_S", 0.002)
+    back = {"generator": asyncio.Event(), "sandbox": asyncio.Event()}
+    generator = ScriptedGenerator(climb)
+
+    async def ready():
+        return back["generator"].is_set()
+
+    async def absent(request):
+        if request.prompt.chain == 1 and not back["generator"].is_set():
+            raise GeneratorUnavailable("no server")
+        async for completion in sample(request):
+            yield completion
+
+    sample, generator.sample, generator.ready = generator.sample, absent, ready
+    async with without_sandboxes(problem, storage, shape(), [], generator=generator) as run:
+        pool, statuses = run._evaluator.pool, seen(run)
+        starts, backend = pool.starts, pool._backend
+
+        async def when_back():
+            if back["sandbox"].is_set():
+                backend.starts = []
+            return await starts()
+
+        pool.starts = when_back
+        backend.starts = [None, *[SandboxError("no room")] * 9999]
+        task = asyncio.create_task(run.execute())
+        await _until(lambda: {"no room", "no server"} <= _words(run.progress.notice))
+        first, second = ("generator", "sandbox") if generator_first else ("sandbox", "generator")
+        text = {"generator": "no server", "sandbox": "no room"}
+        back[first].set()
+        await _until(lambda: text[first] not in run.progress.notice)
+        assert text[second] in run.progress.notice
+        assert summarize(storage, run.record.id).status is RunStatus.PAUSED
+        back[second].set()
+        summary = await asyncio.wait_for(task, 20)
+        assert run.progress.notice is None
+    assert [status for status, _ in statuses] == [
+        "running",
+        "paused",
+        "paused",
+        "paused",
+        "running",
+        "finished",
+    ]
+    assert summary.evaluations == 36
+
+
+def _words(notice):
+    return {words for words in ("no room", "no server") if words in (notice or "")}
+
+
+async def _until(holds):
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_a_sandbox_that_can_never_start_fails_the_run_with_the_reason(problem, storage):
+    async with without_sandboxes(problem, storage, shape(), [MissingComponent("no numpy")]) as run:
+        with pytest.raises(MissingComponent):
+            await asyncio.wait_for(run.execute(), 20)
+    record = storage.get_run(run.record.id)
+    assert (record.status, record.message) == (RunStatus.FAILED, "no numpy")
+
+
+async def test_the_first_sandbox_that_does_not_start_is_an_error(problem, storage):
+    backend = InProcessBackend(starts=[SandboxError("no room")] * 99)
+    async with running(problem, storage, shape(), backend=backend) as run:
+        run._evaluator.pool._sleep = no_sleep
+        with pytest.raises(SandboxUnavailable, match="no room"):
+            await asyncio.wait_for(run.execute(), 20)
+    assert storage.list_runs() == []
+
+
+async def test_one_candidate_that_ends_its_sandboxes_does_not_end_the_run(problem, storage):
+    def fatal(key, request):
+        return (
+            "def solve():\n    return 'fatal'\n" if key.step == 2 and key.index == 0 else climb(key, request)
+        )
+
+    config = shape()
+    backend = InProcessBackend(fatal="'fatal'")
+    async with running(problem, storage, config, backend=backend, generator=ScriptedGenerator(fatal)) as run:
+        summary = await run.execute()
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 36)
+    assert summary.failures[FailureKind.SANDBOX] == 2
 
 
 async def test_two_processes_never_run_one_run(problem, storage):

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from discovery.plugins import load_problem
 from discovery.records import Failure, FailureKind, Score
 from discovery.sandbox.base import SandboxResult
 from discovery.scoring.client import ScorerHost
+from discovery.scoring.host import serve
 
 PLUGIN = """
 import os, sys, time
@@ -334,6 +337,7 @@ PARENT = """
 import asyncio, sys, time
 from discovery.plugins import load_problem
 from discovery.scoring.client import ScorerHost
+from discovery.scoring.host import serve
 
 async def main():
     host = ScorerHost(load_problem(sys.argv[1]))
@@ -364,3 +368,54 @@ def test_a_parent_killed_without_warning_leaves_neither_host_nor_worker(tmp_path
         parent.wait()
         parent.stdout.close()
     assert gone(*pids)
+
+
+@pytest.mark.parametrize("call", ["socket.socketpair", "os.pidfd_open"])
+async def test_without_descriptors_no_worker_is_forked_and_the_host_is_kept(host, worker, monkeypatch, call):
+    before = host._process.pid
+
+    def refused(*_):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as full:
+        full.setattr(f"discovery.scoring.client.{call}", refused)
+        with pytest.raises(ScoringError, match="Too many open files"):
+            await host.fork()
+    assert host._process.pid == before
+    assert (await worker.score("2.0", refuse)).score.value == 2.0
+    again = await host.fork()
+    assert (await again.score("3.0", refuse)).score.value == 3.0
+    again.kill()
+
+
+async def test_a_host_that_may_not_fork_says_so_and_keeps_its_workers(tmp_path, monkeypatch):
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    problem = load(tmp_path)
+    host = ScorerHost(problem)
+    ours, theirs = socket.socketpair()
+    with monkeypatch.context() as full:
+        full.setattr("discovery.scoring.host.os.fork", refused)
+        serving = threading.Thread(target=serve, args=(theirs, problem))
+        serving.start()
+        host._control, host._is_open = ours, True
+        for _ in range(3):
+            with pytest.raises(ScoringError, match=r"cannot fork.*Resource temporarily"):
+                await host.fork()
+        assert host._control is ours
+    host.close()
+    serving.join()
+    theirs.close()
+
+
+async def test_a_host_that_cannot_load_the_plugin_again_is_infrastructure(host, tmp_path):
+    os.kill(host._process.pid, signal.SIGKILL)
+    host._process.wait()
+    plugin = tmp_path / "toy.py"
+    text = plugin.read_text()
+    plugin.write_text("raise MemoryError\n")
+    with pytest.raises(ScoringError, match=r"cannot be started again.*MemoryError"):
+        await host.fork()
+    plugin.write_text(text)
+    (await host.fork()).kill()
