@@ -158,17 +158,20 @@ class Confinement:
         otherwise
             only limits and a session of their own.
         uid: The user that children become; None keeps the zygote's.
+        grouped: Whether all are in a control group: when that is full, a child is to be ended, and never the zygote.
     """
 
-    def __init__(self, namespaces: bool, uid: int | None) -> None:
+    def __init__(self, namespaces: bool, uid: int | None, grouped: bool) -> None:
         self.namespaces = namespaces
         self.uid = uid
+        self.grouped = grouped
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handlers: see the module docstring
         for name in ("MEMLOCK", "MSGQUEUE"):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (0, 0))
         # Where the host pipes dumps to a program, that runs as the host's root, and 0 would not stop it; 1 does.
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
-        _go_first()
+        if not grouped:
+            _go_first()
         files = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         if namespaces:
@@ -225,6 +228,9 @@ class Confinement:
         Raises:
             OSError: A step was refused; nothing of the candidate may run then.
         """
+        prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own
+        if self.grouped:
+            _go_first()  # while /proc can be written
         if self.namespaces:
             self._mount(limits["file_bytes"])
             if self.uid is not None:
@@ -235,7 +241,7 @@ class Confinement:
                 _checked(_libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)), "capset")
             os.mkdir(f"{BOX}/tmp")  # noqa: PTH102
             os.mkdir(f"{BOX}/shm")  # noqa: PTH102
-        prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own
+        prctl(_PR_SET_DUMPABLE, 1)  # again: another user is another owner
         os.mkdir(box)  # noqa: PTH102
         os.setsid()
         os.chdir(box)
@@ -277,7 +283,7 @@ def _freeze_devices() -> None:
 
 
 def _go_first() -> None:
-    """When memory runs out, the kernel is to end this process or a child rather than any other."""
+    """When memory runs out, the kernel is to end this process, or what it starts, rather than any other."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
             file.write("1000")

@@ -350,7 +350,7 @@ def _serve(host: Host) -> None:
     sys.path.pop(0)
     for name in ("confine", "data", "program"):
         del sys.modules[name]  # a candidate's own modules may have these names
-    guard = confine.Confinement(settings["namespaces"], settings["uid"])
+    guard = confine.Confinement(settings["namespaces"], settings["uid"], settings["grouped"])
     host.send(b"I", {"failed": failed, "base_bytes": guard.base_bytes})
     gc.collect()
     gc.freeze()

@@ -28,6 +28,7 @@ from pathlib import Path
 from discovery.errors import SandboxError
 from discovery.records import SandboxRecord
 from discovery.sandbox.base import Sandbox, SandboxSpec
+from discovery.sandbox.cgroups import group_for, joining, leave, sweep
 from discovery.sandbox.client import (
     FIXED_ENVIRONMENT,
     ZYGOTE_FLAGS,
@@ -89,8 +90,8 @@ class BubblewrapBackend:
         return ZygoteSandbox(spec, _launch)
 
     def sweep(self) -> Sequence[str]:
-        """Remove what sandboxes of processes that are gone have left."""
-        return ()
+        """Remove what sandboxes of processes that are gone have left: control groups."""
+        return sweep()
 
 
 def _launch(spec: SandboxSpec) -> Launched:
@@ -104,11 +105,12 @@ def _launch(spec: SandboxSpec) -> Launched:
     passwd_read, passwd_write = os.pipe()
     os.write(passwd_write, _PASSWD)
     log = tempfile.TemporaryFile()  # noqa: SIM115  handed to the sandbox
+    group = group_for(spec)
     arguments = [program, *_namespaces(outer, info_write, block_read), *_root(spec, passwd_read)]
     arguments += [str(interpreter().executable), *ZYGOTE_FLAGS, "/zygote/zygote.py", str(theirs.fileno())]
     try:
         process = subprocess.Popen(
-            [*arguments, spec.label],
+            joining(group, [*arguments, spec.label]),
             env={},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -122,6 +124,7 @@ def _launch(spec: SandboxSpec) -> Launched:
     except OSError as error:
         ours.close()
         log.close()
+        leave(group)
         raise SandboxError(f"{program} cannot be started: {error}") from error
     finally:
         theirs.close()
@@ -131,6 +134,7 @@ def _launch(spec: SandboxSpec) -> Launched:
         inner = _release(process, info_read, block_write, outer)
     except (OSError, ValueError, SandboxError) as error:
         _kill(process)
+        leave(group)
         ours.close()
         log.seek(0)
         said = log.read(500).decode(errors="replace").strip()
@@ -147,6 +151,7 @@ def _launch(spec: SandboxSpec) -> Launched:
         uid=None if outer is None else _UID,
         box="/box/work",
         inner=inner,
+        group=group,
     )
 
 

@@ -27,7 +27,9 @@ from typing import IO, Any
 from discovery.errors import MissingComponent, SandboxError
 from discovery.problem import Limits
 from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult, SandboxSpec
+from discovery.sandbox.cgroups import ControlGroup
 from discovery.sandbox.outcome import interpret
+from discovery.sandbox.totals import Totals
 
 _START_S = 60.0
 _GRACE_S = 5.0
@@ -64,6 +66,7 @@ class Launched:
         box: Their private directory.
         inner: A pidfd of the process whose end ends everything, if that is not ``process``.
         folder: A folder of this host to remove in the end.
+        group: The control group that it is in.
     """
 
     process: subprocess.Popen[bytes]
@@ -74,6 +77,7 @@ class Launched:
     box: str
     inner: int | None = None
     folder: Path | None = None
+    group: ControlGroup | None = None
 
 
 class _Frames(asyncio.Protocol):
@@ -130,6 +134,7 @@ class ZygoteSandbox:
         self._launched: Launched | None = None
         self._frames = _Frames()
         self._transport: asyncio.Transport | None = None
+        self._totals: Totals | None = None
         self._busy = False
 
     @property
@@ -156,8 +161,11 @@ class ZygoteSandbox:
                 "namespaces": launched.namespaces,
                 "uid": launched.uid,
                 "box": launched.box,
+                "grouped": launched.group is not None,
             }
             _, answer = await self._exchange(_frame(b"I", settings), _START_S)
+            if launched.group is not None:
+                self._totals = Totals(launched.group, self._stop)
         except SandboxError as error:
             log = self._log()
             await self.close()
@@ -195,11 +203,15 @@ class ZygoteSandbox:
         self._busy = True
         try:
             self._frames.most_bytes = limits.result_bytes + 2 * limits.output_bytes + _SLACK_BYTES
-            kind, answer = await self._exchange(_request(request), limits.wall_s + _GRACE_S)
+            frame = _request(request)
+            if self._totals is not None:
+                self._totals.begin(limits, len(frame))
+            kind, answer = await self._exchange(frame, limits.wall_s + _GRACE_S)
             if kind != b"R":
                 raise SandboxError(f"the sandbox answered {kind!r} to a request")
             header, body = _header(answer)
-            return interpret(request, header, _split(body, header.get("sizes", (0, 0, 0))))
+            result = interpret(request, header, _split(body, header.get("sizes", (0, 0, 0))))
+            return result if self._totals is None else self._totals.judged(limits, result)
         except asyncio.CancelledError:
             await self._cancel()
             raise
@@ -207,6 +219,8 @@ class ZygoteSandbox:
             self.cleanup()
             raise
         finally:
+            if self._totals is not None:
+                self._totals.end()
             self._busy = False
 
     async def close(self) -> None:
@@ -237,6 +251,11 @@ class ZygoteSandbox:
                 return await answer
         except TimeoutError as error:
             raise SandboxError(f"the sandbox did not answer within {timeout_s:g} s") from error
+
+    def _stop(self) -> None:
+        """Have the request in progress ended; it is still answered."""
+        if self._transport is not None:
+            self._transport.write(_frame(b"X"))
 
     async def _cancel(self) -> None:
         """End the request in progress and wait for that, or else end the sandbox."""
@@ -271,6 +290,8 @@ def end(launched: Launched) -> None:
     launched.process.kill()
     launched.process.wait()
     launched.log.close()
+    if launched.group is not None:
+        launched.group.remove()
     if launched.folder is not None:
         remove(launched.folder)
 

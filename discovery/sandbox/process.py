@@ -19,7 +19,9 @@ from pathlib import Path
 
 from discovery.errors import SandboxError
 from discovery.records import SandboxRecord
+from discovery.sandbox import cgroups
 from discovery.sandbox.base import Sandbox, SandboxSpec
+from discovery.sandbox.cgroups import group_for, joining, leave
 from discovery.sandbox.client import (
     FIXED_ENVIRONMENT,
     ZYGOTE_FLAGS,
@@ -72,16 +74,17 @@ class ProcessBackend:
         return ZygoteSandbox(spec, _launch)
 
     def sweep(self) -> Sequence[str]:
-        """Remove what sandboxes of processes that are gone have left."""
-        return ()
+        """Remove what sandboxes of processes that are gone have left: control groups and folders."""
+        return [*cgroups.sweep(), *_sweep_folders()]
 
 
-def sweep() -> None:
-    """Remove what is left of sandboxes whose host and zygote were both killed.
+def _sweep_folders() -> list[str]:
+    """Remove the folders of sandboxes whose host and zygote were both killed.
 
     A zygote holds a lock on its folder, which the kernel lets go with it, wherever it ran. Only folders of
     this user that look like a sandbox's and are not just being made are touched.
     """
+    removed = []
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
             status = folder.lstat()
@@ -100,10 +103,11 @@ def sweep() -> None:
         finally:
             os.close(descriptor)
         remove(folder)
+        removed.append(f"folder {folder} of a process sandbox")
+    return removed
 
 
 def _launch(spec: SandboxSpec) -> Launched:
-    sweep()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     for name, path in package_files(spec.packages):
         (folder / "site").mkdir(exist_ok=True)
@@ -126,9 +130,10 @@ def _launch(spec: SandboxSpec) -> Launched:
     ours, theirs = socket.socketpair()
     log = tempfile.TemporaryFile()  # noqa: SIM115  handed to the sandbox
     command = [str(interpreter().executable), *ZYGOTE_FLAGS, str(folder / "zygote/zygote.py")]
+    group = group_for(spec)
     try:
         process = subprocess.Popen(
-            [*command, str(theirs.fileno()), spec.label, str(folder)],
+            joining(group, [*command, str(theirs.fileno()), spec.label, str(folder)]),
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -140,6 +145,7 @@ def _launch(spec: SandboxSpec) -> Launched:
     except OSError as error:
         ours.close()
         log.close()
+        leave(group)
         raise SandboxError(f"{command[0]} cannot be started: {error}") from error
     finally:
         theirs.close()
@@ -151,4 +157,5 @@ def _launch(spec: SandboxSpec) -> Launched:
         uid=None,
         box=box,
         folder=folder,
+        group=group,
     )

@@ -32,6 +32,7 @@ import numpy as np
 from discovery import data
 from discovery.problem import Limits
 from discovery.records import FailureKind
+from discovery.sandbox import cgroups
 from discovery.sandbox.base import (
     CommandRun,
     FunctionCall,
@@ -80,16 +81,29 @@ SHARED_PLACES = (
 """Folders that no candidate may write to."""
 
 _SYS_PTRACE, _SYS_RESOURCE = 19, 24
-_SUM = KnownFailure(reason="limits bound each process; the sum takes a control group")
+
+
+def _ungrouped() -> bool:
+    return isinstance(cgroups.available(), cgroups.Absent)
+
+
+_SUM = KnownFailure(reason="limits bound each process; the sum takes a control group", applies=_ungrouped)
+_SUMS = ("memory_sum", "memory_sum_with_files", "memory_sum_shared", "memory_of_kernel_buffers", "cpu_sum")
+_MAY_LEAVE = KnownFailure(
+    reason="a process of the user who made the group may leave it", applies=lambda: not _ungrouped()
+)
 _OPEN = KnownFailure(reason="it has no namespaces: a candidate may do what this user may do")
 _SAME_USER = "candidate and zygote are processes of the same user"
 _HARM = KnownFailure(reason=_SAME_USER, harmful=True)
 
 KNOWN_FAILURES: Mapping[str, Mapping[str, KnownFailure]] = {
-    "bubblewrap": {"memory_sum": _SUM},
+    "bubblewrap": dict.fromkeys(_SUMS, _SUM),
     "process": {
-        "memory_sum": _SUM,
-        "fork_bomb": KnownFailure(reason="nothing bounds the number of processes", harmful=True),
+        **dict.fromkeys(_SUMS, _SUM),
+        "fork_bomb": KnownFailure(
+            reason="nothing bounds the number of processes", harmful=True, applies=_ungrouped
+        ),
+        "leave_control_group": _MAY_LEAVE,
         "kill_everything": _HARM,
         "kill_zygote": _HARM,
         "many_files": KnownFailure(reason="limits bound each file; the sum takes a file system of its own"),

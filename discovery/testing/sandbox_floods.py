@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from discovery.records import FailureKind
+from discovery.sandbox import cgroups
 from discovery.testing.sandbox import (
     QUICK,
     Bench,
@@ -51,31 +52,131 @@ async def memory_8_gib(bench: Bench) -> None:
     failed(await bench.call(mapped), *_ANY)
 
 
+_IN_TURN = """
+import mmap, os, signal, socket
+def solve(count):
+    full = 0
+    for _ in range(count):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            kept = fill()
+            os.write(writer, b"x")
+            signal.pause()
+        os.close(writer)
+        full += len(os.read(reader, 1))  # nothing, when it was ended
+    return ["%d processes are full" % full]
+"""
+
+
 @attack
 async def memory_sum(bench: Bench) -> None:
-    """Several processes together cannot take more than one may."""
-    source = """
-import os, time
-def solve():
-    children = []
-    for _ in range(6):
-        pid = os.fork()
-        if pid == 0:
-            kept = bytearray(b"x") * (48 << 20)
-            time.sleep(2)
-            os._exit(0)
-        children.append(pid)
-    time.sleep(0.6)
-    total = 0
-    for pid in children:
-        try:
-            with open("/proc/%d/statm" % pid) as file:
-                total += int(file.read().split()[1]) * 4096
-        except OSError:
-            pass
-    return [] if total <= 96 << 20 else ["%d MiB" % (total >> 20)]
+    """Several processes together cannot take more than one may, even where the loss of some is survived."""
+    fill = "def fill():\n    return bytearray(b'x') * (56 << 20)\n"
+    await _past_the_sum(bench, fill, 6)
+
+
+@attack
+async def memory_sum_with_files(bench: Bench) -> None:
+    """Files and memory together stay within the limits of both; files lie in memory."""
+    fill = """
+def fill():
+    with open("large", "ab") as file:
+        file.write(bytes(1 << 20))
+    with open("large", "rb") as file:
+        return file.read(), bytearray(b"x") * (44 << 20)
 """
-    await bench.attack(source, limits=replace(QUICK, memory_bytes=64 << 20))
+    await _past_the_sum(bench, fill, 6)
+
+
+@attack
+async def memory_sum_shared(bench: Bench) -> None:
+    """Shared mappings count, whoever made them."""
+    fill = """
+def fill():
+    shared = mmap.mmap(-1, 48 << 20)
+    for at in range(0, 48 << 20, 4096):
+        shared[at] = 1
+    return shared
+"""
+    await _past_the_sum(bench, fill, 6)
+
+
+@attack
+async def memory_of_kernel_buffers(bench: Bench) -> None:
+    """What the kernel holds for a program, in sockets, counts as its memory."""
+    fill = """
+def fill():
+    kept = []
+    try:
+        while True:
+            ends = socket.socketpair()
+            kept.append(ends)
+            ends[0].setblocking(False)
+            try:
+                while True:
+                    ends[0].send(bytes(1 << 14))
+            except BlockingIOError:
+                pass
+    except OSError:
+        return kept
+"""
+    await _past_the_sum(bench, fill, 10)
+
+
+@attack
+async def cpu_sum(bench: Bench) -> None:
+    """Several processes together cannot take more CPU time than one may, daemons included."""
+    source = """
+import os
+def solve():
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                while True:
+                    pass
+            os._exit(0)
+    for _ in range(3):
+        os.wait()
+    import time
+    time.sleep(20)
+"""
+    said = failed(await bench.call(source, limits=replace(QUICK, wall_s=20, cpu_s=0.5)), FailureKind.TIMEOUT)
+    assert "all its processes together" in said, said
+
+
+@attack
+async def leave_control_group(bench: Bench) -> None:
+    """No program can move itself out of the group that bounds it, or widen that."""
+    source = """
+import os
+def solve(folders):
+    through = []
+    for folder in folders:
+        for path, text in ((folder + "/../cgroup.procs", "0"), (folder + "/pids.max", "max")):
+            try:
+                with open(path, "w") as file:
+                    file.write(text)
+                through.append(path)
+            except OSError:
+                pass
+    return through
+"""
+    place = cgroups.available()
+    if isinstance(place, cgroups.Absent):
+        return
+    group = cgroups.make(place, bench.world.label)
+    try:
+        await bench.attack(source, [str(folder) for folder in group.folders])
+    finally:
+        group.remove()
+
+
+async def _past_the_sum(bench: Bench, fill: str, count: int) -> None:
+    """Fill so many processes in turn, which all stay; the kernel must have ended one."""
+    result = await bench.call(_IN_TURN + fill, count, limits=replace(QUICK, memory_bytes=64 << 20))
+    said = failed(result, FailureKind.MEMORY)
+    assert "all its processes together" in said, said
 
 
 @attack

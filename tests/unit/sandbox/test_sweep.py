@@ -10,7 +10,7 @@ import pytest
 
 from discovery.sandbox import make_backend
 from discovery.sandbox.base import SandboxSpec
-from discovery.sandbox.process import sweep
+from discovery.sandbox.process import _sweep_folders as sweep
 
 
 @pytest.fixture(autouse=True)
