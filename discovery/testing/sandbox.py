@@ -41,6 +41,7 @@ from discovery.sandbox.base import (
     SandboxResult,
     SandboxSpec,
 )
+from discovery.sandbox.hierarchies import Absent
 
 SECRET = "discovery-conformance-secret"
 SECRET_VARIABLE = "DISCOVERY_CONFORMANCE_SECRET"
@@ -84,7 +85,7 @@ _SYS_PTRACE, _SYS_RESOURCE = 19, 24
 
 
 def _ungrouped() -> bool:
-    return isinstance(cgroups.available(), cgroups.Absent)
+    return isinstance(cgroups.available(), Absent)
 
 
 _SUM = KnownFailure(reason="limits bound each process; the sum takes a control group", applies=_ungrouped)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from discovery.records import FailureKind
 from discovery.sandbox import cgroups
+from discovery.sandbox.hierarchies import Absent
 from discovery.testing.sandbox import (
     QUICK,
     Bench,
@@ -36,7 +37,13 @@ def solve():
             time.sleep(0.001)
         if time.time() > end:
             break
-    count = len([n for n in os.listdir("/proc") if n.isdigit()])
+    count = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % name) as file:
+                count += int(file.read().rpartition(")")[2].split()[3]) == os.getsid(0)
+        except OSError:
+            pass
     return [] if count <= 40 else ["%d processes" % count]
 """
     await bench.attack(source, limits=replace(QUICK, wall_s=4, cpu_s=20))
@@ -163,7 +170,7 @@ def solve(folders):
     return through
 """
     place = cgroups.available()
-    if isinstance(place, cgroups.Absent):
+    if isinstance(place, Absent):
         return
     group = cgroups.make(place, bench.world.label)
     try:

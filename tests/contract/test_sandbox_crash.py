@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from discovery.sandbox import make_backend
+from discovery.sandbox import cgroups, make_backend
+from discovery.sandbox.hierarchies import Absent
 from discovery.testing.sandbox import World
 
 HOST = """
@@ -45,10 +46,19 @@ asyncio.run(main())
 """
 
 
+def swept_groups(name, world):
+    """How many control groups of that world a sweep removes; none may be left."""
+    swept = make_backend(name).sweep()
+    if not isinstance(place := cgroups.available(), Absent):
+        for folder in place.folders.values():
+            assert not [each for each in folder.iterdir() if world.label in each.name]
+    return sum(world.label in line for line in swept)
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param("bubblewrap", marks=pytest.mark.sandbox), pytest.param("process")]
 )
-def test_killed_host_leaves_nothing(name, tmp_path):
+def test_killed_host_leaves_nothing_but_a_control_group_that_is_swept(name, tmp_path):
     missing = make_backend(name).missing()
     if missing:
         pytest.skip("; ".join(missing))
@@ -73,6 +83,8 @@ def test_killed_host_leaves_nothing(name, tmp_path):
         host.wait()
         host.stdout.close()
     assert not list(tmp_path.iterdir())
+    swept = swept_groups(name, world)
+    assert swept == (0 if isinstance(cgroups.available(), Absent) else 2)
 
 
 STARTING = """
@@ -120,6 +132,7 @@ def test_a_host_that_is_killed_while_a_sandbox_starts_leaves_nothing(name, tmp_p
             host.kill()
             host.wait()
             host.stdout.close()
+        assert swept_groups(name, world) <= 1
 
 
 GONE = """
@@ -154,3 +167,4 @@ def test_bubblewrap_that_is_setting_up_ends_with_its_host(moment):
         while world.processes() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not [world.describe(pid) for pid in world.processes()]
+        swept_groups("bubblewrap", world)
