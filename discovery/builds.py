@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from discovery.records import Failure, FailureKind, text_hash
 from discovery.sandbox.base import CommandRun, SandboxResult
 from discovery.sandbox.outcome import clean
-from discovery.sandbox.recipes import Toolchain
+from discovery.toolchain import Toolchain
 
 MOST_BYTES = 256 << 20
 """Built files kept in memory; the ones that were wanted last."""

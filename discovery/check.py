@@ -26,6 +26,8 @@ from discovery.errors import ProblemError, ScoringError
 from discovery.plugins import PROBLEM_FILE, load_location, locate
 from discovery.problem import DeclarationError, Problem
 from discovery.records import Evaluation, FailureKind, Score
+from discovery.sandbox.recipes import is_recipe, load
+from discovery.toolchain import BINARY, PROGRAM, toolchain
 
 ScoreSource = Callable[[Problem, str], Awaitable[Evaluation]]
 """Evaluates a source text in a sandbox, scored by a process that has scored nothing before."""
@@ -159,20 +161,41 @@ def _check_language(problem: Problem) -> Iterator[Finding]:
             f"language {settings.language!r} is unknown",
             f"use one of: {', '.join(sorted(LANGUAGES))}",
         )
-    if settings.command is None:
+    chain = toolchain(settings)
+    if settings.build is not None:
+        yield from _check_words("build", settings.build, (PROGRAM, BINARY))
+    if chain.build is None and BINARY in " ".join(settings.command or ()):
+        yield _error(
+            "command", 'the command runs "{binary}", and nothing builds it', "declare build=[...] as well"
+        )
+    elif settings.command is not None:
+        yield from _check_words("command", settings.command, (BINARY,) if chain.build else (PROGRAM,))
+    if chain.build is None and settings.build_limits is not None:
+        yield _warning("build_limits", "there is no build to limit", "declare build=..., or leave them out")
+    if not is_recipe(chain.image):
+        return  # which programs are in a Docker image is seen when it is tried
+    missing = load(chain.image).missing() if chain.image is not None else None
+    if missing is not None:
+        yield _split("image", missing.replace(": ", "; ", 1))
         return
-    if not any("{program}" in word for word in settings.command):
-        yield _error(
-            "command",
-            f"no word of the command {list(settings.command)} stands for the program's file",
-            'write "{program}" where the file goes',
-        )
-    if shutil.which(settings.command[0]) is None and "{program}" not in settings.command[0]:
-        yield _error(
-            "command",
-            f"{settings.command[0]!r} is not on this machine's PATH",
-            "install it, or name another in command=...",
-        )
+    for name, words in (("build", settings.build), ("command", settings.command)):
+        if words and not words[0].startswith("{") and shutil.which(words[0]) is None:
+            yield _error(
+                name,
+                f"{words[0]!r} is not on this machine's PATH",
+                f"install it, or name another in {name}=...",
+            )
+
+
+def _check_words(name: str, command: tuple[str, ...], wanted: tuple[str, ...]) -> Iterator[Finding]:
+    files = {PROGRAM: "the program's file", BINARY: "the built file"}
+    for placeholder in wanted:
+        if not any(placeholder in word for word in command):
+            yield _error(
+                name,
+                f"no word of the {name} {list(command)} stands for {files[placeholder]}",
+                f'write "{placeholder}" where the file goes',
+            )
 
 
 def _check_initial(problem: Problem) -> Iterator[Finding]:
@@ -188,7 +211,7 @@ def _check_initial(problem: Problem) -> Iterator[Finding]:
         line = getattr(error, "lineno", None) or 1
         yield _error("initial", f"line {line}: not Python: {error}", "mend the line")
         return
-    if problem.settings.command is None and entry not in _defined(tree):
+    if toolchain(problem.settings).command is None and entry not in _defined(tree):
         yield _error(
             "entry",
             f"the initial candidate defines no {entry!r}",
@@ -243,6 +266,17 @@ def _check_limits(problem: Problem) -> Iterator[Finding]:
             f"scorer_timeout_s is {timeout_s:g} s, below wall_s of {limits.wall_s:g} s: no candidate "
             "can ever use the time that it is given",
             f"set scorer_timeout_s to {math.ceil(limits.wall_s * 1.5 + 10)} or lower wall_s",
+        )
+    chain = toolchain(problem.settings)
+    if chain.build is not None and timeout_s < chain.build_limits.wall_s:
+        level = Level.WARNING if problem.settings.build_limits is None else Level.ERROR
+        yield Finding(
+            level=level,
+            where="build_limits",
+            message=f"scorer_timeout_s is {timeout_s:g} s, build included, and a build may take "
+            f"{chain.build_limits.wall_s:g} s: no candidate can ever use the time that it is given",
+            fix=f"set scorer_timeout_s to {math.ceil(chain.build_limits.wall_s + limits.wall_s + 10)} or "
+            "lower build_limits=Limits(wall_s=...)",
         )
     if limits.memory_bytes < MIN_MEMORY_BYTES:
         yield _error(
@@ -319,7 +353,8 @@ def _files_beside(file: Path) -> Iterator[Finding]:
 
 async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
     missing = [package for package in problem.settings.packages if not _importable(package)]
-    if missing:
+    image = toolchain(problem.settings).image
+    if missing or (image is not None and is_recipe(image) and load(image).missing()):
         return []
     try:
         first = await score(problem, problem.initial)
@@ -345,6 +380,7 @@ def _broken(problem: Problem) -> str:
 
 
 _FIXES = {
+    FailureKind.BUILD: "mend what the compiler names in the initial program, or the build command",
     FailureKind.MISSING_FUNCTION: "define the function that the scorer calls in the initial program",
     FailureKind.TIMEOUT: "make the initial program faster, or raise limits and scorer_timeout_s",
     FailureKind.MEMORY: "raise Limits(memory_bytes=...), or make the initial program smaller",

@@ -46,22 +46,13 @@ from discovery.sandbox.base import (
     SandboxBackend,
     SandboxResult,
 )
-from discovery.sandbox.recipes import toolchain
 from discovery.sandbox.spec import spec_of
 from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, Serve, Verdict
 from discovery.slots import Slot, SlotPool
+from discovery.toolchain import suffix_of, toolchain
 
 _ATTEMPTS = 3
 _OUTPUT_CHARS = 4000
-_SUFFIXES = {
-    "python": ".py",
-    "c": ".c",
-    "cpp": ".cpp",
-    "c++": ".cpp",
-    "rust": ".rs",
-    "javascript": ".js",
-    "shell": ".sh",
-}
 
 
 @dataclass(slots=True)
@@ -119,7 +110,7 @@ class Evaluator:
         self._backend = backend
         self._toolchain = toolchain(problem.settings)
         self._spec = spec_of(problem, self._toolchain, label)
-        self._builds = Builds(self._toolchain, program_suffix(problem)) if self._toolchain.build else None
+        self._builds = Builds(self._toolchain, suffix_of(problem.settings)) if self._toolchain.build else None
         self._host = ScorerHost(problem)
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
         self.meter = self.pool.meter
@@ -368,7 +359,7 @@ class Evaluator:
             CommandRun(
                 source=source,
                 argv=(*(self._toolchain.command or ("python3", "{program}")), *request.args),
-                suffix=program_suffix(self.problem),
+                suffix=suffix_of(self.problem.settings),
                 stdin=request.body,
                 limits=limits,
                 cores=means.cores,
@@ -413,11 +404,6 @@ class Evaluator:
         verdict = Verdict(failure=Failure(kind=kind, message=message))
         evaluation = self._finished(candidate, purpose, verdict, now, Durations(wall_s=0.0), None)
         return dataclasses.replace(evaluation, attempt=_ATTEMPTS - 1)
-
-
-def program_suffix(problem: Problem) -> str:
-    """The ending of a program's file name in the problem's language, with its dot."""
-    return _SUFFIXES.get(problem.settings.language.lower(), ".txt")
 
 
 def _duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:

@@ -35,6 +35,7 @@ from pathlib import Path
 
 from discovery.errors import DiscoveryError, ProblemError, boundary
 from discovery.problem import DeclarationError, Problem
+from discovery.share import share_dir as share_dir
 
 ENTRY_POINTS = "discovery.problems"
 PROBLEM_FILE = "problem.py"
@@ -43,25 +44,6 @@ LOAD_TIMEOUT_S = 60.0
 _SHOWN = 80
 """Characters of a user's word that a message repeats."""
 _loads = itertools.count()
-
-
-def share_dir(name: str) -> Path:
-    """The folder of shipped content: the repository's in a checkout, ``_share`` in a wheel.
-
-    Args:
-        name: ``problems``, ``sandboxes`` or ``flows``.
-
-    Raises:
-        FileNotFoundError: This installation ships no such folder.
-    """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "_share" / name, package.parent / name):
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"{name!r} is not shipped with {package}; "
-        "install the package again: pip install --force-reinstall discovery-loop"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

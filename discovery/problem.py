@@ -335,7 +335,9 @@ def problem(
         **settings: Fields of ``ProblemSettings``:
             ``entry`` (name of the function whose return value is the solution; ``discovery score`` takes such
             values from JSON files), ``bounds`` (lowest and highest possible score, None for no bound),
-            ``limits`` (a :class:`Limits`), ``language`` (how the model is told to answer), ``command`` (how
+            ``limits`` (a :class:`Limits`), ``language`` (how the model is told to answer; ``c``, ``cpp`` and ``rust``
+            also mean their usual ``build`` and ``image``, unless ``command`` runs the program as it is),
+            ``command`` (how
             ``Program.run`` starts the program, ``"{program}"`` standing for its file and ``"{binary}"`` for what was
             built of it), ``build`` (a command that makes ``"{binary}"`` of ``"{program}"``, run once per source in
             the sandbox), ``build_limits`` (a :class:`Limits` for it), ``image`` (what else the sandbox holds: a recipe

@@ -7,12 +7,16 @@ formula as well.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from discovery.errors import UsageError
 from discovery.plugins import bundled_problems
+from discovery.problem import ProblemSettings
+from discovery.toolchain import languages, suffix_of
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 60
@@ -40,38 +44,66 @@ def picture(artifact, axes):
 @problem(
     name="{name}",
     direction="minimize",
-    entry="curve",
+    {use}
     bounds=(0.0, None),
     limits=Limits(wall_s=5.0),
     picture=picture,
 )
 def score(program):
-    """Root mean squared error. This never runs candidate code: `program.call` does, in a sandbox."""
-    values = program.call("curve", XS)
-    if not isinstance(values, list) or len(values) != len(XS):
-        raise Invalid(f"curve(xs) must return a list of {{len(XS)}} numbers")
-    for value in values:
-        # Whatever a program can return, it will: check all of it.
-        if not isinstance(value, (int, float)) or not abs(value) < 1e6:
-            raise Invalid(f"{{value!r}} is not a number below a million")
+{values}
     error = math.dist(values, YS) / math.sqrt(len(XS))
     worst = max(abs(a - b) for a, b in zip(values, YS, strict=True))
     return Score(value=error, metrics={{"worst": worst}}, artifact=values)
 '''
 
+_CALLED = '''    """Root mean squared error. This never runs candidate code: `program.call` does, in a sandbox."""
+    values = program.call("curve", XS)
+    if not isinstance(values, list) or len(values) != len(XS):
+        raise Invalid(f"curve(xs) must return a list of {len(XS)} numbers")
+    for value in values:
+        # Whatever a program can return, it will: check all of it.
+        if not isinstance(value, (int, float)) or not abs(value) < 1e6:
+            raise Invalid(f"{value!r} is not a number below a million")'''
+
+_RUN = '''    """Root mean squared error. This never runs candidate code: `program.run` does, in a sandbox.
+
+    The program is built there when it is first run, once; what the compiler says against it the model reads.
+    """
+    output = program.run(stdin=" ".join(map(str, XS)))
+    if output.exit_code != 0:
+        raise Invalid(f"ended with status {output.exit_code}: {output.stderr[-500:]}")
+    words = output.stdout.split()
+    if len(words) != len(XS):
+        raise Invalid(f"wrote {len(words)} words instead of {len(XS)} numbers")
+    values = []
+    for word in words:
+        # Whatever a program can write, it will: check all of it.
+        try:
+            values.append(float(word))
+        except ValueError:
+            raise Invalid(f"{word[:40]!r} is not a number") from None
+        if not abs(values[-1]) < 1e6:
+            raise Invalid(f"{word[:40]} is not a number below a million")'''
+
 _STATEMENT = """# A curve through points
 
-Write a Python function `curve(xs)` that takes a list of numbers and returns a list of as many numbers: the
-values of a smooth curve at those places.
+{task}
 
 The curve shall pass through 13 given points as closely as it can. They start at (0, 2.697), swing through
 one and a half periods of a damped oscillation around a small positive value, and end at (3, 0.014).
 
 The score is the root mean squared distance to the points; lower is better. A result with a wrong length,
-or with anything in it that is not a finite number, is invalid. Use Python's standard library only.
+or with anything in it that is not a finite number, is invalid. Use {language}'s standard library only.
 """
 
-_INITIAL = '''"""A damped oscillation with guessed constants."""
+_CALLED_TASK = """Write a Python function `curve(xs)` that takes a list of numbers and returns a list of as many \
+numbers: the
+values of a smooth curve at those places."""
+
+_RUN_TASK = """Write a {language} program that reads numbers from standard input, separated by white space, and writes
+as many numbers to standard output, one per line: the values of a smooth curve at those places."""
+
+_PYTHON = '''"""A damped oscillation with guessed constants."""
 
 import math
 
@@ -89,18 +121,84 @@ def curve(xs):
 # EVOLVE-BLOCK-END
 '''
 
+_CPP = """// A damped oscillation with guessed constants.
+
+#include <cmath>
+#include <cstdio>
+
+// EVOLVE-BLOCK-START
+double curve(double x) {
+    double amplitude = 2.0;
+    double decay = 0.5;
+    double frequency = 3.5;
+    double phase = 0.1;
+    double offset = 0.1;
+    return amplitude * std::exp(-decay * x) * std::cos(frequency * x + phase) + offset;
+}
+// EVOLVE-BLOCK-END
+
+int main() {
+    double x;
+    while (std::scanf("%lf", &x) == 1) {
+        std::printf("%.17g\\n", curve(x));
+    }
+}
+"""
+
+_RUST = """// A damped oscillation with guessed constants.
+
+use std::io::Read;
+
+// EVOLVE-BLOCK-START
+fn curve(x: f64) -> f64 {
+    let amplitude = 2.0;
+    let decay = 0.5;
+    let frequency = 3.5;
+    let phase = 0.1;
+    let offset = 0.1;
+    amplitude * f64::exp(-decay * x) * f64::cos(frequency * x + phase) + offset
+}
+// EVOLVE-BLOCK-END
+
+fn main() {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).expect("numbers");
+    for word in text.split_whitespace() {
+        println!("{}", curve(word.parse().expect("a number")));
+    }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Language:
+    """What differs between languages."""
+
+    title: str
+    initial: str
+    is_called: bool = False
+
+
+_LANGUAGES = {
+    "python": _Language(title="Python", initial=_PYTHON, is_called=True),
+    "cpp": _Language(title="C++", initial=_CPP),
+    "rust": _Language(title="Rust", initial=_RUST),
+}
+LANGUAGES = tuple(_LANGUAGES)
+"""Languages of a first problem, the usual one first."""
+
 _README = """# {name}
 
 ```
 discovery check .        # everything that is wrong with it, each with its fix
-discovery score . initial.py
+discovery score . {initial}
 discovery run .          # search with the embedded generator; no model is needed
 ```
 
 (From elsewhere, give the folder's path instead of the dot.)
 
 - `statement.md`: what a model is told. Say what is given, what to return, what is valid, how it is scored.
-- `initial.py`: where the search starts. Only what stands between the EVOLVE-BLOCK lines may change; without
+- `{initial}`: where the search starts. Only what stands between the EVOLVE-BLOCK lines may change; without
   such lines all of it may.
 - `problem.py`: the scorer. It gets data from the candidate, decides whether it is valid, and computes the
   score from that data alone. Raise `Invalid("reason")` for what breaks the rules: the model reads the reason.
@@ -109,21 +207,30 @@ To search with a model, serve one at any OpenAI-compatible address:
 `discovery run . --generator openai --base-url http://localhost:8000/v1`.
 """
 
+_COMPILED = """
+`language="{language}"` in `problem.py` also says how a program is built. Another way is declared beside it:
+`build={build}`, and `build_limits=Limits(...)` for what that may take.
+"""
 
-def create_problem(name: str, parent: Path) -> Path:
+
+def create_problem(name: str, parent: Path, language: str = "python") -> Path:
     """Make a folder with a small problem that runs at once.
 
     Args:
         name: Lower-case letters, digits and dashes, starting with a letter; not that of a bundled problem.
         parent: Existing folder that it is made in.
+        language: What its candidates are written in: one of ``LANGUAGES``.
 
     Returns:
         The new folder.
 
     Raises:
-        UsageError: The name is not allowed, the folder is there already, or it cannot be written. Nothing is
-            left behind.
+        UsageError: The name or the language is not allowed, the folder is there already, or it cannot be written.
+            Nothing is left behind.
     """
+    chosen = "cpp" if language.lower() == "c++" else language.lower()
+    if chosen not in LANGUAGES:
+        raise UsageError(f"there is no first problem in {language!r}; choose one of: {', '.join(LANGUAGES)}")
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
         raise UsageError(
             f"{name!r} cannot name a problem; use lower-case letters and digits, with single dashes between: "
@@ -132,12 +239,7 @@ def create_problem(name: str, parent: Path) -> Path:
     if name in bundled_problems():
         raise UsageError(f"{name!r} is a bundled problem; choose another name: my-{name}")
     folder = parent / name
-    files = {
-        "problem.py": _PROBLEM.format(name=name),
-        "statement.md": _STATEMENT,
-        "initial.py": _INITIAL,
-        "README.md": _README.format(name=name),
-    }
+    files = _files(name, chosen)
     try:
         folder.mkdir()
     except FileExistsError as error:
@@ -151,6 +253,26 @@ def create_problem(name: str, parent: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(f"{folder} cannot be written: {error.strerror}; make room") from error
     return folder
+
+
+def _files(name: str, language: str) -> dict[str, str]:
+    """A problem's files by name."""
+    chosen = _LANGUAGES[language]
+    initial = f"initial{suffix_of(ProblemSettings(language=language))}"
+    task = _CALLED_TASK if chosen.is_called else _RUN_TASK.format(language=chosen.title)
+    more = ""
+    if not chosen.is_called:
+        more = _COMPILED.format(language=language, build=json.dumps(languages()[language].build))
+    return {
+        "problem.py": _PROBLEM.format(
+            name=name,
+            use='entry="curve",' if chosen.is_called else f'language="{language}",',
+            values=_CALLED if chosen.is_called else _RUN,
+        ),
+        "statement.md": _STATEMENT.format(task=task, language=chosen.title),
+        initial: chosen.initial,
+        "README.md": _README.format(name=name, initial=initial) + more,
+    }
 
 
 def _suggestion(name: str) -> str:

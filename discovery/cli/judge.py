@@ -161,16 +161,19 @@ def _count(number: int, what: str) -> str:
 
 
 @app.command
-def new(name: str, *, parent: Annotated[Path, Parameter(name="--in")] = Path()) -> int:
+def new(
+    name: str, *, language: str = "python", parent: Annotated[Path, Parameter(name="--in")] = Path()
+) -> int:
     """Make a problem of your own that runs at once, to be changed.
 
     Args:
         name: Lower-case letters, digits and dashes; also the folder's name.
+        language: What its candidates are written in: python, cpp or rust.
         parent: Folder to make it in [.].
     """
     from discovery.scaffold import create_problem
 
-    folder = create_problem(name, parent)
+    folder = create_problem(name, parent, language)
     ref = f"./{folder.name}" if parent == Path() else str(folder)
     out.print(f"made {ref}\n\nNext:", markup=False)
     for command in ("check", "run"):

@@ -134,9 +134,9 @@ def _save_program(storage: Storage, run: str, key: CandidateKey, folder: Path) -
     suffix = ".py" if "def " in candidate.source else ".txt"
     problem = problem_of(storage, run)
     if problem is not None:
-        from discovery.evaluator import program_suffix
+        from discovery.toolchain import suffix_of
 
-        suffix = program_suffix(problem)
+        suffix = suffix_of(problem.settings)
     path = folder / f"best{suffix}"
     path.write_text(candidate.source, encoding="utf-8", errors="surrogatepass")
     return path

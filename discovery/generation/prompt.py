@@ -24,6 +24,7 @@ from discovery.generation.base import ParentView
 from discovery.generation.failures import FailureStatistics, one_line
 from discovery.problem import Limits, Problem
 from discovery.records import Candidate, Direction, Message, Score
+from discovery.toolchain import in_words, toolchain
 
 FEEDBACK_LENGTH = 2000
 """Characters shown of a scorer's feedback on one parent."""
@@ -88,11 +89,14 @@ def system_text(problem: Problem) -> str:
     """The constant part: role, statement, rules and answer format."""
     settings = problem.settings
     better = "higher" if problem.direction is Direction.MAXIMIZE else "lower"
-    if settings.command is None:
-        use = f"It must define `{settings.entry}`, which the scorer calls as the problem states."
+    chain = toolchain(settings)
+    if chain.build is not None and chain.command is not None:
+        build, command = in_words(chain.build, settings), in_words(chain.command, settings)
+        use = f"It is built by `{build}` and run as a process of its own: `{command}`."
+    elif chain.command is not None:
+        use = f"It is run as a process of its own: `{' '.join(chain.command)}`."
     else:
-        command = " ".join(settings.command)
-        use = f"It is run as a process of its own: `{command}`."
+        use = f"It must define `{settings.entry}`, which the scorer calls as the problem states."
     rules = [
         f"The program is written in {settings.language}. {use}",
         f"A separate scorer judges what the program hands out, and nothing else; {better} scores are better.",

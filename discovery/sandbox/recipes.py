@@ -2,7 +2,7 @@
 
 A recipe is a file of data under ``sandboxes/recipes``. It says which programs are wanted and which questions to ask
 them (``g++ -print-prog-name=cc1plus``, ``rustc --print sysroot``), so that no distribution's layout and no package
-manager has to be known. It also says how programs of its languages are built, which spares a problem saying so.
+manager has to be known. How programs of its languages are built it says as well: :mod:`discovery.toolchain`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,16 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from discovery.errors import MissingComponent
-from discovery.problem import Limits, ProblemSettings
-from discovery.sandbox.python import zygote_files
+from discovery.share import share_dir
 
 DEFAULT = "python"
 """The recipe of a problem that names none; what it holds, every recipe holds."""
-BUILD_LIMITS = Limits(
-    wall_s=60.0, memory_bytes=2 << 30, processes=64, file_bytes=256 << 20, result_bytes=64 << 20
-)
-"""What a build may take unless its problem says otherwise."""
-BINARY = "{binary}"
 _ASK_S = 30.0
 _SYSTEM = (
     *("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/include"),
@@ -57,19 +51,6 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
-    """How programs of a language are built and started.
-
-    Args:
-        build: Makes ``"{binary}"`` of ``"{program}"``; None when nothing is to be built.
-        command: Starts the program.
-    """
-
-    build: tuple[str, ...] | None = None
-    command: tuple[str, ...] = (BINARY,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What belongs into a sandbox, by name.
 
@@ -82,7 +63,6 @@ class Recipe:
         needs: Programs that have to be there to be asked.
         optional: Programs that are taken where they are.
         asks: What to ask.
-        languages: Languages by lower-case name.
     """
 
     name: str
@@ -93,7 +73,6 @@ class Recipe:
     needs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
-    languages: Mapping[str, Language] = field(default_factory=dict)
 
     def missing(self) -> str | None:
         """What keeps it from being used here, as a line that ends with the fix; None when nothing does."""
@@ -123,23 +102,6 @@ class HostPaths:
     path: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Toolchain:
-    """How the programs of a problem become processes.
-
-    Args:
-        image: Name of a recipe or a Docker image; None for the default.
-        build: Makes ``"{binary}"`` of ``"{program}"``; None when nothing is built.
-        command: Starts the program; None for the interpreter of the sandbox.
-        build_limits: What a build may take.
-    """
-
-    image: str | None = None
-    build: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    build_limits: Limits = BUILD_LIMITS
-
-
 def names() -> tuple[str, ...]:
     """All recipes by name, sorted."""
     return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
@@ -162,33 +124,6 @@ def load(name: str) -> Recipe:
         raise MissingComponent(f"there is no recipe {name!r}; there are: {', '.join(names())}")
     text = file.read_text(encoding="utf-8")
     return _recipe(name, text, tomllib.loads(text))
-
-
-def of_language(language: str) -> Recipe | None:
-    """The recipe that says how programs of a language are built; None where none does."""
-    for name in names():
-        if language.lower() in load(name).languages:
-            return load(name)
-    return None
-
-
-def toolchain(settings: ProblemSettings) -> Toolchain:
-    """What a problem says of its image, build and command, completed by its language's recipe.
-
-    A problem that says ``command`` and no ``build`` runs its programs as they are, and gets nothing that it did not
-    name.
-    """
-    if settings.build is None and settings.command is not None:
-        return Toolchain(image=settings.image, command=settings.command)
-    recipe = of_language(settings.language)
-    language = recipe.languages[settings.language.lower()] if recipe is not None else Language()
-    build = settings.build or language.build
-    return Toolchain(
-        image=settings.image or (recipe.name if recipe is not None else None),
-        build=build,
-        command=settings.command or (language.command if build is not None else None),
-        build_limits=settings.build_limits or BUILD_LIMITS,
-    )
 
 
 def programs(recipe: Recipe) -> dict[str, Path]:
@@ -284,7 +219,7 @@ def _named_in(file: Path) -> Iterator[Path]:
 
 
 def _folder() -> Path:
-    return zygote_files()[0].parent / "recipes"
+    return share_dir("sandboxes") / "recipes"
 
 
 def _recipe(name: str, text: str, table: Mapping[str, Any]) -> Recipe:
@@ -301,10 +236,6 @@ def _recipe(name: str, text: str, table: Mapping[str, Any]) -> Recipe:
             *(Ask(**{k: _tuple(v) for k, v in ask.items()}) for ask in table.get("ask", ())),
             *(ask for part in parts for ask in part.asks),
         ),
-        languages={
-            language: Language(**{k: tuple(v) for k, v in said.items()})
-            for language, said in table.get("languages", {}).items()
-        },
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 
 from discovery.problem import Limits, Problem
 from discovery.sandbox.base import SandboxSpec
-from discovery.sandbox.recipes import Toolchain
+from discovery.toolchain import Toolchain
 
 
 def spec_of(problem: Problem, toolchain: Toolchain, label: str) -> SandboxSpec:

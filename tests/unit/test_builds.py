@@ -11,7 +11,7 @@ from discovery.errors import SandboxError
 from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import SandboxResult
-from discovery.sandbox.recipes import Toolchain
+from discovery.toolchain import Toolchain
 
 CPP = Toolchain(
     build=("g++", "-o", "{binary}", "{program}"), build_limits=Limits(wall_s=5, memory_bytes=1 << 30)

@@ -194,6 +194,37 @@ async def test_command_without_program_or_on_no_path(check):
 
 
 @pytest.mark.parametrize(
+    ("settings", "where", "words"),
+    [
+        ("build=['cp', '{program}']", "build", 'write "{binary}"'),
+        ("build=['cp', '{binary}']", "build", 'write "{program}"'),
+        ("build=['no-such-compiler', '{program}', '{binary}']", "build", "not on this machine's PATH"),
+        ("command=['{binary}']", "command", "nothing builds it"),
+        ("build=['cp', '{program}', '{binary}'], command=['{program}']", "command", 'write "{binary}"'),
+        (
+            "build=['cp', '{program}', '{binary}'], build_limits=Limits(wall_s=90)",
+            "build_limits",
+            "set scorer_timeout_s to 110",
+        ),
+        ("build_limits=Limits(wall_s=90)", "build_limits", "no build to limit"),
+    ],
+)
+async def test_a_build_has_to_make_a_binary_of_the_program_in_time(check, settings, where, words):
+    findings = [f for f in await check(with_setting(settings)) if f.where == where]
+    assert len(findings) == 1
+    assert words in f"{findings[0].message} {findings[0].fix}"
+
+
+async def test_a_compiler_that_is_not_here_is_a_finding_and_nothing_is_tried(check, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    scoring = Scoring()
+    (finding,) = [f for f in await check(with_setting("language='cpp'"), scoring) if f.level is Level.ERROR]
+    assert (finding.where, finding.fix) == ("image", "sudo apt-get install g++")
+    assert "takes g++, gcc, as, ld, which are not installed" in finding.message
+    assert scoring.sources == []
+
+
+@pytest.mark.parametrize(
     ("old", "new", "where", "level", "words"),
     [
         ("bounds=(0.0, 1.0),", "", "bounds", "warning", "too good to be true"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from discovery import plugins
+from discovery import plugins, share
 from discovery.errors import ProblemError
 from discovery.plugins import (
     bundled_problems,
@@ -55,7 +55,7 @@ class TestShareDir:
         package = tmp_path / "discovery"
         (package / "_share" / "problems").mkdir(parents=True)
         (tmp_path / "problems").mkdir()
-        monkeypatch.setattr(plugins, "__file__", str(package / "plugins.py"))
+        monkeypatch.setattr(share, "__file__", str(package / "share.py"))
         assert share_dir("problems") == package / "_share" / "problems"
 
     def test_what_is_not_shipped_is_an_error(self):

@@ -14,9 +14,10 @@ from discovery.blocks import Frame
 from discovery.check import check_problem
 from discovery.errors import Invalid, UsageError
 from discovery.plugins import load_problem
-from discovery.problem import Problem, Program
+from discovery.problem import Problem, Program, ProgramOutput
 from discovery.records import INITIAL, Evaluation, EvaluationState, Failure, FailureKind, Score
 from discovery.scaffold import create_problem
+from discovery.toolchain import toolchain
 
 NOW = datetime.now(UTC)
 
@@ -115,6 +116,37 @@ def test_its_files_are_in_our_own_style(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "file"), [("cpp", "initial.cpp"), ("C++", "initial.cpp"), ("rust", "initial.rs")]
+)
+def test_other_languages_are_run_as_processes(tmp_path, language, file):
+    folder = create_problem("my-curve", tmp_path, language)
+    assert {p.name for p in folder.iterdir()} == {"problem.py", "statement.md", file, "README.md"}
+    problem = load_problem(str(folder))
+    assert problem.frame.blocks == 1
+    assert toolchain(problem.settings).build is not None
+    outputs = []
+
+    class Run:
+        def run(self, args, stdin, timeout_s):
+            return ProgramOutput(stdout=outputs.pop(), stderr="no", exit_code=0, wall_s=0.1, cpu_s=0.1)
+
+    def judge(stdout: str) -> float:
+        outputs.append(stdout)
+        return problem.checked(problem.scorer(Program("", Run()))).value
+
+    assert judge("0\n" * 13) > 0.5
+    for stdout in ("", "0\n" * 12, "x " * 13, "nan " * 13, "1e300 " * 13, "inf " * 13):
+        with pytest.raises(Invalid):
+            judge(stdout)
+
+
+def test_a_language_that_there_is_no_problem_in_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="'cobol'; choose one of: python, cpp, rust"):
+        create_problem("my-curve", tmp_path, "cobol")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,13 @@ def test_programs_in_other_languages(problem_of):
     assert "```c++\nint main() {}\n```" in user.content
 
 
+def test_a_program_that_is_built_is_told_how(problem_of):
+    problem = problem_of("int main() {}\n", language="cpp")
+    system, _ = compose(problem, parents=[parent("int main() {}\n")])
+    assert "built by `g++ -O2 -std=c++20 -o ./program program.cpp` and run as a process" in system.content
+    assert "must define" not in system.content
+
+
 def test_failures_are_counted_and_quoted(problem_of):
     outcomes = tuple(
         Outcome(key=CandidateKey(0, 1, i), source_hash=None, score=None, failure=kind, message=message)

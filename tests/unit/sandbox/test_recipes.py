@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from discovery.errors import MissingComponent
-from discovery.problem import ProblemSettings
 from discovery.sandbox import recipes
-from discovery.sandbox.recipes import Ask, Recipe, Toolchain
+from discovery.sandbox.recipes import Ask, Recipe
 
 
 @pytest.fixture
@@ -36,9 +35,6 @@ def test_every_shipped_recipe_reads_and_says_how_to_get_what_it_needs():
         recipe = recipes.load(name)
         assert recipe.summary
         assert recipe.install or not (recipe.programs or recipe.needs)
-        for language in recipe.languages.values():
-            assert any("{program}" in word for word in language.build)
-            assert any("{binary}" in word for word in language.build)
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
@@ -95,41 +91,6 @@ def test_an_image_that_is_no_recipe_needs_docker():
     assert recipes.is_recipe(None)
     assert recipes.is_recipe("cpp")
     assert not recipes.is_recipe("debian:12")
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        (ProblemSettings(), Toolchain()),
-        (ProblemSettings(language="cobol"), Toolchain()),
-        (
-            ProblemSettings(command=("bash", "{program}"), language="cpp"),
-            Toolchain(command=("bash", "{program}")),
-        ),
-        (
-            ProblemSettings(language="cpp", build=("mine", "{program}", "{binary}")),
-            Toolchain(image="cpp", build=("mine", "{program}", "{binary}"), command=("{binary}",)),
-        ),
-        (
-            ProblemSettings(build=("mine", "{program}", "{binary}"), command=("time", "{binary}")),
-            Toolchain(build=("mine", "{program}", "{binary}"), command=("time", "{binary}")),
-        ),
-    ],
-)
-def test_a_toolchain_is_what_was_said_and_what_the_language_implies(settings, expected):
-    assert recipes.toolchain(settings) == expected
-
-
-@pytest.mark.parametrize(
-    ("language", "image"), [("cpp", "cpp"), ("C++", "cpp"), ("c", "cpp"), ("rust", "rust")]
-)
-def test_a_language_alone_is_enough(language, image):
-    found = recipes.toolchain(ProblemSettings(language=language))
-    assert found.image == image
-    assert found.command == ("{binary}",)
-    assert found.build is not None
-    named = recipes.toolchain(ProblemSettings(language=language, image="debian:12"))
-    assert (named.image, named.build) == ("debian:12", found.build)
 
 
 def test_a_recipe_has_what_it_includes(monkeypatch):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from discovery.problem import Limits, Problem, ProblemSettings
 from discovery.records import Direction
-from discovery.sandbox.recipes import Toolchain
 from discovery.sandbox.spec import preloaded, spec_of, widest
+from discovery.toolchain import Toolchain
 
 
 def problem_of(tmp_path, initial, **settings):
