@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from discovery.agreement import is_noisy
 from discovery.budget import Ledger
 from discovery.evaluator import Evaluator
-from discovery.progress import Progress
+from discovery.progress import Progress, Quarantine
 from discovery.records import (
     Announcement,
     Candidate,
@@ -102,7 +102,7 @@ class BestKeeper:
         self._best: float | None = None
         if announced is not None:
             self._take(announced)
-        progress.quarantine.update(quarantined(storage, run))
+        progress.quarantine = quarantined(storage, run)
 
     def suspicion(self, evaluation: Evaluation) -> str | None:
         """Why a finished evaluation must not count before it is confirmed, in one line; None if it may.
@@ -148,11 +148,12 @@ class BestKeeper:
                 return evaluation
             again = self._again(evaluation.key) or self._again(original)
             if again is None:
-                self._progress.quarantine["quarantined"] += in_doubt
+                quarantine = self._progress.quarantine
+                quarantine.total += in_doubt
                 again = await self._evaluator.verify(candidate, evaluation)
                 await self._journal.append(lease, again)
-                if in_doubt:
-                    self._progress.quarantine["disagreed" if _is_refuted(again) else "agreed"] += 1
+                quarantine.agreed += in_doubt and not _is_refuted(again)
+                quarantine.disagreed += in_doubt and _is_refuted(again)
             if _is_refuted(again):
                 assert again.failure is not None
                 self._refuted[original] = again.failure
@@ -214,24 +215,19 @@ class BestKeeper:
             self._ledger.reach_target()
 
 
-def quarantined(storage: Storage, run: str) -> dict[str, int]:
+def quarantined(storage: Storage, run: str) -> Quarantine:
     """How many results of a run were scored again because they were in doubt, and with what outcome.
 
     Args:
         storage: Where the run lives.
         run: Its id.
-
-    Returns:
-        ``quarantined``, ``agreed`` and ``disagreed``; empty when there were none.
     """
-    outcomes = [
+    refuted = [
         _is_refuted(e)
         for e in storage.verifications(run)
         if e.suspicion is not None and e.duplicate_of is None
     ]
-    if not outcomes:
-        return {}
-    return {"quarantined": len(outcomes), "agreed": outcomes.count(False), "disagreed": outcomes.count(True)}
+    return Quarantine(total=len(refuted), agreed=refuted.count(False), disagreed=refuted.count(True))
 
 
 def _is_refuted(again: Evaluation) -> bool:

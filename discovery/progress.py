@@ -81,6 +81,27 @@ class ChainProgress:
                 self._stride *= 2
 
 
+@dataclass(slots=True)
+class Quarantine:
+    """Results that were in doubt.
+
+    Args:
+        total: How many were set aside to be scored again.
+        agreed: Those that the second scoring confirmed.
+        disagreed: Those that it did not.
+    """
+
+    total: int = 0
+    agreed: int = 0
+    disagreed: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.agreed} agreed", f"{self.disagreed} disagreed"]
+        if waiting := self.total - self.agreed - self.disagreed:
+            parts.append(f"{waiting} being scored again")
+        return f"{self.total}: {', '.join(parts)}"
+
+
 class Progress:
     """The tally of one run's process.
 
@@ -105,8 +126,7 @@ class Progress:
         self.earlier = 0
         self.duplicates = 0
         self.failures: Counter[FailureKind] = Counter()
-        self.quarantine: Counter[str] = Counter()
-        """Results that were in doubt: ``quarantined``, of which ``agreed`` and ``disagreed`` when scored again."""
+        self.quarantine = Quarantine()
         self.initial: float | None = None
         self.best: float | None = None
         self.best_key: CandidateKey | None = None
