@@ -1,4 +1,7 @@
-"""What the kernel is told about one child of the zygote: namespaces, mounts, identity, limits, system calls.
+"""What the kernel is told about one child of the zygote, and how all that a child leaves is ended.
+
+Three ways, by what surrounds the zygote: fresh namespaces, where it may make them; a fresh user id, where it is
+root in a container with nothing but the rights to change ids; neither, where it is an ordinary process.
 
 Everything is a raw call through ctypes, because each microsecond here is paid once per evaluation. Variants
 that were measured on the same machine, CPU milliseconds per child with numpy loaded: bare fork 1.9; child
@@ -16,25 +19,26 @@ AF_UNIX are refused.
 """
 
 import ctypes
-import errno
 import os
-import platform
 import resource
 import signal
 import struct
+import time
+
+import leftovers
+import seccomp
 
 CLONE_VM = 0x00000100
 CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
-# Every CLONE_NEW* flag that clone takes, and CLONE_PARENT: a child of the zygote's that it does not know of
-# would never be reaped, and its namespace never end.
-_CLONE_DENIED = 0x7E020000 | 0x00008000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_RDONLY = 2, 4, 8, 1
 _MS_REMOUNT, _MS_BIND = 32, 4096
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 4, 22
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _INODES = 16384
 BOX = "/box"
+STUBBORN_S = 4.0
+_ODD_S = 1.0  # ending a request takes milliseconds
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # nothing here blocks
 _libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
@@ -64,86 +68,26 @@ def prctl(option: int, value: int) -> None:
     _checked(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
-# Refused with EPERM: all that changes namespaces and mounts, looks into other processes, loads code into
-# the kernel, sets clocks, outlives a process (System V IPC, message queues, keys) or makes memory that no
-# limit counts.
-_DENIED_X86_64 = """
-ptrace 101 process_vm_readv 310 process_vm_writev 311 kcmp 312 process_madvise 440 pidfd_getfd 438
-mount 165 umount2 166 pivot_root 155 chroot 161 unshare 272 setns 308 open_tree 428 move_mount 429 fsopen
-430 fsconfig 431 fsmount 432 fspick 433 mount_setattr 442 quotactl 179 quotactl_fd 443 swapon 167 swapoff
-168 bpf 321 keyctl 250 add_key 248 request_key 249 io_uring_setup 425 io_uring_enter 426 io_uring_register
-427 userfaultfd 323 perf_event_open 298 kexec_load 246 kexec_file_load 320 init_module 175 finit_module 313
-delete_module 176 reboot 169 open_by_handle_at 304 name_to_handle_at 303 acct 163 settimeofday 164
-clock_settime 227 adjtimex 159 clock_adjtime 305 sethostname 170 setdomainname 171 iopl 172 ioperm 173
-personality 135 syslog 103 vhangup 153 lookup_dcookie 212 uselib 134 modify_ldt 154 memfd_create 319
-memfd_secret 447 fanotify_init 300 shmget 29 shmat 30 shmctl 31 shmdt 67 semget 64 semop 65 semctl 66
-semtimedop 220 msgget 68 msgsnd 69 msgrcv 70 msgctl 71 mq_open 240 mq_unlink 241 move_pages 279
-migrate_pages 256
-"""
-_DENIED_AARCH64 = """
-ptrace 117 process_vm_readv 270 process_vm_writev 271 kcmp 272 process_madvise 440 pidfd_getfd 438
-mount 40 umount2 39 pivot_root 41 chroot 51 unshare 97 setns 268 open_tree 428 move_mount 429 fsopen 430
-fsconfig 431 fsmount 432 fspick 433 mount_setattr 442 quotactl 60 quotactl_fd 443 swapon 224 swapoff 225
-bpf 280 keyctl 219 add_key 217 request_key 218 io_uring_setup 425 io_uring_enter 426 io_uring_register 427
-userfaultfd 282 perf_event_open 241 kexec_load 104 kexec_file_load 294 init_module 105 finit_module 273
-delete_module 106 reboot 142 open_by_handle_at 265 name_to_handle_at 264 acct 89 settimeofday 170
-clock_settime 112 adjtimex 171 clock_adjtime 266 sethostname 161 setdomainname 162
-personality 92 syslog 116 vhangup 58 lookup_dcookie 18 memfd_create 279
-memfd_secret 447 fanotify_init 262 shmget 194 shmat 196 shmctl 195 shmdt 197 semget 190 semop 193 semctl 191
-semtimedop 192 msgget 186 msgsnd 189 msgrcv 188 msgctl 187 mq_open 180 mq_unlink 181 move_pages 239
-migrate_pages 238
-"""
-_MACHINES = {
-    # audit architecture; clone, clone3, socket, socketpair, setrlimit, prlimit64; denied
-    "x86_64": (0xC000003E, (56, 435, 41, 53, 160, 302), _DENIED_X86_64),
-    "aarch64": (0xC00000B7, (220, 435, 198, 199, 164, 261), _DENIED_AARCH64),
-}
-_X32_BIT = 0x40000000
-_FIRST_UNKNOWN = 463  # the same everywhere; younger calls are absent until someone has looked at them
+class StubbornError(Exception):
+    """Something of a request is left; no further one may run here."""
 
 
-def denied_calls() -> dict:
-    """Names to numbers of the denied system calls of this machine.
+class Early:
+    """What has to be known of a request when its child is confined.
 
-    Raises:
-        OSError: The architecture is unknown here.
+    Args:
+        file_bytes: Size of its private file system, where it gets one of its own.
+        cores: Numbers of the only CPUs that it may run on; empty for any.
     """
-    words = _machine()[2].split()
-    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
+    def __init__(self, file_bytes: int, cores: list) -> None:
+        self.file_bytes = file_bytes
+        self.cores = frozenset(cores)
 
-def _machine() -> tuple:
-    try:
-        return _MACHINES[platform.machine()]
-    except KeyError:
-        raise OSError(
-            errno.ENOSYS, f"no system call filter for the architecture {platform.machine()!r}"
-        ) from None
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Early) and vars(self) == vars(other)
 
-
-def seccomp_program() -> bytes:
-    """The filter as packed ``struct sock_filter``; allows what it does not name."""
-    audit, (clone, clone3, socket, socketpair, setrlimit, prlimit), _ = _machine()
-    load, jeq, jge, jset, ret = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, deny = (ret, 0, 0, 0x7FFF0000), (ret, 0, 0, 0x00050000 | errno.EPERM)
-    absent = (ret, 0, 0, 0x00050000 | errno.ENOSYS)
-    first, second, third, third_high = (load, 0, 0, 16), (load, 0, 0, 24), (load, 0, 0, 32), (load, 0, 0, 36)
-    denied = sorted(denied_calls().values())
-    # Every jump is relative to the next line.
-    code = [(load, 0, 0, 4), (jeq, 1, 0, audit), deny, (load, 0, 0, 0)]
-    code += [(jge, 0, 1, _X32_BIT), deny, (jge, 0, 1, _FIRST_UNKNOWN), absent]
-    code += [(jeq, 0, 1, clone3), absent]  # glibc falls back to clone
-    code += [(jeq, 0, 4, clone), first, (jset, 0, 1, _CLONE_DENIED), deny, allow]
-    code += [(jeq, 1, 0, socket), (jeq, 0, 4, socketpair), first, (jeq, 0, 1, 1), allow, deny]  # AF_UNIX is 1
-    # The limit of core dumps may be read, which is a prlimit with a null pointer, but not set.
-    core = resource.RLIMIT_CORE
-    code += [(jeq, 0, 4, setrlimit), first, (jeq, 1, 0, core), allow, deny]
-    code += [(jeq, 0, 9, prlimit), second, (jeq, 1, 0, core), allow]
-    code += [third, (jeq, 0, 3, 0), third_high, (jeq, 0, 1, 0), allow, deny]
-    last = len(denied)
-    code += [(jeq, last - i, 0, number) for i, number in enumerate(denied)]
-    code += [allow, deny]
-    return b"".join(struct.pack("HBBI", *line) for line in code)
+    __hash__ = None
 
 
 class _Filter(ctypes.Structure):
@@ -151,20 +95,23 @@ class _Filter(ctypes.Structure):
 
 
 class Confinement:
-    """How every child of this zygote is confined.
+    """How every child of this zygote is confined; one child at a time, waiting or running.
+
+    What all have in common: limits, the system call filter, CPUs, and a session of its own.
 
     Args:
-        namespaces: Whether children get namespaces, mounts, no capabilities and the system call filter;
-        otherwise
-            only limits and a session of their own.
-        uid: The user that children become; None keeps the zygote's.
+        box: The private directory.
         grouped: Whether all are in a control group: when that is full, a child is to be ended, and never the zygote.
+
+    Attributes:
+        oddity: Why the request that was ended last is suspect; None when nothing was odd.
     """
 
-    def __init__(self, namespaces: bool, uid: int | None, grouped: bool) -> None:
-        self.namespaces = namespaces
-        self.uid = uid
-        self.grouped = grouped
+    def __init__(self, box: str, grouped: bool) -> None:
+        self.oddity: str | None = None
+        self._grouped = grouped
+        self._box = box
+        self._child = 0
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handlers: see the module docstring
         for name in ("MEMLOCK", "MSGQUEUE"):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (0, 0))
@@ -174,30 +121,151 @@ class Confinement:
             _go_first()
         files = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-        if namespaces:
-            _freeze_devices()
-            self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        else:
-            prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        code = seccomp_program()
+        code = seccomp.seccomp_program()
         self._filter = _Filter(len(code) // 8, code)
-        pages = int(_read("/proc/self/statm").split()[0])
+        pages = int(read("/proc/self/statm").split()[0])
         self.base_bytes = pages * resource.getpagesize()
-        # The limit counts every process of the user that the kernel sees in this user namespace.
-        self.base_processes = 4 if namespaces and uid is None else 0
         prctl(_PR_SET_DUMPABLE, 0)
 
-    def fork(self) -> tuple[int, int | None]:
+    def fork(self) -> int:
         """Fork a child.
 
         Returns:
-            In the child ``(0, None)``; in the zygote the child's id and that of its namespace's process 1.
+            0 in the child; in the zygote its id.
 
         Raises:
             OSError: The kernel refused.
         """
-        if not self.namespaces:
-            return os.fork(), None
+        self._child = os.fork()
+        return self._child
+
+    def enter(self, early: Early, box: str) -> None:
+        """Confine this child for good, but for its limits.
+
+        Args:
+            early: What is known of its request.
+            box: The private directory, which becomes the working directory.
+
+        Raises:
+            OSError: A step was refused; nothing of the candidate may run then.
+        """
+        if early.cores:
+            _pin(early.cores)
+        prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own
+        if self._grouped:
+            _go_first()  # while /proc can be written
+        self._isolate(early)
+        prctl(_PR_SET_DUMPABLE, 1)  # again: another user is another owner
+        os.mkdir(box)  # noqa: PTH102
+        os.setsid()
+        os.chdir(box)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(self._filter), 0, 0), "seccomp")
+
+    def limit(self, limits: dict, executes: bool) -> None:
+        """Hold this child, confined already, to its limits; afterwards candidate code may run.
+
+        Args:
+            limits: Fields of ``discovery.problem.Limits``, and ``cpu_limit_s``.
+            executes: Whether another program follows, which does not bring the zygote's memory with it.
+        """
+        memory = limits["memory_bytes"] + (0 if executes else self.base_bytes)
+        cpu = limits["cpu_limit_s"]
+        lower(resource.RLIMIT_AS, memory, memory)
+        lower(resource.RLIMIT_CPU, cpu, cpu + 1)
+        lower(resource.RLIMIT_FSIZE, limits["file_bytes"], limits["file_bytes"])
+        self._limit_processes(limits["processes"])
+
+    def end(self) -> tuple:
+        """End every process of the child's request and remove its files.
+
+        Returns:
+            The child's wait status, and CPU seconds of all that could be counted.
+
+        Raises:
+            StubbornError: Something is left.
+        """
+        self.oddity = None
+        started = time.monotonic()
+        ended = self._end()
+        took_s = time.monotonic() - started
+        if took_s > _ODD_S:
+            self.oddity = f"ending what a request left took {took_s:.1f} s"
+        return ended
+
+    def _isolate(self, early: Early) -> None:
+        """What only some confinements do, in the child."""
+
+    def _limit_processes(self, processes: int) -> None:
+        """What only some confinements do: the kernel counts all of a user's."""
+
+    def _end(self) -> tuple:
+        raise NotImplementedError
+
+
+class Bare(Confinement):
+    """Nothing more: for a zygote that may do nothing to its children but end them.
+
+    Args:
+        box: The private directory.
+        grouped: See ``Confinement``.
+    """
+
+    def __init__(self, box: str, grouped: bool) -> None:
+        super().__init__(box, grouped)
+        adopt_orphans()
+
+    def _end(self) -> tuple:
+        done, status, usage = os.wait4(self._child, os.WNOHANG)
+        if not done:
+            os.kill(self._child, signal.SIGKILL)
+            _, status, usage = os.wait4(self._child, 0)
+        self._end_orphans()
+        try:
+            forced = os.path.lexists(self._box) and leftovers.remove(self._box)
+        except OSError as error:
+            raise StubbornError(str(error)) from error
+        if forced:
+            self.oddity = "the files of a request had to be removed by force"
+        return status, cpu_s(usage)
+
+    def _end_orphans(self) -> None:
+        """Without a namespace: what the child left now belongs to this process, the subreaper."""
+        deadline = time.monotonic() + STUBBORN_S
+        while time.monotonic() < deadline:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                for orphan in leftovers.descendants():
+                    try:
+                        os.kill(orphan, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+                time.sleep(0.001)
+        raise StubbornError(f"processes of a request cannot be ended within {STUBBORN_S:g} s")
+
+
+class Namespaces(Confinement):
+    """Fresh process ids and mounts, no capabilities, and an own user where the zygote has one to give.
+
+    Args:
+        box: The private directory, on a file system of its own.
+        grouped: See ``Confinement``.
+        uid: The user that children become; None keeps the zygote's.
+    """
+
+    def __init__(self, box: str, grouped: bool, uid: int | None) -> None:
+        super().__init__(box, grouped)
+        self._uid = uid
+        self._init = 0
+        # The limit counts every process of the user that the kernel sees in this user namespace.
+        self._base_processes = 4 if uid is None else 0
+        _freeze_devices()
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+    def fork(self) -> int:
         init = _checked(
             _libc.clone(_pause, _stack_top, CLONE_VM | CLONE_NEWPID | signal.SIGCHLD, None), "clone"
         )
@@ -206,7 +274,7 @@ class Confinement:
             _checked(_libc.setns(handle, CLONE_NEWPID), "setns")
             child = os.fork()
             if child == 0:
-                return 0, None
+                return 0
         except OSError:
             _libc.setns(self._own_pids, CLONE_NEWPID)
             os.kill(init, signal.SIGKILL)
@@ -215,58 +283,66 @@ class Confinement:
         finally:
             os.close(handle)
         _checked(_libc.setns(self._own_pids, CLONE_NEWPID), "setns back")
-        return child, init
+        self._child, self._init = child, init
+        return child
 
-    def enter(self, limits: dict, executes: bool, box: str) -> None:
-        """Confine this child for good; afterwards candidate code may run.
-
-        Args:
-            limits: Fields of ``discovery.problem.Limits``, and ``cpu_limit_s``.
-            executes: Whether another program follows, which does not bring the zygote's memory with it.
-            box: The private directory, which becomes the working directory.
-
-        Raises:
-            OSError: A step was refused; nothing of the candidate may run then.
-        """
-        prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own
-        if self.grouped:
-            _go_first()  # while /proc can be written
-        if self.namespaces:
-            self._mount(limits["file_bytes"])
-            if self.uid is not None:
-                os.setgroups([])
-                os.setresgid(self.uid, self.uid, self.uid)
-                os.setresuid(self.uid, self.uid, self.uid)
-            else:
-                _checked(_libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)), "capset")
-            os.mkdir(f"{BOX}/tmp")  # noqa: PTH102
-            os.mkdir(f"{BOX}/shm")  # noqa: PTH102
-        prctl(_PR_SET_DUMPABLE, 1)  # again: another user is another owner
-        os.mkdir(box)  # noqa: PTH102
-        os.setsid()
-        os.chdir(box)
-        self._limit(limits, executes)
-        prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(self._filter), 0, 0), "seccomp")
-
-    def _mount(self, size: int) -> None:
+    def _isolate(self, early: Early) -> None:
         _checked(_libc.unshare(CLONE_NEWNS), "unshare")
         flags = _MS_NOSUID | _MS_NODEV
-        owner = "" if self.uid is None else f",uid={self.uid},gid={self.uid}"
-        options = f"size={size},nr_inodes={_INODES},mode=0700{owner}".encode()
+        owner = "" if self._uid is None else f",uid={self._uid},gid={self._uid}"
+        options = f"size={early.file_bytes},nr_inodes={_INODES},mode=0700{owner}".encode()
         _checked(_libc.mount(b"tmpfs", BOX.encode(), b"tmpfs", flags, options), "tmpfs")
         flags |= _MS_NOEXEC | _MS_RDONLY
         _checked(_libc.mount(b"proc", b"/proc", b"proc", flags, b"subset=pid"), "proc")
+        if self._uid is not None:
+            become(self._uid)
+        drop_capabilities()
+        make_folders()
 
-    def _limit(self, limits: dict, executes: bool) -> None:
-        memory = limits["memory_bytes"] + (0 if executes else self.base_bytes)
-        cpu = limits["cpu_limit_s"]
-        _lower(resource.RLIMIT_AS, memory, memory)
-        _lower(resource.RLIMIT_CPU, cpu, cpu + 1)
-        _lower(resource.RLIMIT_FSIZE, limits["file_bytes"], limits["file_bytes"])
-        if self.namespaces:
-            processes = limits["processes"] + self.base_processes
-            _lower(resource.RLIMIT_NPROC, processes, processes)
+    def _limit_processes(self, processes: int) -> None:
+        processes += self._base_processes
+        lower(resource.RLIMIT_NPROC, processes, processes)
+
+    def _end(self) -> tuple:
+        # Process 1 goes, and the kernel ends the rest of the namespace. Its end waits for the child to be
+        # reaped.
+        os.kill(self._init, signal.SIGKILL)
+        _, status, usage = os.wait4(self._child, 0)
+        _, _, more = os.wait4(self._init, 0)
+        return status, cpu_s(usage) + cpu_s(more)
+
+
+def cpu_s(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
+
+
+def become(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def drop_capabilities() -> None:
+    _checked(_libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)), "capset")
+
+
+def make_folders() -> None:
+    """What ``/tmp`` and ``/dev/shm`` are links to."""
+    os.mkdir(f"{BOX}/tmp", 0o700)  # noqa: PTH102
+    os.mkdir(f"{BOX}/shm", 0o700)  # noqa: PTH102
+
+
+def _pin(cores: frozenset) -> None:
+    """Bind this process to CPUs, all of them or none: the kernel would take those that are there."""
+    there = os.sched_getaffinity(0)
+    if not cores <= there:
+        raise OSError(f"cannot run on the CPUs {sorted(cores)}: those that are there are {sorted(there)}")
+    os.sched_setaffinity(0, cores)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below this one whose own parent ends."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _freeze_devices() -> None:
@@ -291,44 +367,13 @@ def _go_first() -> None:
         return  # where /proc is not writable, the kernel chooses as ever
 
 
-def _lower(limit: int, soft: int, hard: int) -> None:
+def lower(limit: int, soft: int, hard: int) -> None:
     top = resource.getrlimit(limit)[1]
     if top != resource.RLIM_INFINITY:
         soft, hard = min(soft, top), min(hard, top)
     resource.setrlimit(limit, (soft, hard))
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
     with open(path) as file:  # noqa: PTH123  pathlib would be one more import in the zygote
         return file.read()
-
-
-def descendants() -> list:
-    """Ids of all processes below this one, for a subreaper to end; they may fork meanwhile."""
-    children: dict = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
-        if name.isdigit():
-            try:
-                fields = _read(f"/proc/{name}/stat").rpartition(")")[2].split()
-            except OSError:
-                continue  # ended meanwhile
-            children.setdefault(int(fields[1]), []).append(int(name))
-    found: list = []
-    queue = [os.getpid()]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
-
-
-def wipe(path: str, *files: str) -> None:
-    """Remove a private directory, whatever a program made of it; what resists is left to the host."""
-    try:
-        for file in files:
-            os.unlink(f"{path}/{file}")  # noqa: PTH108
-        os.rmdir(path)  # noqa: PTH106
-    except OSError:
-        # Folders without permissions, or nested deeper than Python can recurse.
-        script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
-        os.spawnlp(os.P_WAIT, "sh", "sh", "-c", script, "sh", path)

@@ -33,6 +33,7 @@ from discovery.sandbox.client import (
     FIXED_ENVIRONMENT,
     ZYGOTE_FLAGS,
     Launched,
+    LocalProcess,
     ZygoteSandbox,
 )
 from discovery.sandbox.probes import verify
@@ -143,14 +144,14 @@ def _launch(spec: SandboxSpec) -> Launched:
     finally:
         os.close(info_read)
         os.close(block_write)
+    local = LocalProcess(process=process, output=log, inner=inner)
     return Launched(
-        process=process,
         channel=ours,
-        log=log,
-        namespaces=True,
+        confinement="namespaces",
         uid=None if outer is None else _UID,
         box="/box/work",
-        inner=inner,
+        end=local.end,
+        log=local.log,
         group=group,
     )
 

@@ -12,6 +12,7 @@ import atexit
 import hashlib
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from discovery.errors import MissingComponent, SandboxError
 from discovery.problem import Limits
@@ -53,31 +54,85 @@ ZYGOTE_FLAGS = ("-S", "-s", "-P", "-B")
 """Options of the interpreter: no site, no user packages, no working directory on the path."""
 
 
+Confinement = Literal["namespaces", "uid", "bare"]
+"""What sets one request of a zygote apart: fresh namespaces, a fresh user id, or neither."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """A zygote that was just started.
 
     Args:
-        process: What this process has to reap.
         channel: This end of its socket.
-        log: What the zygote writes to its own standard error.
-        namespaces: Whether its children are confined.
-        uid: The user that its children become; None: its own.
+        confinement: How its children are confined.
+        uid: With namespaces, the user that its children become (None: its own); with user ids, where their
+            range begins, as ``fresh_uids`` makes it.
         box: Their private directory.
+        end: Ends the zygote with all that belongs to it, waits until it is gone, and removes what it had; called
+            once, after the channel was closed, with no event loop; never raises.
+        log: What the zygote wrote to its own standard error.
+        group: The control group that it is in, which is removed after its end.
+    """
+
+    channel: socket.socket
+    confinement: Confinement
+    uid: int | None = None
+    box: str
+    end: Callable[[], None]
+    log: Callable[[], str]
+    group: ControlGroup | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalProcess:
+    """A zygote that is a process below this one: what ``Launched`` wants to know of it.
+
+    Args:
+        process: What this process has to reap.
+        output: What the zygote writes to its own standard error.
         inner: A pidfd of the process whose end ends everything, if that is not ``process``.
         folder: A folder of this host to remove in the end.
-        group: The control group that it is in.
     """
 
     process: subprocess.Popen[bytes]
-    channel: socket.socket
-    log: IO[bytes]
-    namespaces: bool
-    uid: int | None
-    box: str
+    output: IO[bytes]
     inner: int | None = None
     folder: Path | None = None
-    group: ControlGroup | None = None
+
+    def end(self) -> None:
+        """Kill it with all that belongs to it, and wait until it is gone."""
+        if self.inner is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.inner, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self.inner, select.POLLIN)
+            poll.poll(_GRACE_S * 1000)
+            os.close(self.inner)
+        elif self.process.poll() is None:
+            # Its end of the socket is closed now: it ends its children, then itself.
+            deadline = time.monotonic() + 1.0
+            while self.process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
+        if self.folder is not None:
+            remove(self.folder)
+
+    def log(self) -> str:
+        """What it said."""
+        if self.output.closed:
+            return ""
+        self.output.seek(0)
+        return self.output.read(65536).decode(errors="replace")
+
+
+def fresh_uids() -> int:
+    """Where a range of a million user ids begins that hardly any other sandbox of this host will use.
+
+    The kernel counts a user's processes on the whole host, so that requests with one id share a limit.
+    """
+    return (1 + secrets.randbelow(1000)) << 20
 
 
 class _Frames(asyncio.Protocol):
@@ -158,10 +213,11 @@ class ZygoteSandbox:
             self._transport, _ = await loop.connect_accepted_socket(lambda: self._frames, launched.channel)
             settings = {
                 "packages": list(self._spec.packages),
-                "namespaces": launched.namespaces,
+                "confinement": launched.confinement,
                 "uid": launched.uid,
                 "box": launched.box,
                 "grouped": launched.group is not None,
+                "file_bytes": self._spec.limits.file_bytes,
             }
             _, answer = await self._exchange(_frame(b"I", settings), _START_S)
             if launched.group is not None:
@@ -238,7 +294,9 @@ class ZygoteSandbox:
             with suppress(RuntimeError):  # its event loop is closed
                 transport.abort()
         launched.channel.close()
-        end(launched)
+        launched.end()
+        if launched.group is not None:
+            launched.group.remove()
 
     async def _exchange(self, frame: bytes, timeout_s: float) -> tuple[bytes, bytes]:
         transport = self._transport
@@ -266,34 +324,10 @@ class ZygoteSandbox:
             self.cleanup()
 
     def _log(self) -> str:
-        if self._launched is None or self._launched.log.closed:
+        if self._launched is None:
             return ""
-        self._launched.log.seek(0)
-        lines = self._launched.log.read(65536).decode(errors="replace").strip().splitlines()
+        lines = self._launched.log().strip().splitlines()
         return "; ".join(line.strip() for line in lines[-3:])[-500:]
-
-
-def end(launched: Launched) -> None:
-    """Kill a zygote with all that belongs to it, and wait until it is gone."""
-    if launched.inner is not None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(launched.inner, signal.SIGKILL)
-        poll = select.poll()
-        poll.register(launched.inner, select.POLLIN)
-        poll.poll(_GRACE_S * 1000)
-        os.close(launched.inner)
-    elif launched.process.poll() is None:
-        # Its end of the socket is closed now: it ends its children, then itself.
-        deadline = time.monotonic() + 1.0
-        while launched.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-    launched.process.kill()
-    launched.process.wait()
-    launched.log.close()
-    if launched.group is not None:
-        launched.group.remove()
-    if launched.folder is not None:
-        remove(launched.folder)
 
 
 def remove(folder: Path) -> None:
@@ -333,6 +367,7 @@ def _request(request: FunctionCall | CommandRun) -> bytes:
         "limits": _limits(request.limits),
         "executes": isinstance(request, CommandRun),
         "file": file,
+        "cores": list(request.cores),
         "sizes": [len(told), len(source), len(extra)],
     }
     return _frame(b"R", header, told, source, extra)

@@ -26,6 +26,7 @@ from discovery.sandbox.client import (
     FIXED_ENVIRONMENT,
     ZYGOTE_FLAGS,
     Launched,
+    LocalProcess,
     ZygoteSandbox,
     remove,
 )
@@ -149,13 +150,12 @@ def _launch(spec: SandboxSpec) -> Launched:
         raise SandboxError(f"{command[0]} cannot be started: {error}") from error
     finally:
         theirs.close()
+    local = LocalProcess(process=process, output=log, folder=folder)
     return Launched(
-        process=process,
         channel=ours,
-        log=log,
-        namespaces=False,
-        uid=None,
+        confinement="bare",
         box=box,
-        folder=folder,
+        end=local.end,
+        log=local.log,
         group=group,
     )

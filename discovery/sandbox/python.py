@@ -145,8 +145,8 @@ def zygote_files() -> tuple[Path, ...]:
     """
     for folder in (_PACKAGE / "_share/sandboxes", _PACKAGE.parent / "sandboxes"):
         if (folder / "zygote.py").is_file():
-            names = ("zygote.py", "confine.py", "program.py")
-            return (*(folder / name for name in names), _PACKAGE / "data.py")
+            rest = sorted(path for path in folder.glob("*.py") if path.name != "zygote.py")
+            return (folder / "zygote.py", *rest, _PACKAGE / "data.py")
     raise MissingComponent(
         f"sandboxes/zygote.py is neither in {_PACKAGE} nor beside it; "
         "reinstall: pip install --force-reinstall discovery-loop"

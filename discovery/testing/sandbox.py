@@ -12,6 +12,7 @@ cases that it is known to fail, with the reason; a listed case that passes is an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import os
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +219,7 @@ class Bench:
         self.world = World()
         self._packages = packages
         self._sandbox: Sandbox | None = None
-        self._baseline: set[int] = set()
+        self._usual = 0
 
     async def __aenter__(self) -> Self:
         self.world.__enter__()
@@ -240,8 +242,20 @@ class Bench:
             spec = SandboxSpec(packages=self._packages, label=self.world.label)
             self._sandbox = self.backend.create(spec)
             await self._sandbox.start()
-            self._baseline = self.world.processes()
+            self._usual = len(self.world.processes())
         return self._sandbox
+
+    async def settle(self) -> None:
+        """Wait until the sandbox has its usual number of processes again: one waits for the next request.
+
+        Raises:
+            AssertionError: It has more, or fewer, for a second.
+        """
+        deadline = time.monotonic() + 1.0
+        while len(found := self.world.processes()) != self._usual:
+            told = "\n".join(self.world.describe(pid) for pid in sorted(found))
+            assert time.monotonic() < deadline, f"{len(found)} processes instead of {self._usual}:\n{told}"
+            await asyncio.sleep(0.002)
 
     async def discard(self) -> None:
         """Close the sandbox; the next request gets a new one."""
@@ -259,8 +273,7 @@ class Bench:
         await self.sandbox()
         try:
             await case.check(self)
-            left = self.world.processes() - self._baseline
-            assert not left, f"processes are left: {sorted(left)}"
+            await self.settle()
             await honest(self)
         except BaseException:
             await self.discard()

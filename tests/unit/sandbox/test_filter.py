@@ -16,9 +16,9 @@ X86_64 = 0xC000003E
 
 
 @pytest.fixture(scope="module")
-def confine():
-    path = Path(zygote_files()[0]).with_name("confine.py")
-    spec = importlib.util.spec_from_file_location("confine_under_test", path)
+def seccomp():
+    path = Path(zygote_files()[0]).with_name("seccomp.py")
+    spec = importlib.util.spec_from_file_location("seccomp_under_test", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.platform = type("Platform", (), {"machine": staticmethod(lambda: "x86_64")})
@@ -26,8 +26,8 @@ def confine():
 
 
 @pytest.fixture(scope="module")
-def code(confine):
-    return confine.seccomp_program()
+def code(seccomp):
+    return seccomp.seccomp_program()
 
 
 def run(code, number, *arguments, architecture=X86_64):
@@ -50,22 +50,22 @@ def run(code, number, *arguments, architecture=X86_64):
         at += true if taken else false
 
 
-def test_denies_each_by_name(confine, code):
-    for name, number in confine.denied_calls().items():
+def test_denies_each_by_name(seccomp, code):
+    for name, number in seccomp.denied_calls().items():
         assert run(code, number) == DENY, name
 
 
-def test_both_tables_name_what_matters(confine):
-    for table in (confine._DENIED_X86_64, confine._DENIED_AARCH64):
+def test_both_tables_name_what_matters(seccomp):
+    for table in (seccomp._DENIED_X86_64, seccomp._DENIED_AARCH64):
         words = table.split()
         names, numbers = words[::2], words[1::2]
         assert len(set(names)) == len(set(numbers)) == len(names)
-        assert {"unshare", "mount", "setns", "bpf", "keyctl", "io_uring_setup", "ptrace"} <= set(names)
+        assert {"unshare", "mount", "setns", "bpf", "keyctl", "ptrace", "sched_setaffinity"} <= set(names)
 
 
 @given(number=st.integers(0, 600), argument=st.integers(0, 2**32 - 1))
-def test_allows_the_rest(confine, code, number, argument):
-    special = {*confine.denied_calls().values(), 56, 435, 41, 53, 160, 302}
+def test_allows_the_rest(seccomp, code, number, argument):
+    special = {*seccomp.denied_calls().values(), 56, 435, 41, 53, 160, 302}
     if number > 462:
         assert run(code, number, argument) == ABSENT
     elif number not in special:

@@ -1,5 +1,6 @@
 """Folders of process sandboxes whose processes were all killed are removed, and no others."""
 
+import asyncio
 import fcntl
 import os
 import signal
@@ -87,12 +88,14 @@ async def test_a_live_sandbox_keeps_its_folder_and_a_killed_one_is_swept(tempora
     await sandbox.start()
     try:
         (folder,) = temporary.glob("discovery-*")
+        while not (folder / "box").exists():  # noqa: ASYNC110  made by the child that waits
+            await asyncio.sleep(0.001)
         os.utime(folder, (0, 0))
         sweep()
         assert folder.exists()
-        launched = sandbox._launched
-        os.kill(launched.process.pid, signal.SIGKILL)
-        launched.process.wait()
+        process = sandbox._launched.end.__self__.process
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
         sweep()
         assert not folder.exists()
     finally:
