@@ -8,12 +8,14 @@ gets out, neither objects nor errors. An engine that does not answer is ``Sandbo
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,11 +52,17 @@ class Image:
         id: Its content's name.
         volumes: Folders that a container of it would get as volumes of their own.
         labels: As it was given.
+        names: What it is called by, ``repository:tag`` each.
+        size_bytes: Of its files.
+        created_at: When it was made; None where the engine does not say.
     """
 
     id: str
     volumes: tuple[str, ...] = ()
     labels: Mapping[str, str]
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +187,16 @@ class Engine:
             id=str(told["Id"]),
             volumes=tuple(sorted(config.get("Volumes") or ())),
             labels=dict(config.get("Labels") or {}),
+            names=tuple(told.get("RepoTags") or ()),
+            size_bytes=int(told.get("Size") or 0),
+            created_at=_time(told.get("Created")),
         )
 
-    def images(self, label: str) -> Sequence[str]:
-        """Ids of all images that have a label."""
+    def images(self, label: str) -> Sequence[Image]:
+        """All images that have a label."""
         with self._attributed():
-            return [str(one["Id"]) for one in self._api.images(filters={"label": label})]
+            ids = [str(one["Id"]) for one in self._api.images(filters={"label": label})]
+        return [image for image in map(self.image, ids) if image is not None]
 
     def import_image(
         self, tar: Iterable[bytes], name: str, *, labels: Mapping[str, str], environment: Mapping[str, str]
@@ -212,6 +224,61 @@ class Engine:
             raise SandboxError(
                 f"the Docker engine imported {name} and does not have it: {said.strip()[:300]}"
             )
+        return found
+
+    def build(
+        self,
+        folder: str,
+        dockerfile: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> Image:
+        """Make an image as a Dockerfile says, by the engine's own builder.
+
+        Args:
+            folder: What the Dockerfile may copy from.
+            dockerfile: Its path.
+            name: ``repository:tag``.
+            labels: To find it by.
+            say: Gets each line that the builder says.
+
+        Raises:
+            SandboxError: A step failed; in the builder's words.
+        """
+        with self._attributed(), closing(self._patient()) as api:
+            said = api.build(
+                path=folder,
+                dockerfile=dockerfile,
+                tag=name,
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            _told(said, say, f"did not build {name}")
+        return self._made(name)
+
+    def pull(self, name: str, *, say: Callable[[str], None]) -> Image:
+        """Fetch an image from the registry that its name says.
+
+        Args:
+            name: As ``docker pull`` takes it.
+            say: Gets each line that the engine says.
+
+        Raises:
+            SandboxError: It cannot be had; in the engine's words.
+        """
+        with self._attributed(), closing(self._patient()) as api:
+            said = api.pull(name, stream=True, decode=True)
+            _told(said, say, f"cannot fetch {name}")
+        return self._made(name)
+
+    def _made(self, name: str) -> Image:
+        found = self.image(name)
+        if found is None:
+            raise SandboxError(f"the Docker engine made {name} and does not have it: docker images")
         return found
 
     def tag(self, image: str, name: str) -> None:
@@ -309,6 +376,25 @@ class Engine:
             raise refusal(f"the Docker engine refused: {said}") from error
         except (errors.DockerException, requests.RequestException, OSError) as error:
             raise SandboxUnavailable(f"no Docker engine answers at {address()}: {_reason(error)}") from error
+
+
+def _told(said: Iterable[Mapping[str, Any]], say: Callable[[str], None], failed: str) -> None:
+    """Pass on what the engine says of a long work, and raise what it says went wrong."""
+    for one in said:
+        if "error" in one:
+            raise SandboxError(f"the Docker engine {failed}: {' '.join(str(one['error']).split())[:500]}")
+        for line in str(one.get("stream") or one.get("status") or "").splitlines():
+            if line.strip():
+                say(line.rstrip())
+
+
+def _time(text: object) -> datetime | None:
+    """The engine's own way of writing a time, which counts nanoseconds."""
+    cut = re.sub(r"(\.\d{6})\d*", r"\1", str(text)).replace("Z", "+00:00")
+    try:
+        return datetime.fromisoformat(cut)
+    except ValueError:
+        return None
 
 
 class _NotFound(SandboxError):

@@ -177,7 +177,7 @@ def content_hash(recipe: str = DEFAULT, packages: tuple[str, ...] = ()) -> str:
         digest.update("\0".join([*map(str, parts), ""]).encode(errors="surrogateescape"))
 
     add(_FORMAT, said.text, recipes.load(DEFAULT).text, sys.version, platform.machine())
-    add(_stamp(interpreter().executable), _stamp(Path("/etc/ld.so.cache")))
+    add(_stamp(interpreter().executable), *(_stamp(loader) for loader in _loaders()))
     for one in dict.fromkeys((recipe, DEFAULT)):
         for name, path in sorted(recipes.programs(recipes.load(one)).items()):
             add(name, _stamp(path))
@@ -190,6 +190,11 @@ def content_hash(recipe: str = DEFAULT, packages: tuple[str, ...] = ()) -> str:
             if "__pycache__" not in inside:
                 add(name, inside, _stamp(file))
     return digest.hexdigest()[:12]
+
+
+def _loaders() -> list[Path]:
+    """The programs that load shared libraries; new with every new C library."""
+    return [path for glob in ("lib64/ld-*.so*", "lib/ld-*.so*") for path in sorted(Path("/").glob(glob))]
 
 
 def _stamp(path: Path) -> str:
