@@ -78,20 +78,24 @@ def test_an_image_is_built_once_and_then_up_to_date(engine, capsys):
     assert "is up to date" in capsys.readouterr().out
 
 
-def test_a_problem_says_what_it_needs(engine, capsys):
-    assert main(["image", "build", "circle-packing-26", "--json"]) == 0
-    tag = said(capsys)["tag"]
-    assert engine.have[tag].labels["discovery.packages"] == "numpy"
-    assert main(["image", "build", "circle-packing-26", "json", "--json"]) == 0
-    assert engine.have[said(capsys)["tag"]].labels["discovery.packages"] == "json,numpy"
+PROBLEM = """from discovery import problem
+
+@problem(name="own", statement="x", initial="y", {settings})
+def score(program):
+    return 0.0
+"""
+
+
+def test_a_problem_says_what_it_needs(engine, capsys, tmp_path):
+    (tmp_path / "problem.py").write_text(PROBLEM.replace("{settings}", "packages=['sortedcontainers']"))
+    assert main(["image", "build", str(tmp_path), "--json"]) == 0
+    assert engine.have[said(capsys)["tag"]].labels["discovery.packages"] == "sortedcontainers"
+    assert main(["image", "build", str(tmp_path), "rich", "--json"]) == 0
+    assert engine.have[said(capsys)["tag"]].labels["discovery.packages"] == "rich,sortedcontainers"
 
 
 def test_a_problem_that_names_a_docker_image_is_told_how_to_get_one(engine, capsys, tmp_path):
-    (tmp_path / "problem.py").write_text(
-        "from discovery import problem\n"
-        "@problem(name='own', statement='x', initial='y', image='mine:1')\n"
-        "def score(program):\n    return 0.0\n"
-    )
+    (tmp_path / "problem.py").write_text(PROBLEM.replace("{settings}", "image='mine:1'"))
     assert main(["image", "build", str(tmp_path)]) == 2
     assert "--dockerfile PATH --tag mine:1" in capsys.readouterr().err
 
