@@ -36,6 +36,7 @@ _MS_REMOUNT, _MS_BIND = 32, 4096
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 4, 22
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _INODES = 16384
+_SIGNALS = 1024
 BOX = "/box"
 STUBBORN_S = 4.0
 _ODD_S = 1.0  # ending a request takes milliseconds
@@ -115,6 +116,8 @@ class Confinement:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handlers: see the module docstring
         for name in ("MEMLOCK", "MSGQUEUE"):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (0, 0))
+        # Each pending signal and timer is counted for the user outside too, whose own would fail for theirs.
+        lower(resource.RLIMIT_SIGPENDING, _SIGNALS, _SIGNALS)
         # Where the host pipes dumps to a program, that runs as the host's root, and 0 would not stop it; 1 does.
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
         if not grouped:

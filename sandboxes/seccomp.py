@@ -15,7 +15,9 @@ _CLONE_DENIED = 0x7E020000 | 0x00008000
 
 # Refused with EPERM: all that changes namespaces and mounts, looks into other processes, loads code into
 # the kernel, sets clocks, outlives a process (System V IPC, message queues, keys), makes memory that no limit
-# counts or leaves the CPUs that a request was given.
+# counts (vmsplice pins whole huge pages that are unmapped already), leaves the CPUs that a request was given, or
+# draws on what the whole host or the user outside shares: its contexts of asynchronous I/O, its inotify
+# instances, the writing back of all its file systems.
 _DENIED_X86_64 = """
 ptrace 101 process_vm_readv 310 process_vm_writev 311 kcmp 312 process_madvise 440 pidfd_getfd 438
 mount 165 umount2 166 pivot_root 155 chroot 161 unshare 272 setns 308 open_tree 428 move_mount 429 fsopen
@@ -27,7 +29,8 @@ clock_settime 227 adjtimex 159 clock_adjtime 305 sethostname 170 setdomainname 1
 personality 135 syslog 103 vhangup 153 lookup_dcookie 212 uselib 134 modify_ldt 154 memfd_create 319
 memfd_secret 447 fanotify_init 300 shmget 29 shmat 30 shmctl 31 shmdt 67 semget 64 semop 65 semctl 66
 semtimedop 220 msgget 68 msgsnd 69 msgrcv 70 msgctl 71 mq_open 240 mq_unlink 241 move_pages 279
-migrate_pages 256 sched_setaffinity 203
+migrate_pages 256 sched_setaffinity 203 vmsplice 278 io_setup 206 inotify_init 253 inotify_init1 294
+sync 162 syncfs 306
 """
 _DENIED_AARCH64 = """
 ptrace 117 process_vm_readv 270 process_vm_writev 271 kcmp 272 process_madvise 440 pidfd_getfd 438
@@ -40,13 +43,17 @@ clock_settime 112 adjtimex 171 clock_adjtime 266 sethostname 161 setdomainname 1
 personality 92 syslog 116 vhangup 58 lookup_dcookie 18 memfd_create 279
 memfd_secret 447 fanotify_init 262 shmget 194 shmat 196 shmctl 195 shmdt 197 semget 190 semop 193 semctl 191
 semtimedop 192 msgget 186 msgsnd 189 msgrcv 188 msgctl 187 mq_open 180 mq_unlink 181 move_pages 239
-migrate_pages 238 sched_setaffinity 122
+migrate_pages 238 sched_setaffinity 122 vmsplice 75 io_setup 0 inotify_init1 26 sync 81 syncfs 267
 """
 _MACHINES = {
-    # audit architecture; clone, clone3, socket, socketpair, setrlimit, prlimit64; denied
-    "x86_64": (0xC000003E, (56, 435, 41, 53, 160, 302), _DENIED_X86_64),
-    "aarch64": (0xC00000B7, (220, 435, 198, 199, 164, 261), _DENIED_AARCH64),
+    # audit architecture; clone, clone3, socket, socketpair, setrlimit, prlimit64, fcntl, setsockopt; denied
+    "x86_64": (0xC000003E, (56, 435, 41, 53, 160, 302, 72, 54), _DENIED_X86_64),
+    "aarch64": (0xC00000B7, (220, 435, 198, 199, 164, 261, 25, 208), _DENIED_AARCH64),
 }
+# A lease on a file makes whoever opens it for writing wait, outside too; notices are what inotify replaced.
+_F_SETLEASE, _F_NOTIFY = 1024, 1026
+# What a socket holds is no process's memory but the kernel's: the default size has to do.
+_SO_SNDBUF = 7
 _X32_BIT = 0x40000000
 _FIRST_UNKNOWN = 463  # the same everywhere; younger calls are absent until someone has looked at them
 
@@ -72,7 +79,7 @@ def _machine() -> tuple:
 
 def seccomp_program() -> bytes:
     """The filter as packed ``struct sock_filter``; allows what it does not name."""
-    audit, (clone, clone3, socket, socketpair, setrlimit, prlimit), _ = _machine()
+    audit, (clone, clone3, socket, socketpair, setrlimit, prlimit, fcntl, setsockopt), _ = _machine()
     load, jeq, jge, jset, ret = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, deny = (ret, 0, 0, 0x7FFF0000), (ret, 0, 0, 0x00050000 | errno.EPERM)
     absent = (ret, 0, 0, 0x00050000 | errno.ENOSYS)
@@ -89,6 +96,8 @@ def seccomp_program() -> bytes:
     code += [(jeq, 0, 4, setrlimit), first, (jeq, 1, 0, core), allow, deny]
     code += [(jeq, 0, 9, prlimit), second, (jeq, 1, 0, core), allow]
     code += [third, (jeq, 0, 3, 0), third_high, (jeq, 0, 1, 0), allow, deny]
+    code += [(jeq, 0, 5, fcntl), second, (jeq, 1, 0, _F_SETLEASE), (jeq, 0, 1, _F_NOTIFY), deny, allow]
+    code += [(jeq, 0, 4, setsockopt), third, (jeq, 0, 1, _SO_SNDBUF), deny, allow]
     last = len(denied)
     code += [(jeq, last - i, 0, number) for i, number in enumerate(denied)]
     code += [allow, deny]
