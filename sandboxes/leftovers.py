@@ -40,12 +40,31 @@ def remove(path: str) -> bool:
     try:
         _remove(path)
     except (OSError, RecursionError):
-        script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
-        os.spawnlp(os.P_WAIT, "sh", "sh", "-c", script, "sh", path)
-        if os.path.lexists(path):
-            raise OSError(f"{path} cannot be removed") from None
+        _remove_by_force(path)
         return True
     return False
+
+
+def _remove_by_force(path: str) -> None:
+    """Take every folder back and lift it to the top before it is emptied: no path becomes long, nothing recurses."""
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        os.chmod(folder, 0o700)  # noqa: PTH101
+        for name in os.listdir(folder):  # noqa: PTH208
+            inside = f"{folder}/{name}"
+            if not stat.S_ISDIR(os.lstat(inside).st_mode):
+                os.unlink(inside)  # noqa: PTH108
+                continue
+            if folder != path:
+                os.chmod(inside, 0o700)  # noqa: PTH101  it is changed by being moved
+                lifted = f"{path}/{os.urandom(12).hex()}"
+                os.rename(inside, lifted)  # noqa: PTH104
+                inside = lifted
+            waiting.append(inside)
+        if folder != path:
+            os.rmdir(folder)  # noqa: PTH106
+    os.rmdir(path)  # noqa: PTH106
 
 
 def _remove(path: str) -> None:
