@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -127,6 +128,13 @@ class LocalProcess:
         return self.output.read(65536).decode(errors="replace")
 
 
+def _end(launched: Launched) -> None:
+    launched.channel.close()
+    launched.end()
+    if launched.group is not None:
+        launched.group.remove()
+
+
 def fresh_uids() -> int:
     """Where a range of a million user ids begins that hardly any other sandbox of this host will use.
 
@@ -180,12 +188,14 @@ class ZygoteSandbox:
 
     Args:
         spec: What the problem needs.
-        launch: Starts the zygote; quick, called on the event loop's thread.
+        launch: Starts the zygote; called in a thread, since it may take its time.
     """
 
     def __init__(self, spec: SandboxSpec, launch: Callable[[SandboxSpec], Launched]) -> None:
         self._spec = spec
         self._launch = launch
+        self._lock = threading.Lock()
+        self._state: Literal["new", "started", "closed"] = "new"
         self._launched: Launched | None = None
         self._frames = _Frames()
         self._transport: asyncio.Transport | None = None
@@ -204,10 +214,15 @@ class ZygoteSandbox:
             SandboxError: It did not start; the message holds what it said.
             MissingComponent: A package cannot be imported in it.
         """
-        if self._launched is not None:
+        if self._state != "new":
             raise SandboxError("a sandbox is started once")
-        launched = self._launched = self._launch(self._spec)
+        self._state = "started"
         atexit.register(self.cleanup)
+        try:
+            launched = await asyncio.to_thread(self._launch_unless_closed)
+        except BaseException:
+            self.cleanup()
+            raise
         try:
             loop = asyncio.get_running_loop()
             self._transport, _ = await loop.connect_accepted_socket(lambda: self._frames, launched.channel)
@@ -272,7 +287,7 @@ class ZygoteSandbox:
             await self._cancel()
             raise
         except SandboxError:
-            self.cleanup()
+            await self.close()
             raise
         finally:
             if self._totals is not None:
@@ -281,22 +296,37 @@ class ZygoteSandbox:
 
     async def close(self) -> None:
         """End it and everything in it."""
-        self.cleanup()
+        launched = self._taken()
+        if launched is not None:
+            await asyncio.shield(asyncio.to_thread(_end, launched))
 
     def cleanup(self) -> None:
-        """Like ``close``, without an event loop; takes milliseconds."""
-        launched, self._launched = self._launched, None
-        if launched is None:
-            return
+        """Like ``close``, without an event loop."""
+        launched = self._taken()
+        if launched is not None:
+            _end(launched)
+
+    def _launch_unless_closed(self) -> Launched:
+        """In a thread, which nothing cancels: whoever closes the sandbox meanwhile must not leave one behind."""
+        launched = self._launch(self._spec)
+        with self._lock:
+            if self._state == "started":
+                self._launched = launched
+                return launched
+        _end(launched)
+        raise SandboxError("the sandbox was closed while it started")
+
+    def _taken(self) -> Launched | None:
+        """What has to be ended, given out once."""
+        with self._lock:
+            self._state = "closed"
+            launched, self._launched = self._launched, None
         atexit.unregister(self.cleanup)
         transport, self._transport = self._transport, None
         if transport is not None:
             with suppress(RuntimeError):  # its event loop is closed
                 transport.abort()
-        launched.channel.close()
-        launched.end()
-        if launched.group is not None:
-            launched.group.remove()
+        return launched
 
     async def _exchange(self, frame: bytes, timeout_s: float) -> tuple[bytes, bytes]:
         transport = self._transport
@@ -362,18 +392,15 @@ def _request(request: FunctionCall | CommandRun) -> bytes:
     else:
         task = {"argv": list(request.argv)}
         file, extra = f"program{request.suffix}", request.stdin
-    parts = [json.dumps(task).encode(), source, extra]
-    if isinstance(request, CommandRun) and request.binary is not None:
-        parts.append(request.binary)
+    told = json.dumps(task).encode()
     header = {
         "limits": _limits(request.limits),
         "executes": isinstance(request, CommandRun),
-        "collects": isinstance(request, CommandRun) and request.collects,
         "file": file,
         "cores": list(request.cores),
-        "sizes": [len(part) for part in parts],
+        "sizes": [len(told), len(source), len(extra)],
     }
-    return _frame(b"R", header, *parts)
+    return _frame(b"R", header, told, source, extra)
 
 
 def _seed(source: bytes, request: FunctionCall) -> int:
