@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import urllib.error
 import urllib.parse
@@ -189,25 +188,14 @@ def check_prefect() -> Diagnosis:
 
 
 def check_docker() -> Diagnosis:
-    """A Docker engine that answers."""
-    fix = system_install("docker.io" if shutil.which("apt-get") else "docker")
-    if shutil.which("docker") is None:
-        return Diagnosis(name="docker", ok=False, detail="no docker command", fix=fix)
-    try:
-        done = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return Diagnosis(
-            name="docker", ok=False, detail="its engine does not answer", fix="systemctl restart docker"
-        )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["its engine does not answer"]
-        return Diagnosis(name="docker", ok=False, detail=lines[-1], fix="systemctl start docker")
-    return Diagnosis(name="docker", ok=True, detail=f"engine {done.stdout.strip()}")
+    """The other sandbox, as its backend sees it: package, engine, image."""
+    from discovery.sandbox import make_backend
+
+    missing = list(make_backend("docker").missing())
+    if not missing:
+        return Diagnosis(name="docker", ok=True, detail="its engine answers and has images for sandboxes")
+    detail, _, fix = missing[0].rpartition(": ")
+    return Diagnosis(name="docker", ok=False, detail=detail, fix=fix)
 
 
 def check_psycopg() -> Diagnosis:

@@ -30,6 +30,9 @@ from discovery.storage.base import RunRecord, Storage
 EMBEDDED = "mutation"
 """The generator whose candidates are our own: the only one that may run without a sandbox."""
 
+SAFE = ("bubblewrap", "docker")
+"""What ``auto`` chooses from for programs that are not our own, the first that works."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenBackend:
@@ -48,7 +51,7 @@ def choose_backend(sandbox: SandboxConfig, generator: str) -> ChosenBackend:
     """The sandbox that a configuration stands for on this machine.
 
     Args:
-        sandbox: What was asked for; ``auto`` takes bubblewrap where it works.
+        sandbox: What was asked for; ``auto`` takes bubblewrap where it works, else docker where it has an image.
         generator: Name of the generator, which decides how much is at stake.
 
     Raises:
@@ -64,17 +67,21 @@ def choose_backend(sandbox: SandboxConfig, generator: str) -> ChosenBackend:
         if backend.name == "process":
             notice = "sandbox 'process' stops accidents, not an adversary: it is stamped on every evaluation"
         return ChosenBackend(backend=backend, notice=notice)
-    backend = make_backend("bubblewrap")
-    missing = backend.missing()
-    if not missing:
-        return ChosenBackend(backend=backend)
+    complaints = []
+    for name in SAFE:
+        backend = make_backend(name)
+        missing = backend.missing()
+        if not missing:
+            return ChosenBackend(backend=backend)
+        complaints.append("; ".join(missing))
+    said = complaints[0]  # the one that is easiest to get
     if generator == EMBEDDED:
         return ChosenBackend(
             backend=make_backend("process"),
-            notice=f"no sandbox here ({'; '.join(missing)}): the embedded mutations run as plain processes",
+            notice=f"no sandbox here ({said}): the embedded mutations run as plain processes",
         )
     raise MissingComponent(
-        f"no sandbox for model-written code: {'; '.join(missing)}. "
+        f"no sandbox for model-written code: {said}. "
         "Or accept that it may read your files and use your network: --sandbox process"
     )
 
@@ -146,18 +153,13 @@ async def reopened(
     Raises:
         UsageError: As for :func:`started`, or the problem has changed.
     """
-    problem = problem_of(record)
+    problem = _problem_of(record)
     record = resumed(record, config, problem)
     async with _assembled(record, config, problem, storage, backend, is_new=False) as run:
         yield run
 
 
-def problem_of(record: RunRecord) -> Problem:
-    """The problem of a stored run as it is now, newly loaded.
-
-    Raises:
-        ProblemError: It is gone, or does not load.
-    """
+def _problem_of(record: RunRecord) -> Problem:
     if not Path(record.problem_path).exists():
         raise ProblemError(
             f"run {record.id} cannot go on without its problem, and {record.problem_path} is gone; "

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100" if os.environ.get("CI
 settings.register_profile("patient", parent=settings(), deadline=None, max_examples=EXAMPLES)
 settings.load_profile("patient")
 
-HARDWARE = {"gpu", "vllm", "docker", "browser"}
+HARDWARE = {"gpu", "vllm", "browser"}
 """Markers of tests that may be skipped there too: what they need is not installed by `.ci/run`."""
 
 
@@ -83,3 +84,36 @@ def postgres():
             run(folder / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
         for path in (home, socket):
             shutil.rmtree(path, ignore_errors=True)
+
+
+PACKAGES = ((), ("numpy",))
+"""What the images of the tests' sandboxes hold beside the interpreter."""
+
+
+@pytest.fixture(scope="session")
+def docker_engine():
+    """A Docker engine with images for sandboxes: the one that answers, or a private one for this session."""
+    from discovery.errors import MissingComponent, SandboxError
+    from discovery.sandbox import images
+    from discovery.sandbox.engine import Engine
+    from discovery.testing.dockerd import PrivateEngine
+
+    with ExitStack() as stack:
+        try:
+            Engine().close()
+        except MissingComponent as error:
+            pytest.skip(str(error))
+        except SandboxError:
+            reason = PrivateEngine.missing()
+            if reason is not None:
+                pytest.skip(reason)
+            environment = stack.enter_context(pytest.MonkeyPatch.context())
+            environment.setenv("DOCKER_HOST", stack.enter_context(PrivateEngine()).address)
+        with Engine() as engine:
+            for packages in PACKAGES:
+                name = images.tag("python", packages)
+                if engine.image(name) is None:
+                    contents = images.contents("python", packages)
+                    labels = images.labels("python", packages)
+                    engine.import_image(contents.tar(), name, labels=labels, environment=contents.environment)
+        yield

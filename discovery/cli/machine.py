@@ -97,7 +97,7 @@ def bench(
 
     Args:
         evaluations: How many.
-        sandbox: auto, bubblewrap or process.
+        sandbox: auto, bubblewrap, docker or process.
         selector: Selector of the run.
         json: Print one JSON object on standard output, nothing else.
     """

@@ -122,7 +122,7 @@ def run(
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion [8192].
         seed: Run seed [0].
-        sandbox: auto, bubblewrap or process [auto].
+        sandbox: auto, bubblewrap, docker or process [auto].
         generation_slots: Completions in flight [C x K].
         evaluation_slots: Evaluations at once [one per CPU].
         max_evaluations: Stop after so many evaluations [C x L x K].

@@ -5,9 +5,10 @@ from __future__ import annotations
 from discovery.errors import ConfigError
 from discovery.sandbox.base import SandboxBackend
 from discovery.sandbox.bubblewrap import BubblewrapBackend
+from discovery.sandbox.docker import DockerBackend
 from discovery.sandbox.process import ProcessBackend
 
-NAMES = ("bubblewrap", "process")
+NAMES = ("bubblewrap", "docker", "process")
 """Strongest first."""
 
 
@@ -19,6 +20,8 @@ def make_backend(name: str) -> SandboxBackend:
     """
     if name == "bubblewrap":
         return BubblewrapBackend()
+    if name == "docker":
+        return DockerBackend()
     if name == "process":
         return ProcessBackend()
     raise ConfigError(f"unknown sandbox {name!r}; known: {', '.join(NAMES)}")

@@ -242,7 +242,7 @@ class Bench:
     async def sandbox(self) -> Sandbox:
         """The live sandbox."""
         if self._sandbox is None:
-            spec = SandboxSpec(packages=self._packages, label=self.world.label)
+            spec = SandboxSpec(packages=self._packages, limits=QUICK, label=self.world.label)
             self._sandbox = self.backend.create(spec)
             await self._sandbox.start()
             self._usual = len(self.world.processes())
@@ -306,10 +306,8 @@ class Bench:
         stdin: bytes = b"",
         suffix: str = ".py",
         limits: Limits = QUICK,
-        binary: bytes | None = None,
-        collects: bool = False,
     ) -> SandboxResult:
-        """Run a program as a process, or build one."""
+        """Run a program as a process."""
         sandbox = await self.sandbox()
         return await sandbox.run(
             CommandRun(
@@ -318,8 +316,6 @@ class Bench:
                 suffix=suffix,
                 stdin=stdin,
                 limits=limits,
-                binary=binary,
-                collects=collects,
             )
         )
 
@@ -396,7 +392,7 @@ def failed(result: SandboxResult, *kinds: FailureKind) -> str:
 
 def cases() -> tuple[Case, ...]:
     """All cases, behaviours first."""
-    for part in ("behaviours", "limits", "builds", "attacks", "floods", "forgeries", "kernel", "zygote"):
+    for part in ("behaviours", "attacks", "floods", "forgeries", "kernel", "zygote"):
         importlib.import_module(f"discovery.testing.sandbox_{part}")
     return tuple(sorted(_CASES.values(), key=lambda c: (c.hostile, c.name)))
 

@@ -9,16 +9,19 @@ from discovery.sandbox import NAMES, make_backend
 from discovery.testing.sandbox import KNOWN_FAILURES, Bench, available, cases
 
 CASES = cases()
+MARKS = {"bubblewrap": pytest.mark.sandbox, "docker": pytest.mark.docker}
 
 
 @pytest.fixture(scope="module")
-def benches():
+def benches(request):
     """One bench for each backend, on one event loop, for the whole module."""
     opened = {}
     with asyncio.Runner() as runner:
 
         def bench(name):
             if name not in opened:
+                if name == "docker":
+                    request.getfixturevalue("docker_engine")
                 backend = make_backend(name)
                 reason = available(backend)
                 if reason is not None:
@@ -33,7 +36,7 @@ def benches():
 
 def parameters():
     for name in NAMES:
-        marks = [pytest.mark.sandbox] if name == "bubblewrap" else []
+        marks = [MARKS[name]] if name in MARKS else []
         for case in CASES:
             yield pytest.param(name, case, id=f"{name}-{case.name}", marks=marks)
 

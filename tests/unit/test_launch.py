@@ -25,7 +25,7 @@ def machine(monkeypatch):
 
     def only(*working):
         def make(name):
-            if name not in ("bubblewrap", "process"):
+            if name not in ("bubblewrap", "docker", "process"):
                 raise ConfigError(f"unknown sandbox {name!r}")
             return Backend(name, () if name in working else (f"{name} is not there: get-{name}",))
 
@@ -39,6 +39,15 @@ def test_bubblewrap_is_taken_silently_where_it_works(machine, generator):
     machine("bubblewrap", "process")
     chosen = launch.choose_backend(SandboxConfig(), generator)
     assert (chosen.backend.name, chosen.notice) == ("bubblewrap", None)
+
+
+@pytest.mark.parametrize("generator", ["mutation", "openai"])
+def test_docker_is_taken_where_it_alone_works(machine, generator):
+    machine("docker", "process")
+    chosen = launch.choose_backend(SandboxConfig(), generator)
+    assert (chosen.backend.name, chosen.notice) == ("docker", None)
+    machine("bubblewrap", "docker", "process")
+    assert launch.choose_backend(SandboxConfig(), generator).backend.name == "bubblewrap"
 
 
 def test_without_it_our_own_mutations_run_as_processes_and_say_so_in_one_line(machine):
@@ -66,8 +75,10 @@ def test_a_backend_that_was_asked_for_is_never_replaced(machine):
     machine("process")
     with pytest.raises(MissingComponent, match="get-bubblewrap"):
         launch.choose_backend(SandboxConfig(backend="bubblewrap"), "mutation")
-    with pytest.raises(ConfigError, match="docker"):
+    with pytest.raises(MissingComponent, match="get-docker"):
         launch.choose_backend(SandboxConfig(backend="docker"), "mutation")
+    with pytest.raises(ConfigError, match="podman"):
+        launch.choose_backend(SandboxConfig(backend="podman"), "mutation")
 
 
 def test_a_stored_configuration_is_changed_only_where_something_was_given():

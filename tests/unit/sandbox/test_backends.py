@@ -9,7 +9,7 @@ from discovery.sandbox.base import SandboxSpec
 
 def test_names():
     assert [make_backend(name).name for name in NAMES] == list(NAMES)
-    with pytest.raises(ConfigError, match="bubblewrap, process"):
+    with pytest.raises(ConfigError, match="bubblewrap, docker, process"):
         make_backend("docker-in-docker")
 
 

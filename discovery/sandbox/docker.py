@@ -1,0 +1,381 @@
+"""The backend for hosts without bubblewrap: a container of the Docker engine around each zygote.
+
+A container can make no namespaces, so each child of its zygote gets a user id of its own instead, by the two
+capabilities that the zygote has (``SETUID``, ``SETGID``) and children do not. What the engine puts into a container
+and children would share is taken out again: the kernel's files under ``/proc`` and ``/sys``, message queues and
+terminals are covered, device nodes are read-only, ``/tmp`` and ``/dev/shm`` are small file systems in memory that
+are wiped, as the request's user, after each request.
+
+Transport: the host makes a private folder with a listening socket and the zygote's files, which is bound read-only
+into the container. The zygote connects, the host makes sure that it is the container's first process, and removes
+the folder: nothing of it is there any more once candidates run. The outer folder is nobody else's; the inner one
+and its files are open to all, because root in the container may read no other user's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import select
+import shutil
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from discovery.errors import DiscoveryError, MissingComponent, SandboxError, SandboxUnavailable
+from discovery.owner import describe_owner, is_dead, this_owner
+from discovery.records import SandboxRecord
+from discovery.sandbox import images, recipes
+from discovery.sandbox.base import Sandbox, SandboxSpec
+from discovery.sandbox.cgroups import ControlGroup, of_process
+from discovery.sandbox.client import FIXED_ENVIRONMENT, Launched, ZygoteSandbox, fresh_uids
+from discovery.sandbox.engine import Engine, Image, Output, address
+from discovery.sandbox.probes import verify
+from discovery.sandbox.python import zygote_files
+from discovery.sandbox.totals import SPARE_PROCESSES, memory_limit
+
+OWNER_LABEL, RUN_LABEL = "discovery.owner", "discovery.run"
+_START_S = 30.0
+_END_S = 5.0
+_EOF_S = 1.0
+_FLAGS = ("-s", "-P", "-B")  # with its site: an image holds only what candidates may see
+_PREFIX = "discovery-docker-"
+_OWNER_FILE = "owner"
+_INSIDE = "/zygote"
+_SOCKET = "host.sock"
+_BOX = "/box/work"
+_INODES = 16384
+_OPEN_FILES = 1024
+_UNNAMABLE = re.compile(r"[^A-Za-z0-9_.-]+")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_IDLE_BYTES = 256 << 20
+"""More than a zygote holds between requests: 73 MiB with numpy and scipy."""
+_OWN_PROC = re.compile(r"\d+|self|thread-self|mounts|net")  # links to a process's own, or processes
+_HOST_FILES = ("/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd")
+_KERNEL_FILES = (
+    *("acpi", "asound", "bus", "cmdline", "cpuinfo", "interrupts", "kallsyms", "kcore", "keys", "key-users"),
+    *("latency_stats", "locks", "meminfo", "modules", "sched_debug", "scsi", "stat", "sys", "timer_list"),
+    *("timer_stats", "uptime", "version"),
+)
+"""Of those under ``/proc`` that may be covered although they cannot be seen from here."""
+
+
+class DockerBackend:
+    """Makes Docker sandboxes.
+
+    Covers: files, environment, processes and network of the host; memory, CPU time and number of each evaluation's
+    processes, and the sum of memory and processes of each sandbox; leftovers between evaluations; dangerous system
+    calls.
+
+    Does not cover: bugs of the kernel and of the engine, which runs as root, as whoever may talk to it can become;
+    timing channels; that an image of the user's own holds nothing which candidates should not see; the sum of files
+    within one evaluation, which may be up to three times the limit: ``/box``, ``/tmp`` and ``/dev/shm`` have it each.
+    """
+
+    name = "docker"
+
+    def missing(self) -> Sequence[str]:
+        """What keeps it from working here, each as one line that ends with the fix."""
+        try:
+            with Engine() as engine:
+                if not engine.is_local:
+                    return [_elsewhere()]
+                if not engine.images("discovery.recipe"):
+                    return ["the Docker engine has no image for sandboxes: discovery image build"]
+        except SandboxUnavailable as error:
+            return [f"{error}: {_engine_fix()}"]
+        except (MissingComponent, SandboxError) as error:
+            return [str(error)]
+        return []
+
+    async def verify(self, spec: SandboxSpec) -> SandboxRecord:
+        """Probe which isolation properties hold on this host.
+
+        Raises:
+            SandboxError: The sandbox cannot start or failed meanwhile.
+        """
+        with Engine() as engine:
+            facts, image = engine.facts(), _image(engine, spec)
+        details = {
+            "docker": facts.version,
+            "storage": facts.storage,
+            "security": ", ".join(facts.security) or "none",
+            "image": image.id,
+        }
+        if facts.cannot:
+            details["cannot limit"] = ", ".join(facts.cannot)
+        return await verify(self, spec, details=details)
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """A new sandbox, not started.
+
+        Raises:
+            MissingComponent: A package is not installed, or the image is not there.
+        """
+        return ZygoteSandbox(spec, _launch)
+
+    def sweep(self) -> Sequence[str]:
+        """Remove the containers and folders of processes of this host that are gone; says each in a line."""
+        removed = [f"folder {folder} of a Docker sandbox" for folder in _sweep_folders()]
+        with suppress(DiscoveryError), Engine() as engine:
+            for container in engine.labelled(OWNER_LABEL):
+                owner = container.labels[OWNER_LABEL]
+                with suppress(ValueError):  # a label of somebody else's
+                    if is_dead(owner):
+                        engine.remove(container.id, patience_s=_END_S)
+                        removed.append(f"container {container.name} of {describe_owner(owner)}")
+        return removed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """A container with a zygote in it.
+
+    Args:
+        container: Its id.
+        output: What the zygote writes to its own standard error.
+        first: A pidfd of its first process, with whose end all in it have ended.
+        group: Its control group, where this process may limit it.
+    """
+
+    container: str
+    output: Output
+    first: int
+    group: ControlGroup | None
+
+    def log(self) -> str:
+        """What it said."""
+        return self.output.read().decode(errors="replace")
+
+    def end(self) -> None:
+        """Wait for its end, which the end of the channel brings; kill it if that fails. The engine removes it."""
+        poll = select.poll()
+        poll.register(self.first, select.POLLIN)
+        ended = poll.poll(_EOF_S * 1000)
+        _remove(self.container)
+        if not ended:
+            poll.poll(_END_S * 1000)
+        os.close(self.first)
+        self.output.close()
+        if self.group is not None:
+            self.group.close()
+
+
+def _launch(spec: SandboxSpec) -> Launched:
+    """Start a container with a zygote in it; takes a few hundred milliseconds."""
+    with Engine() as engine, _meeting_place() as (folder, listener), ExitStack() as undo:
+        if not engine.is_local:
+            raise MissingComponent(_elsewhere())
+        image = _image(engine, spec)
+        container = engine.create(_name(spec), _container(spec, image, folder))
+        undo.callback(_remove, container)
+        output = engine.attach(container)
+        undo.callback(output.close)
+        engine.start(container)
+        channel = _accepted(listener, output)
+        undo.callback(channel.close)
+        pid = engine.pid(container)
+        if pid == 0 or _peer(channel) != pid:
+            raise SandboxError(
+                f"process {_peer(channel)} answered in place of the container's first process, {pid}"
+            )
+        running = _Running(
+            container=container, output=output, first=os.pidfd_open(pid), group=of_process(pid)
+        )
+        undo.pop_all()
+    return Launched(
+        channel=channel,
+        confinement="uid",
+        uid=fresh_uids(),
+        box=_BOX,
+        end=running.end,
+        log=running.log,
+        group=running.group,
+    )
+
+
+def _remove(container: str) -> None:
+    """Have the engine kill and remove a container; one that cannot be asked now removes it when it can."""
+    with suppress(DiscoveryError), Engine() as engine:
+        engine.remove(container)
+
+
+def _image(engine: Engine, spec: SandboxSpec) -> Image:
+    """The image that a sandbox is made of.
+
+    Raises:
+        MissingComponent: It is not there.
+    """
+    if not recipes.is_recipe(spec.image):
+        found = engine.image(str(spec.image))
+        if found is None:
+            raise MissingComponent(
+                f"the Docker engine has no image {spec.image!r}, and no recipe has that name: "
+                f"discovery image build --dockerfile PATH --tag {spec.image}"
+            )
+        return found
+    recipe = spec.image or recipes.DEFAULT
+    found = engine.image(images.tag(recipe, spec.packages))
+    if found is None:
+        command = " ".join(["discovery image build", recipe, *spec.packages])
+        raise MissingComponent(
+            f"the Docker engine has no up-to-date image of the recipe {recipe!r}: {command}"
+        )
+    return found
+
+
+def _name(spec: SandboxSpec) -> str:
+    return f"{_PREFIX}{_UNNAMABLE.sub('-', spec.label)[:60]}-{secrets.token_hex(4)}"
+
+
+def _container(spec: SandboxSpec, image: Image, folder: Path) -> dict[str, Any]:
+    """A container as the engine's API wants it described."""
+    environment = {"HOME": _BOX, **FIXED_ENVIRONMENT, **spec.environment}
+    limits = spec.limits
+    memory = memory_limit(_IDLE_BYTES, limits, limits.result_bytes)
+    binds = [f"/dev/{name}" for name in _DEVICES if Path("/dev", name).exists()]
+    disk = f"nosuid,nodev,size={limits.file_bytes},nr_inodes={_INODES},mode=1777"
+    return {
+        "Image": image.id,
+        "Entrypoint": ["python3", *_FLAGS, f"{_INSIDE}/zygote.py", f"{_INSIDE}/{_SOCKET}", spec.label],
+        "Cmd": [],
+        "User": "0:0",
+        "WorkingDir": "/",
+        "Hostname": "sandbox",
+        # A name without a value takes away what the engine itself would set.
+        "Env": ["HOSTNAME", *(f"{name}={value}" for name, value in environment.items())],
+        "Labels": {OWNER_LABEL: this_owner(), RUN_LABEL: spec.label},
+        "Healthcheck": {"Test": ["NONE"]},
+        "NetworkDisabled": True,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "IpcMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": ["SETUID", "SETGID"],
+            "SecurityOpt": ["no-new-privileges"],
+            "Privileged": False,
+            "Memory": memory,
+            "MemorySwap": memory,
+            "PidsLimit": limits.processes + SPARE_PROCESSES,
+            "OomScoreAdj": 500,
+            "Ulimits": [
+                {"Name": name, "Soft": most, "Hard": most}
+                for name, most in (("core", 1), ("nofile", _OPEN_FILES), ("memlock", 0), ("msgqueue", 0))
+            ],
+            "Init": False,
+            "RestartPolicy": {"Name": "no"},
+            "AutoRemove": True,
+            "LogConfig": {"Type": "none"},
+            "Mounts": [
+                _read_only(str(folder), _INSIDE),
+                *(_read_only(path, path) for path in (*binds, *spec.extra_readable)),
+            ],
+            "Tmpfs": {
+                "/box": f"rw,exec,{disk}",
+                "/tmp": f"rw,exec,{disk}",
+                "/dev/shm": f"rw,noexec,{disk}",
+                **dict.fromkeys(("/dev/mqueue", "/dev/pts"), "ro,nosuid,nodev,noexec,size=4k,mode=755"),
+            },
+            "MaskedPaths": [*_hidden(), *image.volumes],
+            "ReadonlyPaths": [],
+        },
+    }
+
+
+def _read_only(source: str, target: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
+
+
+def _hidden() -> list[str]:
+    """What shows of the host in every container: all under ``/proc`` that is no process, and what the engine adds."""
+    seen = [entry.name for entry in Path("/proc").iterdir() if not _OWN_PROC.fullmatch(entry.name)]
+    return [*(f"/proc/{name}" for name in sorted({*seen, *_KERNEL_FILES})), *_HOST_FILES]
+
+
+@contextmanager
+def _meeting_place() -> Iterator[tuple[Path, socket.socket]]:
+    """A folder with the zygote's files and a socket that listens, for as long as a zygote comes to meet us."""
+    with ExitStack() as stack:
+        outer = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        stack.callback(shutil.rmtree, outer, ignore_errors=True)
+        (outer / _OWNER_FILE).write_text(this_owner())
+        folder = outer / "zygote"
+        folder.mkdir()
+        for path in zygote_files():
+            shutil.copyfile(path, folder / path.name)
+            (folder / path.name).chmod(0o644)
+        folder.chmod(0o755)
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        stack.callback(os.close, handle)
+        listener.bind(f"/proc/self/fd/{handle}/{_SOCKET}")  # however long the folder's own path is
+        (folder / _SOCKET).chmod(0o666)
+        listener.listen(1)
+        yield folder, listener
+
+
+def _accepted(listener: socket.socket, output: Output) -> socket.socket:
+    """The zygote's end of the channel, once it is there.
+
+    Raises:
+        SandboxError: It did not come; the message holds what the container said.
+    """
+    deadline = time.monotonic() + _START_S
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(output, select.POLLIN)
+    while (left_s := deadline - time.monotonic()) > 0:
+        ready = dict(poll.poll(left_s * 1000))
+        if listener.fileno() in ready:
+            return listener.accept()[0]
+        said = output.read().decode(errors="replace").strip()
+        if output.ended:
+            raise SandboxError(f"the container ended at once: {said[-500:] or 'it said nothing'}")
+    raise SandboxError(
+        f"the container did not connect within {_START_S:g} s; the Docker engine must run on this machine and "
+        f"see {tempfile.gettempdir()}"
+    )
+
+
+def _peer(channel: socket.socket) -> int:
+    """Id of the process that connected."""
+    credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
+
+
+def _engine_fix() -> str:
+    """How to get an engine that answers."""
+    if os.environ.get("DOCKER_HOST"):
+        return "set DOCKER_HOST to the address of an engine that runs, or unset it"
+    if shutil.which("dockerd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
+        return "sudo apt-get install docker.io"
+    if Path("/var/run/docker.sock").exists() and os.geteuid() != 0:
+        return "sudo usermod -aG docker $USER, then log in again"
+    return "sudo systemctl start docker"
+
+
+def _elsewhere() -> str:
+    return (
+        f"the Docker engine at {address()} is on another machine, and sandboxes are spoken to over a local "
+        "socket: unset DOCKER_HOST"
+    )
+
+
+def _sweep_folders() -> Iterator[Path]:
+    """Remove the meeting places of processes that ended meanwhile; each that was removed."""
+    for outer in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            is_left = outer.lstat().st_uid == os.geteuid() and is_dead((outer / _OWNER_FILE).read_text())
+        except (OSError, ValueError):
+            continue  # gone meanwhile, just being made, or not ours
+        if is_left:
+            shutil.rmtree(outer, ignore_errors=True)
+            yield outer
