@@ -29,6 +29,8 @@ MAX_DEPTH = 64
 """Lists and dictionaries within one another."""
 MAX_DIMENSIONS = 32
 """Of an array."""
+MAX_EMPTY = 1 << 16
+"""Of an array without elements, the product of its other dimensions: a reader's sum over the empty one has as many."""
 MAX_CONTAINERS = 1 << 20
 """Lists, dictionaries and arrays of one value; each takes 20 times the bytes that say it."""
 ARRAY_KEY = "__array__"
@@ -112,6 +114,8 @@ def _plain(value: Any, where: str, depth: int, arrays: list[Any]) -> Any:
                 raise DataError(f"{where} holds a number that is not finite")
             if array.ndim > MAX_DIMENSIONS:
                 raise DataError(f"{where} has {array.ndim} dimensions; use at most {MAX_DIMENSIONS}")
+            if _is_hollow(array.shape):
+                raise DataError(f"{where} is an array of shape {array.shape} without elements; leave it out")
             arrays.append(array)
             return {ARRAY_KEY: len(arrays) - 1}
     if isinstance(value, int):
@@ -204,6 +208,8 @@ def _arrays(specs: list[Any], blob: bytes, offset: int) -> list[Any]:
             raise DataError(f"array of dtype {_short(dtype)}")
         if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
             raise DataError(f"array of shape {_short(shape)}")
+        if _is_hollow(shape):
+            raise DataError(f"array of shape {_short(shape)}, without elements")
         count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
         if offset + size > len(blob):
@@ -216,6 +222,11 @@ def _arrays(specs: list[Any], blob: bytes, offset: int) -> list[Any]:
         arrays.append(array)
         offset += size
     return arrays
+
+
+def _is_hollow(shape: Any) -> bool:
+    """Whether an array says in no bytes at all that it is huge, so that adding it up takes gigabytes."""
+    return 0 in shape and math.prod(n for n in shape if n) > MAX_EMPTY
 
 
 def _restore(value: Any, arrays: list[Any], depth: int) -> Any:

@@ -19,6 +19,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from discovery import data
@@ -29,6 +30,7 @@ from discovery.records import FailureKind
 from discovery.scoring.wire import Frame, pack, receive
 
 _PR_SET_PDEATHSIG = 1
+_OOM_SCORE_ADJ = 500  # candidates are at 1000
 _MAX_MESSAGE = 2000
 _MAX_DETAIL = 4000
 
@@ -170,6 +172,7 @@ def serve(control: socket.socket, problem: Problem) -> None:
         if pid == 0:
             control.close()
             _die_with_parent(host)
+            _go_before_the_run()
             with socket.socket(fileno=fds[0]) as sock:
                 work(problem, sock)
             os._exit(0)
@@ -188,6 +191,14 @@ def _die_with_parent(parent: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
         os._exit(1)
+
+
+def _go_before_the_run() -> None:
+    """Where a candidate's data makes a scorer take all memory, the kernel is to end that scorer and not the run."""
+    path = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError):
+        if int(path.read_text()) < _OOM_SCORE_ADJ:
+            path.write_text(str(_OOM_SCORE_ADJ))
 
 
 def main(arguments: list[str]) -> int:

@@ -66,18 +66,26 @@ def solve():
 
 
 @attack
-async def write_back_the_host(bench: Bench) -> None:
-    """Regression: nobody can have all file systems of the host write out what they hold, again and again."""
+async def caches_of_the_host(bench: Bench) -> None:
+    """Regression: nobody can have the host's file systems write out their caches, or drop what others will read."""
     source = (
         _CALLS
         + """
 def solve():
     through = ["sync"] * (libc.syscall(162 if intel else 81) == 0)
     shared = os.open("/usr/bin/env", os.O_RDONLY)
-    return through + ["syncfs"] * (libc.syncfs(shared) == 0)
+    through += ["syncfs"] * (libc.syncfs(shared) == 0)
+    os.posix_fadvise(shared, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    try:
+        os.posix_fadvise(shared, 0, 0, os.POSIX_FADV_DONTNEED)
+        through.append("dropped from the cache")
+    except OSError:
+        pass
+    return through
 """
     )
-    await bench.attack(source)
+    result = await bench.attack(source)
+    assert result.data is not None, result.failure
 
 
 @attack

@@ -175,6 +175,38 @@ ATTACKS = {
 }
 
 
+FORGETFUL = """
+import numpy as np
+from discovery import Invalid, problem
+
+SECRET = np.array([3.25, 1.5])
+SEEN = []
+CACHE = {}
+
+@problem(name="forgetful", statement="Return two numbers.", initial="def solve():\\n    return [0.0, 0.0]\\n")
+def score(program):
+    value = program.call("solve")
+    if isinstance(value, dict):
+        CACHE.update(value)  # an honest mistake
+        raise Invalid("not numbers")
+    key = str(value)
+    if key not in CACHE:
+        found = np.asarray(value, dtype=float)
+        np.minimum(SECRET, 1e6 * np.abs(found), out=SECRET) if found.max() > 1e5 else None
+        CACHE[key] = -float(np.abs(found - SECRET).sum())
+        SEEN.append(key)
+    return CACHE[key]
+"""
+"""A scorer that keeps what candidates gave it, and lets that change what later ones get."""
+
+POISONS = (
+    "def solve():\n    return {'[1.0, 1.0]': 0.0}\n",
+    "def solve():\n    return {'[1.0, 2.0]': -1e-9}\n",
+)
+REAPERS = ("def solve():\n    return [1.0, 1.0]\n", "def solve():\n    return [1.0, 2.0]\n")
+HONEST = "def solve():\n    return [3.0, 1.5]\n"
+
+
 READS_FILES = {"looks for the scorer's files"}
 """What the process backend does not defend; the score is the scorer's own even so."""
 
@@ -183,23 +215,11 @@ def source_of(attack):
     return f"FRAMES = {FRAMES!r}\n" + textwrap.dedent(ATTACKS[attack])
 
 
-@pytest.mark.parametrize("sandbox", [pytest.param("bubblewrap", marks=pytest.mark.sandbox), "process"])
-async def test_no_score_but_the_scorers_own_is_ever_stored(tmp_path, sandbox):
-    backend = make_backend(sandbox)
-    if backend.missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{sandbox}: {backend.missing()}")
-    (tmp_path / "honest.py").write_text(PLUGIN)
-    problem = load_problem(str(tmp_path / "honest.py"))
-    names = [name for name in ATTACKS if sandbox != "process" or name not in READS_FILES]
-
-    def answer(key, request):
-        if key.index % 2:
-            return f"def solve():\n    return {key.step + 0.5}\n"
-        return source_of(names[(key.step - 1) % len(names)])
-
+async def searched(tmp_path, problem, backend, answer, steps, candidates):
+    """A whole run of one chain in one slot, so that each candidate has the worker of the one before."""
     config = RunConfig(
-        problem="honest",
-        search=SearchConfig(chains=1, steps=len(names), candidates=2, selector="best-of-n"),
+        problem=problem.name,
+        search=SearchConfig(chains=1, steps=steps, candidates=candidates, selector="best-of-n"),
         slots=SlotsConfig(evaluation=1),
     )
     storage = open_storage(str(tmp_path / "runs.db"))
@@ -217,9 +237,47 @@ async def test_no_score_but_the_scorers_own_is_ever_stored(tmp_path, sandbox):
             evaluator=evaluator,
             is_new=True,
         )
-        summary = await run.execute()
+        return storage, record, await run.execute()
     finally:
         await evaluator.close()
+
+
+@pytest.mark.sandbox
+async def test_what_a_candidate_leaves_in_a_scorer_wins_nothing(tmp_path):
+    """A worker scores one candidate after another; a best counts only once a worker that scored none confirms it."""
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    problem = load_problem(str(tmp_path / "forgetful.py"))
+    sources = [source for pair in zip(POISONS, REAPERS, strict=True) for source in pair] + [HONEST]
+
+    def answer(key, request):
+        return sources[key.step - 1]
+
+    storage, _, summary = await searched(
+        tmp_path, problem, make_backend("bubblewrap"), answer, steps=len(sources), candidates=1
+    )
+    assert summary.status is RunStatus.FINISHED
+    assert summary.best_score == -0.25, "the honest one"
+    assert summary.failures == {"invalid": 2, "disagreement": 2}
+    storage.close()
+
+
+@pytest.mark.parametrize("sandbox", [pytest.param("bubblewrap", marks=pytest.mark.sandbox), "process"])
+async def test_no_score_but_the_scorers_own_is_ever_stored(tmp_path, sandbox):
+    backend = make_backend(sandbox)
+    if backend.missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{sandbox}: {backend.missing()}")
+    (tmp_path / "honest.py").write_text(PLUGIN)
+    problem = load_problem(str(tmp_path / "honest.py"))
+    names = [name for name in ATTACKS if sandbox != "process" or name not in READS_FILES]
+
+    def answer(key, request):
+        if key.index % 2:
+            return f"def solve():\n    return {key.step + 0.5}\n"
+        return source_of(names[(key.step - 1) % len(names)])
+
+    storage, record, summary = await searched(
+        tmp_path, problem, backend, answer, steps=len(names), candidates=2
+    )
     assert summary.status is RunStatus.FINISHED
     assert summary.evaluations == 2 * len(names)
     for step in storage.committed_steps(record.id, 0):

@@ -109,6 +109,14 @@ def test_arrays_do_not_share_memory():
     assert two[0] == 0
 
 
+def test_an_array_without_elements_cannot_claim_to_be_huge():
+    """Its sum over the empty dimension would be gigabytes, in the scorer's process."""
+    assert data.decode(data.encode(np.zeros((0, data.MAX_EMPTY)))).shape == (0, data.MAX_EMPTY)
+    for shape in ((0, 1 << 30), (data.MAX_EMPTY, 0, 2)):
+        with pytest.raises(DataError, match="without elements"):
+            data.encode(np.zeros(shape))
+
+
 @pytest.mark.parametrize("number", [10**4000, -(10**4000), 2**63, 2**64, 0, -1], ids=hash)
 def test_integers_have_no_size(number):
     assert same(number, data.decode(data.encode(number)))
@@ -333,6 +341,7 @@ def test_any_header_decodes_to_plain_data_or_is_refused(value, arrays, tail):
         ({"value": 0, "arrays": [{"dtype": "<f8", "shape": {}}]}, b"\0" * 8),
         ({"value": 0, "arrays": [{"dtype": "<f8", "shape": [1] * 33}]}, b"\0" * 8),
         ({"value": 0, "arrays": [{"dtype": "<f8", "shape": [0, 10**30]}]}, b""),
+        ({"value": 0, "arrays": [{"dtype": "<f8", "shape": [0, data.MAX_EMPTY + 1]}]}, b""),
         ({"value": 0, "arrays": [{"dtype": "<f8", "shape": [0, 2**40, 2**40]}]}, b""),
         ({"value": 0, "arrays": [{"dtype": "<f8", "shape": [1]}]}, np.array([math.nan]).tobytes()),
         ({"value": 0, "arrays": [{"dtype": "|b1", "shape": [1]}]}, b"\x02"),

@@ -215,6 +215,16 @@ async def test_a_worker_starts_from_the_state_after_loading(host):
         second.kill()
 
 
+def first_to_go(pid):
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+async def test_a_worker_goes_before_the_run_when_memory_runs_out(worker):
+    """A candidate's data may make a scorer take all there is."""
+    await worker.score("1.0", refuse)  # it answers once it is set up
+    assert first_to_go(worker.pid) >= max(500, first_to_go("self"))
+
+
 async def test_workers_forked_at_once_score_at_once(host):
     workers = await asyncio.gather(*(host.fork() for _ in range(8)))
     try:
