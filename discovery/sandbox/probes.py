@@ -9,22 +9,45 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from discovery import data
 from discovery.errors import DataError, SandboxError
 from discovery.problem import Limits
-from discovery.records import SandboxRecord
-from discovery.sandbox.base import FunctionCall, Sandbox, SandboxBackend, SandboxSpec
+from discovery.records import FailureKind, SandboxRecord
+from discovery.sandbox.base import FunctionCall, Sandbox, SandboxBackend, SandboxResult, SandboxSpec
+from discovery.sandbox.cgroups import available
 from discovery.sandbox.client import FIXED_ENVIRONMENT
+from discovery.sandbox.hierarchies import Absent
+from discovery.sandbox.isolation import PROPERTIES
+from discovery.sandbox.totals import SPARE_PROCESSES
 
 _LIMITS = Limits(wall_s=5.0, memory_bytes=256 << 20, processes=16, file_bytes=1 << 20)
+_CPU = replace(_LIMITS, cpu_s=0.1)
+_REPORTED = {
+    "no_network": "network",
+    "host_files_hidden": "files",
+    "host_files_unwritable": "writes",
+    "host_environment_hidden": "environment",
+    "host_processes_hidden": "processes",
+    "host_sockets_unreachable": "sockets",
+    "kernel_files_closed": "kernel",
+    "devices_harmless": "devices",
+    "system_calls_filtered": "system_calls",
+    "no_privileges": "privileges",
+    "setuid_ignored": "setuid",
+    "zygote_untouchable": "zygote",
+    "limits_kept": "limits",
+}
+"""Property to what ``probe`` calls its breach."""
 
 # One program for all that can be looked at from within. Every function returns True where it got through.
 _SOURCE = """
-import os, socket, ctypes, errno
+import os, socket, stat, ctypes, errno, resource
 
 def _connect(family, address):
     try:
@@ -52,7 +75,65 @@ def _writes(folder):
     except OSError:
         return False
 
-def probe(port, secrets, names, host_pid, host_start):
+def _opens(path, flags=os.O_RDONLY):
+    try:
+        os.close(os.open(path, flags | os.O_NONBLOCK))
+        return True
+    except OSError:
+        return False
+
+def _addresses():
+    try:
+        with open("/proc/kallsyms") as file:
+            return int(file.readline().split()[0], 16) != 0
+    except (OSError, IndexError, ValueError):
+        return False
+
+def _devices():
+    harmless = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)]  # null zero full random urandom tty ptmx
+    for folder, _, names in os.walk("/dev"):
+        for path in (os.path.join(folder, name) for name in names):
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            number = os.major(status.st_rdev), os.minor(status.st_rdev)
+            is_device = stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)
+            if is_device and number not in harmless and _opens(path):
+                return True
+    try:
+        os.mknod("/tmp/discovery-probe-device", stat.S_IFCHR | 0o600, os.makedev(1, 1))
+        os.unlink("/tmp/discovery-probe-device")
+        return True
+    except OSError:
+        return False
+
+def _touches_zygote():
+    zygote = os.getppid()  # 0 from a namespace of its own, whose process 1 shares the zygote's memory
+    try:
+        os.kill(zygote or 1, 0)
+        signalled = zygote != 0
+    except OSError:
+        signalled = False
+    return signalled or any(_opens("/proc/%d/%s" % (zygote or 1, name)) for name in ("mem", "environ", "fd/3"))
+
+def _widens(files):
+    limits = [resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE]
+    for limit in limits:
+        try:
+            hard = resource.getrlimit(limit)[1]
+            if hard != resource.RLIM_INFINITY:
+                resource.setrlimit(limit, (hard + 1, hard + 1))
+                return True
+        except (OSError, ValueError):
+            pass
+    return any(_opens(path, os.O_WRONLY) for path in files)
+
+def _status(name):
+    with open("/proc/self/status") as file:
+        return next(line.split()[1] for line in file if line.startswith(name + ":"))
+
+def probe(port, sockets, secrets, names, groups, host_pid, host_start):
     libc = ctypes.CDLL(None, use_errno=True)
     calls = []
     for attempt in (lambda: libc.unshare(0x10000000), lambda: libc.ptrace(0, 0, 0, 0),
@@ -71,9 +152,17 @@ def probe(port, secrets, names, host_pid, host_start):
         "processes": sees,
         "writes": any(map(_writes, ("/usr/lib", "/", "/dev", "/etc"))),
         "system_calls": not all(calls),
-        "privileges": os.getuid() == 0 or any(
-            int(line.split()[1], 16) for line in open("/proc/self/status") if line.startswith(("CapEff",
-            "CapPrm"))),
+        "privileges": os.getuid() == 0 or any(int(_status(n), 16) for n in ("CapEff", "CapPrm")),
+        "setuid": _status("NoNewPrivs") != "1",
+        "sockets": any(_connect(socket.AF_UNIX, name) for name in sockets),
+        "kernel": _addresses() or any(map(_reads, (
+            "/proc/kcore", "/proc/kmsg", "/dev/kmsg", "/dev/mem", "/proc/keys", "/sys/kernel/vmcoreinfo",
+            "/sys/kernel/debug/sched/debug"))) or any(_opens(path, os.O_WRONLY) for path in (
+            "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname",
+            "/sys/kernel/uevent_helper")),
+        "devices": _devices(),
+        "zygote": _touches_zygote(),
+        "limits": _widens(groups),
     }
 
 def leave(name):
@@ -111,6 +200,27 @@ def forks():
         os.kill(pid, signal.SIGKILL)
     return len(children)
 
+def remember(count, size):
+    for _ in range(count):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            kept = bytearray(b"x") * size
+            os.write(writer, b"x")
+            import signal
+            signal.pause()
+        os.close(writer)
+        os.read(reader, 1)
+    return count
+
+def spin():
+    import time
+    for _ in range(2):
+        if os.fork() == 0:
+            while True:
+                pass
+    time.sleep(2)
+    return True
+
 def fill(count):
     total = 0
     try:
@@ -143,54 +253,96 @@ async def verify(backend: SandboxBackend, spec: SandboxSpec, details: Mapping[st
         SandboxError: A sandbox could not start, or a probe did not run.
     """
     sandbox = backend.create(spec)
-    listener = socket.create_server(("127.0.0.1", 0))
     try:
         await sandbox.start()
-        properties = await _probe(sandbox, listener.getsockname()[1], spec.environment)
+        properties = {**await _look(sandbox, spec.environment), **await _exceed(sandbox)}
     finally:
         await sandbox.close()
-        listener.close()
+    if properties.keys() != PROPERTIES.keys():
+        raise SandboxError(f"these properties were not probed: {PROPERTIES.keys() ^ properties.keys()}")
     text = repr(sorted(properties.items()))
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    place = available()
+    groups = place.why if isinstance(place, Absent) else f"version {place.version}"
     return SandboxRecord(
         id=f"{backend.name}-{digest}",
         backend=backend.name,
-        properties=properties,
-        details={**details, "kernel": os.uname().release},
+        properties={name: properties[name] for name in PROPERTIES},
+        details={**details, "kernel": os.uname().release, "control groups": groups},
     )
 
 
-async def _probe(sandbox: Sandbox, port: int, environment: Mapping[str, str]) -> dict[str, bool]:
+async def _look(sandbox: Sandbox, environment: Mapping[str, str]) -> dict[str, bool]:
+    """What one program gets through to by looking around."""
     secrets = [__file__, "/etc/shadow", "/etc/hostname", "/var/run/docker.sock"]
     with suppress(OSError):
         secrets += [str(p) for p in sorted(Path.home().iterdir()) if p.is_file()][:8]
     own = {"PATH", "HOME", "TMPDIR", "LC_CTYPE", "PYTHONPATH", *FIXED_ENVIRONMENT, *environment}
     names = sorted(set(os.environ) - own)
     pid = os.getpid()
-    through = await _call(sandbox, "probe", [port, secrets, names, pid, _start_of(pid)])
+    with _host() as host:
+        seen = [host.port, host.sockets, secrets, names, host.groups, pid, _start_of(pid)]
+        through = await _call(sandbox, "probe", seen)
     if not isinstance(through, dict):
         raise SandboxError(f"the probe of the sandbox returned {through!r}")
+    return {name: through[reported] is False for name, reported in _REPORTED.items()}
+
+
+async def _exceed(sandbox: Sandbox) -> dict[str, bool]:
+    """What is left of programs that take too much, or would stay."""
     daemon = f"dsc{os.urandom(5).hex()}"
     await _call(sandbox, "leave", [daemon])
     outlived = _runs(daemon)
     leftovers = await _call(sandbox, "left", [])
     forks = await _call(sandbox, "forks", [])
     filled = await _call(sandbox, "fill", [8])
+    # Where there is no group nothing can bound a sum, and the host is spared the proof.
+    grouped = not isinstance(available(), Absent)
     return {
-        "no_network": through["network"] is False,
-        "host_files_hidden": through["files"] is False,
-        "host_environment_hidden": through["environment"] is False,
-        "host_processes_hidden": through["processes"] is False,
-        "host_files_unwritable": through["writes"] is False,
-        "system_calls_filtered": through["system_calls"] is False,
-        "no_privileges": through["privileges"] is False,
         "process_tree_ended": not outlived,
         "leftovers_wiped": leftovers is False,
-        "processes_bounded": isinstance(forks, int) and forks <= _LIMITS.processes,
+        "processes_bounded": isinstance(forks, int) and forks <= _LIMITS.processes + SPARE_PROCESSES,
         "disk_bounded": isinstance(filled, int) and filled <= _LIMITS.file_bytes,
-        # Limits of the kernel bound each process, not their sum: that takes a control group.
-        "total_memory_bounded": False,
+        "total_memory_bounded": grouped and await _forgets(sandbox),
+        "total_cpu_bounded": grouped and await _ended(sandbox, "spin", [], _CPU, FailureKind.TIMEOUT),
     }
+
+
+async def _forgets(sandbox: Sandbox) -> bool:
+    """Whether processes that take too much memory together are ended; with large packages a small excess is none."""
+    for size in (_LIMITS.memory_bytes // 4, 4 * _LIMITS.memory_bytes):
+        limits = replace(_LIMITS, memory_bytes=size, result_bytes=1 << 16)
+        if await _ended(sandbox, "remember", [12, size * 3 // 4], limits, FailureKind.MEMORY):
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """Things on the host that a probe reaches for: a port, sockets, the files of a control group."""
+
+    port: int
+    sockets: list[str]
+    groups: list[str]
+
+
+@contextmanager
+def _host() -> Iterator[_Host]:
+    name = f"discovery-probe-{os.urandom(6).hex()}"
+    place = available()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        tempfile.TemporaryDirectory(prefix="probe-") as folder,
+        socket.socket(socket.AF_UNIX) as file,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        Path(folder).chmod(0o755)
+        for one, address in ((file, f"{folder}/socket"), (abstract, f"\0{name}")):
+            one.bind(address)
+            one.listen()
+        Path(folder, "socket").chmod(0o777)
+        groups = [] if isinstance(place, Absent) else [f"{f}/cgroup.procs" for f in place.folders.values()]
+        yield _Host(listener.getsockname()[1], [f"{folder}/socket", f"\0{name}"], groups)
 
 
 def _start_of(pid: int) -> str:
@@ -208,12 +360,23 @@ def _runs(name: str) -> bool:
     return False
 
 
-async def _call(sandbox: Sandbox, function: str, arguments: list[object]) -> object:
-    result = await sandbox.run(
-        FunctionCall(
-            source=_SOURCE, function=function, arguments=data.encode([arguments, {}]), limits=_LIMITS
-        )
+async def _run(sandbox: Sandbox, function: str, arguments: Sequence[object], limits: Limits) -> SandboxResult:
+    encoded = data.encode([list(arguments), {}])
+    return await sandbox.run(
+        FunctionCall(source=_SOURCE, function=function, arguments=encoded, limits=limits)
     )
+
+
+async def _ended(
+    sandbox: Sandbox, function: str, arguments: Sequence[object], limits: Limits, kind: FailureKind
+) -> bool:
+    """Whether a probe that takes too much was ended for just that."""
+    failure = (await _run(sandbox, function, arguments, limits)).failure
+    return failure is not None and failure.kind is kind and "together" in failure.message
+
+
+async def _call(sandbox: Sandbox, function: str, arguments: Sequence[object]) -> object:
+    result = await _run(sandbox, function, arguments, _LIMITS)
     if result.data is None:
         raise SandboxError(f"the probe {function!r} of the sandbox failed: {result.failure}")
     try:
