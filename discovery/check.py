@@ -22,10 +22,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from discovery.blocks import END, START
-from discovery.errors import ProblemError, ScoringError
+from discovery.errors import ConfigError, ProblemError, ScoringError
 from discovery.plugins import PROBLEM_FILE, load_location, locate
 from discovery.problem import DeclarationError, Problem
 from discovery.records import Evaluation, FailureKind, Score
+from discovery.sandbox.isolation import expanded
 from discovery.sandbox.recipes import is_recipe, load
 from discovery.toolchain import BINARY, PROGRAM, toolchain
 
@@ -131,6 +132,7 @@ def _parts(problem: Problem) -> Iterator[Finding]:
     yield from _check_limits(problem)
     yield from _check_bounds(problem)
     yield from _check_packages(problem)
+    yield from _check_isolation(problem)
 
 
 def _check_name(problem: Problem) -> Iterator[Finding]:
@@ -327,6 +329,14 @@ def _check_packages(problem: Problem) -> Iterator[Finding]:
             )
 
 
+def _check_isolation(problem: Problem) -> Iterator[Finding]:
+    try:
+        expanded(problem.settings.isolation)
+    except ConfigError as error:
+        message, _, known = str(error).partition("; ")
+        yield _error("isolation", message, f"name some of these: {known}")
+
+
 def _importable(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
@@ -353,6 +363,7 @@ def _files_beside(file: Path) -> Iterator[Finding]:
 
 async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
     missing = [package for package in problem.settings.packages if not _importable(package)]
+    missing += [finding.where for finding in _check_isolation(problem)]
     image = toolchain(problem.settings).image
     if missing or (image is not None and is_recipe(image) and load(image).missing()):
         return []
@@ -463,7 +474,9 @@ def _check_broken(problem: Problem, initial: Score, broken: Evaluation) -> Itera
 
 
 def _scores_well(findings: list[Finding]) -> bool:
-    return not any(f.level is Level.ERROR and f.where in ("initial", "scorer", "packages") for f in findings)
+    return not any(
+        f.level is Level.ERROR and f.where in ("initial", "scorer", "packages", "isolation") for f in findings
+    )
 
 
 def _eased(finding: Finding) -> Finding:

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from discovery.errors import MissingComponent
 from discovery.orchestration import server as prefect_server
+from discovery.records import SandboxRecord
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 1 << 30
@@ -133,6 +135,39 @@ def check_namespaces() -> Diagnosis:
                 fix=f"{'' if os.geteuid() == 0 else 'sudo '}sysctl -w {good}",
             )
     return Diagnosis(name="user namespaces", ok=True, detail="ordinary users may make them")
+
+
+def check_control_groups() -> Diagnosis:
+    """Whether all processes of an evaluation together can be held to its limits."""
+    from discovery.sandbox.hierarchies import Absent, find
+
+    found = find()
+    if isinstance(found, Absent):
+        detail, _, fix = found.why.partition(": ")
+        return Diagnosis(name="control groups", ok=False, detail=detail, fix=fix)
+    where = ", ".join(str(folder) for folder in dict.fromkeys(found.folders.values()))
+    return Diagnosis(name="control groups", ok=True, detail=f"version {found.version}, writable at {where}")
+
+
+async def verify_sandbox(name: str) -> SandboxRecord:
+    """Find out, by trying, what a sandbox holds on this machine; takes about a second.
+
+    Args:
+        name: Of the backend.
+
+    Raises:
+        ConfigError: There is none of that name.
+        MissingComponent: It does not work here.
+        SandboxError: It failed meanwhile.
+    """
+    from discovery.sandbox import make_backend
+    from discovery.sandbox.base import SandboxSpec
+
+    backend = make_backend(name)
+    missing = list(backend.missing())
+    if missing:
+        raise MissingComponent(f"sandbox {name!r} does not work here: {'; '.join(missing)}")
+    return await backend.verify(SandboxSpec(label="doctor"))
 
 
 def check_storage() -> Diagnosis:
@@ -278,6 +313,7 @@ CHECKS: tuple[Callable[[], Diagnosis], ...] = (
     check_machine,
     check_bubblewrap,
     check_namespaces,
+    check_control_groups,
     check_storage,
     check_disk,
     check_prefect,

@@ -24,6 +24,10 @@ from discovery.problem import Problem
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
+from discovery.sandbox.cgroups import available
+from discovery.sandbox.hierarchies import Absent
+from discovery.sandbox.isolation import expanded
+from discovery.sandbox.isolation import require as require_isolation
 from discovery.selection import make_selector
 from discovery.storage.base import RunRecord, Storage
 
@@ -103,6 +107,7 @@ def checked(config: RunConfig) -> RunConfig:
         UsageError: One of them cannot.
     """
     problem = load_problem(config.problem)
+    expanded((*problem.settings.isolation, *config.sandbox.require))
     make_selector(config.search.selector, problem.direction, config.search.selector_params)
     generator_of(config, problem)
     return config
@@ -110,13 +115,24 @@ def checked(config: RunConfig) -> RunConfig:
 
 @asynccontextmanager
 async def evaluator_for(
-    problem: Problem, backend: SandboxBackend, *, slots: int = 1, label: str = "discovery"
+    problem: Problem,
+    backend: SandboxBackend,
+    *,
+    slots: int = 1,
+    label: str = "discovery",
+    require: tuple[str, ...] = (),
 ) -> AsyncIterator[Evaluator]:
-    """A started evaluator without a run, for scoring single candidates."""
+    """A started evaluator without a run, for scoring single candidates.
+
+    Raises:
+        InsufficientIsolation: The sandbox holds less here than ``require`` or the problem asks for.
+    """
+    expanded((*problem.settings.isolation, *require))
     evaluator = Evaluator(problem, backend, slots=slots, label=label)
     atexit.register(evaluator.cleanup)
     try:
         await evaluator.start()
+        _hold(evaluator, require)
         yield evaluator
     finally:
         await asyncio.shield(evaluator.close())
@@ -131,6 +147,7 @@ async def started(config: RunConfig, storage: Storage, backend: SandboxBackend) 
         UsageError: The configuration names something that is not there.
         GeneratorError: The generator cannot be reached, or refuses.
         SandboxError: The sandbox does not work.
+        InsufficientIsolation: It holds less here than the configuration or the problem asks for.
     """
     problem = load_problem(config.problem)
     record = new_run(problem, config)
@@ -207,6 +224,7 @@ async def _assembled(
     try:
         identity = await generator.start()
         await evaluator.start()
+        _hold(evaluator, config.sandbox.require)
         facts = {**record.facts, "model": identity.model, "server": identity.server}
         yield Run(
             replace(record, facts=facts),
@@ -221,6 +239,13 @@ async def _assembled(
     finally:
         await asyncio.shield(_closed(generator, evaluator))
         atexit.unregister(evaluator.cleanup)
+
+
+def _hold(evaluator: Evaluator, required: tuple[str, ...]) -> None:
+    """Refuse a sandbox that holds less than the problem and the user ask for."""
+    place = available()
+    fixes = [place.why] if isinstance(place, Absent) else []
+    require_isolation(evaluator.record, (*evaluator.problem.settings.isolation, *required), fixes)
 
 
 async def _closed(generator: Generator, evaluator: Evaluator) -> None:

@@ -240,6 +240,7 @@ class Run:
             "evaluator_utilisation": evaluation.utilisation if evaluation else None,
             "evaluation_slots": evaluation.slots if evaluation else None,
             "sandbox": self._evaluator.record.backend if self._evaluator.record else None,
+            "isolation": self._evaluator.record.id if self._evaluator.record else None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 

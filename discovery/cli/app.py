@@ -21,6 +21,7 @@ from rich.table import Table
 
 from discovery import __version__
 from discovery.errors import DiscoveryError, StorageError
+from discovery.sandbox.isolation import expanded
 
 MISUSE = 2
 FAULT = 70
@@ -76,6 +77,19 @@ def program() -> str:
 def again(storage: str | None) -> str:
     """What to add to a command that is shown, so that it finds the storage that this one was given."""
     return f" --storage {shlex.quote(storage)}" if storage else ""
+
+
+def properties(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of ``--require-isolation``, which may be repeated or separated by commas; None when it was not given.
+
+    Raises:
+        ConfigError: One is unknown.
+    """
+    if given is None:
+        return None
+    names = tuple(name.strip() for each in given for name in each.split(",") if name.strip())
+    expanded(names)
+    return names
 
 
 def say_error(message: str) -> None:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from discovery import data
-from discovery.cli.app import app, notice, out, print_json, program
+from discovery.cli.app import app, notice, out, print_json, program, properties
 from discovery.cli.watch import plain
 from discovery.config import SandboxConfig
 from discovery.errors import DataError, UsageError
@@ -32,6 +32,7 @@ def score(
     solution: Path,
     *,
     sandbox: str = "auto",
+    require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Score one solution: a program, or a JSON file of what the entry function would return.
@@ -40,12 +41,16 @@ def score(
         problem: Name of a bundled or installed problem, or a path.
         solution: A program file, or a .json data file.
         sandbox: auto, bubblewrap, docker or process.
+        require_isolation: Refuse to start unless the sandbox was verified to hold this here: none, untrusted (what
+            model-written code needs), full, or properties; may be repeated, or separated by commas.
         json: Print one JSON object on standard output, nothing else.
 
     Exit code 0 when it is valid, 1 when it is not.
     """
     loaded = load_problem(problem)
-    evaluation = asyncio.run(_score(loaded, solution, _read(solution), sandbox))
+    evaluation = asyncio.run(
+        _score(loaded, solution, _read(solution), sandbox, properties(require_isolation))
+    )
     found, failure = evaluation.score, evaluation.failure
     if json:
         print_json(
@@ -81,10 +86,12 @@ def _read(solution: Path) -> str:
         raise UsageError(f"solution {solution}: {reason}; expected a program or a .json data file") from error
 
 
-async def _score(problem: Problem, solution: Path, text: str, sandbox: str) -> Evaluation:
+async def _score(
+    problem: Problem, solution: Path, text: str, sandbox: str, require: tuple[str, ...] | None
+) -> Evaluation:
     candidate = Candidate(key=INITIAL, source=text, parents=(), created_at=datetime.now(UTC))
     if solution.suffix != ".json":
-        return await _evaluate(problem, candidate, _backend(sandbox))
+        return await _evaluate(problem, candidate, _backend(sandbox), require)
     try:
         value = data.loads(text)
     except DataError as error:
@@ -99,8 +106,10 @@ async def _score(problem: Problem, solution: Path, text: str, sandbox: str) -> E
         await evaluator.close()
 
 
-async def _evaluate(problem: Problem, candidate: Candidate, backend: SandboxBackend) -> Evaluation:
-    async with evaluator_for(problem, backend) as evaluator:
+async def _evaluate(
+    problem: Problem, candidate: Candidate, backend: SandboxBackend, require: tuple[str, ...] | None
+) -> Evaluation:
+    async with evaluator_for(problem, backend, require=require or ()) as evaluator:
         return await evaluator.evaluate(candidate)
 
 
@@ -116,6 +125,7 @@ def check(
     path: str,
     *,
     sandbox: str = "auto",
+    require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Report everything that is wrong with a problem, each with its fix.
@@ -123,6 +133,7 @@ def check(
     Args:
         path: A problem's folder or file, or its name.
         sandbox: auto, bubblewrap, docker or process.
+        require_isolation: As for `discovery run`.
         json: Print one JSON list on standard output, nothing else.
 
     Exit code 0 when nothing is wrong (warnings allowed), 1 when something is.
@@ -133,9 +144,11 @@ def check(
     if chosen.notice:
         notice(chosen.notice)
 
+    required = properties(require_isolation)
+
     async def score_source(problem: Problem, source: str) -> Evaluation:
         candidate = Candidate(key=INITIAL, source=source, parents=(), created_at=datetime.now(UTC))
-        return await _evaluate(problem, candidate, chosen.backend)
+        return await _evaluate(problem, candidate, chosen.backend, required)
 
     findings = asyncio.run(check_problem(path, score_source))
     errors = [finding for finding in findings if finding.level is Level.ERROR]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +14,11 @@ from rich.text import Text
 from discovery.cli.app import again, app, out, print_json, print_table, program
 from discovery.cli.report import RESULTS, as_json, save_results
 from discovery.cli.watch import duration, number, plain
+from discovery.config import SandboxConfig
 from discovery.errors import UnknownRun, UsageError
 from discovery.plugins import list_problems, load_problem
 from discovery.problem import Problem
-from discovery.records import CandidateKey, RunStatus
+from discovery.records import CandidateKey, Json, RunStatus, SandboxRecord
 from discovery.run import config_of
 from discovery.storage import open_existing
 from discovery.storage.base import Storage
@@ -97,6 +99,7 @@ def show(
             return _show_candidate(with_storage, run, candidate, json)
         summary = summarize(with_storage, run)
         record = with_storage.get_run(summary.run)
+        verified = with_storage.sandbox(str(record.facts.get("isolation")))
     finally:
         with_storage.close()
     if json:
@@ -114,7 +117,7 @@ def show(
             "generator",
             generator.kind + (f" {record.facts.get('model')}" if record.facts.get("model") else ""),
         ),
-        ("sandbox", str(record.facts.get("sandbox") or config.sandbox.backend)),
+        ("sandbox", _sandbox_line(record.facts, config.sandbox, verified)),
         ("seed", str(config.seed)),
         ("started", f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(summary.wall_s)} of work"),
         ("evaluations", f"{summary.evaluations} of {config.planned_evaluations}"),
@@ -143,6 +146,17 @@ def show(
     for command in _next(summary):
         out.print(f"  {program()} {command}{again(storage)}", markup=False)
     return 0
+
+
+def _sandbox_line(facts: Mapping[str, Json], asked: SandboxConfig, verified: SandboxRecord | None) -> str:
+    """The backend, how many properties were verified to hold, and which were not."""
+    name = str(facts.get("sandbox") or asked.backend)
+    if verified is None:
+        return name
+    missing = [prop for prop, holds in verified.properties.items() if not holds]
+    held = len(verified.properties) - len(missing)
+    found = f"{name}, {held} of {len(verified.properties)} properties verified"
+    return f"{found}; not {', '.join(missing)}" if missing else found
 
 
 def _next(summary: RunSummary) -> list[str]:

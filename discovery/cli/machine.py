@@ -16,16 +16,19 @@ from discovery.orchestration import server as prefect_server
 
 
 @app.command
-def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+def doctor(*, sandbox: str | None = None, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Tell what this machine has and lacks, and the command that gets each missing thing.
 
     Args:
+        sandbox: Instead, find out by trying what this sandbox holds here (bubblewrap or process); takes a second.
         json: Print one JSON list on standard output, nothing else.
 
-    Exit code 0 when runs can be made safely, 1 when something that they need is missing.
+    Exit code 0 when runs can be made safely, 1 when something that they need is missing; 0 with --sandbox.
     """
     from discovery.doctor import diagnose
 
+    if sandbox is not None:
+        return _examine(sandbox, json)
     found = diagnose()
     if json:
         print_json([{"name": d.name, "ok": d.ok, "detail": d.detail, "fix": d.fix} for d in found])
@@ -40,6 +43,37 @@ def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
                 table.add_row("", "", Text(d.fix, style="bold"))
         print_table(table)
     return 1 if any(d.needed and not d.ok for d in found) else 0
+
+
+def _examine(name: str, json: bool) -> int:
+    """Print the properties of a sandbox, verified now."""
+    from discovery.doctor import verify_sandbox
+    from discovery.sandbox.isolation import LEVELS, PROPERTIES, unmet
+
+    record = asyncio.run(verify_sandbox(name))
+    if json:
+        print_json(
+            {
+                "sandbox": record.backend,
+                "id": record.id,
+                "properties": dict(record.properties),
+                "levels": [level for level in LEVELS if not unmet(record, [level])],
+                "details": dict(record.details),
+            }
+        )
+        return 0
+    table = Table.grid(padding=(0, 2))
+    for prop, holds in record.properties.items():
+        mark = Text("holds", style="green") if holds else Text("no", style="yellow")
+        table.add_row(mark, prop, Text(PROPERTIES[prop]))
+    for level in LEVELS:
+        missing = unmet(record, [level])
+        mark = Text("no", style="yellow") if missing else Text("met", style="green")
+        table.add_row(mark, f"level {level}", Text(f"lacks {', '.join(missing)}" if missing else ""))
+    for detail, value in record.details.items():
+        table.add_row("", detail, Text(value))
+    print_table(table)
+    return 0
 
 
 server = App(

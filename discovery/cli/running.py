@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.markup import escape
 
-from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program
+from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program, properties
 from discovery.cli.report import Results, as_json, report, save_results
 from discovery.cli.watch import number, watching
 from discovery.config import RunConfig, from_dict, load_toml
@@ -45,6 +45,7 @@ _FIELDS = {
     "generation_slots": ("slots", "generation"),
     "evaluation_slots": ("slots", "evaluation"),
     "sandbox": ("sandbox", "backend"),
+    "require_isolation": ("sandbox", "require"),
     "max_evaluations": ("budget", "max_evaluations"),
     "max_tokens_total": ("budget", "max_tokens"),
     "max_cost": ("budget", "max_cost"),
@@ -94,6 +95,7 @@ def run(
     max_tokens: int | None = None,
     seed: int | None = None,
     sandbox: str | None = None,
+    require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
     generation_slots: int | None = None,
     evaluation_slots: int | None = None,
     max_evaluations: int | None = None,
@@ -123,6 +125,8 @@ def run(
         max_tokens: Most tokens of one completion [8192].
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
+        require_isolation: Refuse to start unless the sandbox was verified to hold this here: none, untrusted (what
+            model-written code needs), full, or properties; may be repeated, or separated by commas.
         generation_slots: Completions in flight [C x K].
         evaluation_slots: Evaluations at once [one per CPU].
         max_evaluations: Stop after so many evaluations [C x L x K].
@@ -158,6 +162,7 @@ def run(
         max_tokens=max_tokens,
         seed=seed,
         sandbox=sandbox,
+        require_isolation=properties(require_isolation),
         generation_slots=generation_slots,
         evaluation_slots=evaluation_slots,
         max_evaluations=max_evaluations,
@@ -187,6 +192,7 @@ def resume(
     *,
     steps: int | None = None,
     sandbox: str | None = None,
+    require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
     generation_slots: int | None = None,
     evaluation_slots: int | None = None,
     base_url: str | None = None,
@@ -205,6 +211,7 @@ def resume(
         run: Its id, or a unique beginning of it.
         steps: Another depth of the chains [as before, or more where --max-evaluations asks for more].
         sandbox: Another sandbox than before.
+        require_isolation: What the sandbox must be verified to hold, instead of what was required before.
         generation_slots: Other completions in flight than before.
         evaluation_slots: Other evaluations at once than before.
         base_url: The server has moved here.
@@ -229,7 +236,7 @@ def resume(
         settings = overridden(
             record,
             search={"steps": steps},
-            sandbox={"backend": sandbox},
+            sandbox={"backend": sandbox, "require": properties(require_isolation)},
             slots={"generation": generation_slots, "evaluation": evaluation_slots},
             generator={"base_url": base_url},
             budget={

@@ -179,6 +179,24 @@ def test_a_run_is_named_by_any_unique_beginning(discovery, stored):
     assert discovery("show", run[:-2], "--storage", storage, "--json").json["run"] == run
 
 
+def test_a_sandbox_that_holds_less_than_is_required_is_refused_and_one_that_does_is_shown(discovery, home):
+    refused = ["--sandbox", "process", "--require-isolation", "untrusted"]
+    words = ["'process' does not hold here", "host_files_hidden", "doctor --sandbox process"]
+    discovery("run", "constants-10", *SHAPE, *refused[2:]).refused(*words)
+    (home / "one.py").write_text("def solve():\n    return [0.0] * 10\n")
+    for command in (["score", "constants-10", "one.py"], ["check", "constants-10"]):
+        ended = discovery(*command, *refused)
+        assert (ended.code, ended.out) == (MISUSE, "")
+        assert all(word in ended.err.splitlines()[-1] for word in words)
+    assert discovery("runs", "--json").json == []
+    held = ["--require-isolation", "setuid_ignored,no_network", "--require-isolation", "process_tree_ended"]
+    run = discovery("run", "constants-10", *SHAPE, *held, "--json").json["run"]
+    assert "properties verified; not host_files_hidden, " in discovery("show", run).out.replace("\n", " ")
+    more = ["--max-evaluations", "20"]
+    discovery("resume", run, *more, "--require-isolation", "full").refused("'process' does not hold here")
+    assert discovery("resume", run, *more, "--json").json["evaluations"] == 20
+
+
 def test_show_for_people_says_where_it_stands_and_what_comes_next(discovery, stored):
     storage, run = stored
     out = discovery("show", run, "--storage", storage).out
@@ -271,6 +289,18 @@ def test_doctor_tells_all_it_looked_at(discovery, monkeypatch):
     assert {"python", "bubblewrap", "storage", "disk", "prefect"} <= set(found)
     assert all(d["ok"] or d["fix"] for d in found.values())
     assert ended.code in (0, 1)
+
+
+def test_doctor_verifies_a_sandbox(discovery):
+    found = discovery("doctor", "--sandbox", "process", "--json").json
+    assert found["sandbox"] == "process"
+    assert found["properties"]["process_tree_ended"]
+    assert not found["properties"]["host_files_hidden"]
+    assert found["levels"] == ["none"]
+    out = discovery("doctor", "--sandbox", "process").out
+    assert "no     host_files_hidden" in out
+    assert "met    level none" in out
+    discovery("doctor", "--sandbox", "jail").refused("'jail'")
 
 
 def test_the_server_that_does_not_run_says_so(discovery):
@@ -556,6 +586,7 @@ MISUSES = [
     (["run", "constants-10", "--generator", "mutation", "--model", "m"], ["--model m", "leave one"]),
     (["run", "constants-10", "--generator", "mutation", "--base-url", "u"], ["--base-url u", "leave one"]),
     (["run", "constants-10", "--sandbox", "jail"], ["jail", "bubblewrap, process"]),
+    (["run", "constants-10", "--require-isolation", "jail"], ["'jail'", "untrusted", "no_network"]),
     (["run", "constants-10", "--config", "nosuch.toml"], ["nosuch.toml", "TOML"]),
     (["run", "constants-10", "--storage", "mysql://u:secret@h/x"], ["mysql", "sqlite and postgresql"]),
     (["run", "constants-10", "--storage", "/"], ["folder"]),

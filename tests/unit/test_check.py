@@ -174,6 +174,7 @@ async def test_a_plugin_that_cannot_be_executed_still_has_its_folder_checked(che
         ("entry='other'", "entry", "warning", "'other', though it scores"),
         ("picture=print", "picture", "warning", "no artifact"),
         ("packages=['no_such_package']", "packages", "error", "no_such_package"),
+        ("isolation=['untrusted', 'no_noise']", "isolation", "error", "'no_noise'"),
     ],
 )
 async def test_settings(check, setting, where, level, words):

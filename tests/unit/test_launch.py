@@ -5,9 +5,11 @@ import pytest
 
 from discovery import launch
 from discovery.config import RunConfig, SandboxConfig, SlotsConfig, to_dict
-from discovery.errors import ConfigError, MissingComponent
+from discovery.errors import ConfigError, InsufficientIsolation, MissingComponent
+from discovery.plugins import load_problem
 from discovery.records import Direction, RunStatus
 from discovery.storage.base import RunRecord
+from discovery.testing.fakes import InProcessBackend
 
 
 class Backend:
@@ -95,3 +97,18 @@ def test_a_stored_configuration_is_changed_only_where_something_was_given():
     )
     changed = launch.overridden(record, slots={"evaluation": 5, "generation": None}, budget={"until": None})
     assert changed == replace(config, slots=SlotsConfig(generation=3, evaluation=5))
+
+
+async def test_a_problem_may_require_what_a_sandbox_does_not_hold(tmp_path):
+    (tmp_path / "toy.py").write_text(
+        "from discovery import problem\n"
+        "@problem(name='toy', statement='x', initial='def solve():\\n    return 0.0\\n', isolation='no_network')\n"
+        "def score(program):\n    return program.call('solve')\n"
+    )
+    toy = load_problem(str(tmp_path / "toy.py"))
+    with pytest.raises(InsufficientIsolation, match="'in-process' does not hold here: no_network; "):
+        async with launch.evaluator_for(toy, InProcessBackend()):
+            pytest.fail("it was let through")
+    with pytest.raises(ConfigError, match="unknown isolation 'quiet'"):
+        async with launch.evaluator_for(toy, InProcessBackend(), require=("quiet",)):
+            pytest.fail("it was let through")

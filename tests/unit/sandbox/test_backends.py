@@ -3,8 +3,10 @@
 import pytest
 
 from discovery.errors import ConfigError, SandboxError
-from discovery.sandbox import NAMES, make_backend
+from discovery.sandbox import NAMES, cgroups, make_backend, probes
 from discovery.sandbox.base import SandboxSpec
+from discovery.sandbox.hierarchies import Absent
+from discovery.sandbox.isolation import PROPERTIES, SUMS, unmet
 
 
 def test_names():
@@ -36,12 +38,27 @@ async def test_verified_properties(name, monkeypatch):
     record = await backend.verify(SandboxSpec())
     assert record.id.startswith(f"{name}-")
     assert record.properties["process_tree_ended"]
-    assert not record.properties["total_memory_bounded"]
+    assert record.properties.keys() == PROPERTIES.keys()
+    grouped = not isinstance(cgroups.available(), Absent)
+    assert {record.properties[name] for name in SUMS} == {grouped}
     if name == "bubblewrap":
-        assert {key for key, held in record.properties.items() if not held} == {"total_memory_bounded"}
+        assert not unmet(record, ["full" if grouped else "untrusted"])
     else:
-        assert not record.properties["host_files_hidden"]
-        assert not record.properties["host_processes_hidden"]
+        lacking = unmet(record, ["untrusted"])
+        assert {"host_files_hidden", "host_processes_hidden", "zygote_untouchable"} <= set(lacking)
+        assert ("processes_bounded" in lacking) is not grouped
+
+
+@pytest.mark.sandbox
+async def test_without_control_groups_the_sums_are_not_said_to_hold(monkeypatch):
+    backend = make_backend("bubblewrap")
+    if backend.missing():
+        pytest.skip("; ".join(backend.missing()))
+    for module in (cgroups, probes):
+        monkeypatch.setattr(module, "available", lambda: Absent(why="not mounted: mount them"))
+    record = await backend.verify(SandboxSpec())
+    assert set(unmet(record, ["full"])) == set(SUMS)
+    assert record.details["control groups"] == "not mounted: mount them"
 
 
 async def test_dead_zygote_is_an_error_of_the_sandbox():
