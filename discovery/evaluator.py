@@ -173,27 +173,38 @@ class Evaluator:
             if self._in_flight.get(source_hash) is future:
                 del self._in_flight[source_hash]
 
-    async def verify(
-        self, candidate: Candidate, claimed: Evaluation, purpose: Purpose = Purpose.VERIFY
-    ) -> Evaluation:
+    async def verify(self, candidate: Candidate, claimed: Evaluation) -> Evaluation:
         """Score a candidate again in a scorer's process that has never scored, and compare.
 
-        A result in doubt (one that carries a suspicion) and an audit have a new sandbox, too.
+        A result in doubt (one that carries a suspicion) has a new sandbox, too.
 
         Args:
             candidate: The candidate.
             claimed: Its evaluation, finished: a score, or a failure that may not be its own.
-            purpose: VERIFY or AUDIT.
 
         Returns:
-            A finished evaluation of that purpose; a failure of kind DISAGREEMENT when it does not confirm the one
-            that is claimed (see :func:`discovery.agreement.compare`).
+            A finished evaluation with purpose VERIFY; a failure of kind DISAGREEMENT when it does not confirm the
+            one that is claimed (see :func:`discovery.agreement.compare`).
 
         Raises:
             SandboxError: As for :meth:`evaluate`.
         """
-        anew = claimed.suspicion is not None or purpose is Purpose.AUDIT
-        return confirmed(self.problem, claimed, await self._in_slot(candidate, purpose, anew=anew))
+        anew = claimed.suspicion is not None
+        return confirmed(self.problem, claimed, await self._in_slot(candidate, Purpose.VERIFY, anew=anew))
+
+    async def rescore(self, candidate: Candidate) -> Evaluation:
+        """Score a candidate from nothing: with a sandbox and a scorer's process that nothing has used.
+
+        Args:
+            candidate: The candidate.
+
+        Returns:
+            A finished evaluation with purpose AUDIT.
+
+        Raises:
+            SandboxError: As for :meth:`evaluate`.
+        """
+        return await self._in_slot(candidate, Purpose.AUDIT, anew=True)
 
     async def evaluate_data(self, candidate: Candidate, solution: data.Data) -> Evaluation:
         """Score a solution given as data, as if the problem's entry function had returned it.

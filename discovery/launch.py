@@ -170,13 +170,18 @@ async def reopened(
     Raises:
         UsageError: As for :func:`started`, or the problem has changed.
     """
-    problem = _problem_of(record)
+    problem = problem_of(record)
     record = resumed(record, config, problem)
     async with _assembled(record, config, problem, storage, backend, is_new=False) as run:
         yield run
 
 
-def _problem_of(record: RunRecord) -> Problem:
+def problem_of(record: RunRecord) -> Problem:
+    """The problem of a stored run as it is now, newly loaded.
+
+    Raises:
+        ProblemError: It is gone, or does not load.
+    """
     if not Path(record.problem_path).exists():
         raise ProblemError(
             f"run {record.id} cannot go on without its problem, and {record.problem_path} is gone; "

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from discovery.best import best_announced
+from discovery.best import announced_evaluation, best_announced, quarantined
 from discovery.owner import is_dead
-from discovery.records import INITIAL, CandidateKey, RunStatus
+from discovery.progress import Quarantine
+from discovery.records import INITIAL, CandidateKey, Purpose, RunStatus
 from discovery.storage.base import ChainSummary, RunRecord, Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestAudit:
+    """The latest audit of a run's best.
+
+    Args:
+        at: When.
+        agrees: Whether it scored as announced.
+        message: Both results in one line, where it did not.
+        is_changed: Whether the problem was of another version than the run's.
+    """
+
+    at: datetime
+    agrees: bool
+    message: str | None
+    is_changed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +43,14 @@ class RunSummary:
         distinct_candidates: Different programs among them.
         failures: Evaluations without a score, by kind.
         best: The best verified candidate.
-        best_score: Its score.
+        best_score: Its score, as announced.
+        best_interval: Where that lies with the problem's confidence; None where the scorer ran once.
         initial_score: The initial candidate's score.
         wall_s: Wall time of the run's processes, in seconds.
         generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
         chains: Where each chain stands.
+        quarantine: Results in doubt that were scored again.
+        audit: The latest audit of the best; None when it never was.
     """
 
     run: str
@@ -40,10 +62,13 @@ class RunSummary:
     failures: Mapping[str, int]
     best: CandidateKey | None
     best_score: float | None
+    best_interval: tuple[float, float] | None
     initial_score: float | None
     wall_s: float
     generator_utilisation: float | None
     chains: tuple[ChainSummary, ...]
+    quarantine: Quarantine
+    audit: BestAudit | None
 
 
 def summarize(storage: Storage, run: str) -> RunSummary:
@@ -60,6 +85,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
     counts = storage.counts(record.id)
     initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
     best = best_announced(storage.announcements(record.id), record.direction)
+    claimed = announced_evaluation(storage, record.id, best) if best else None
     utilisation = record.facts.get("generator_utilisation")
     return RunSummary(
         run=record.id,
@@ -71,10 +97,26 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         failures=counts.failures,
         best=best.key if best else None,
         best_score=best.score if best else None,
+        best_interval=claimed.score.interval if claimed and claimed.score else None,
         initial_score=initial[0].score.value if initial and initial[0].score else None,
         wall_s=record.wall_s,
         generator_utilisation=utilisation,
         chains=tuple(storage.chain_summaries(record.id)),
+        quarantine=quarantined(storage, record.id),
+        audit=_audit(storage, record, best.key) if best else None,
+    )
+
+
+def _audit(storage: Storage, record: RunRecord, key: CandidateKey) -> BestAudit | None:
+    audits = [e for e in storage.evaluations(record.id, key) if e.purpose is Purpose.AUDIT]
+    if not audits:
+        return None
+    latest = audits[-1]
+    return BestAudit(
+        at=latest.finished_at or latest.started_at,
+        agrees=latest.score is not None,
+        message=latest.failure.message if latest.failure else None,
+        is_changed=latest.scorer_version != record.problem_version,
     )
 
 

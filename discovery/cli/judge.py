@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from discovery import data
+from discovery.agreement import shown
 from discovery.cli.app import app, notice, out, print_json, program, properties
 from discovery.cli.watch import plain
 from discovery.config import SandboxConfig
@@ -19,7 +20,7 @@ from discovery.errors import DataError, UsageError
 from discovery.launch import choose_backend, evaluator_for
 from discovery.plugins import load_problem
 from discovery.problem import Problem
-from discovery.records import INITIAL, Candidate, Evaluation, FailureKind
+from discovery.records import INITIAL, Candidate, Evaluation, FailureKind, Score
 from discovery.sandbox.base import SandboxBackend
 
 MODEL = "a program from outside"
@@ -58,6 +59,8 @@ def score(
                 "problem": loaded.name,
                 "valid": found is not None,
                 "score": found.value if found else None,
+                "interval": list(found.interval) if found and found.interval else None,
+                "samples": list(found.samples) if found else [],
                 "metrics": {**found.metrics, **found.private} if found else {},
                 "feedback": found.feedback if found else None,
                 "failure": {"kind": str(failure.kind), "message": failure.message} if failure else None,
@@ -65,7 +68,7 @@ def score(
             }
         )
     elif found is not None:
-        out.print(f"[bold green]valid[/]  {found.value!r}")
+        out.print(f"[bold green]valid[/]  {plain(shown(found))}{_repeats(loaded, found)}")
         for name, value in {**found.metrics, **found.private}.items():
             out.print(f"  {plain(str(name))} = {plain(repr(value))}")
         if found.feedback:
@@ -76,6 +79,15 @@ def score(
         if failure.detail:
             out.print(plain(failure.detail))
     return 0 if found is not None else 1
+
+
+def _repeats(problem: Problem, score: Score) -> str:
+    """How a score of repeats came about."""
+    repeats = problem.settings.repeats
+    if repeats is None or not score.samples:
+        return ""
+    confidence = f", {100 * repeats.confidence:g} % confidence" if score.interval else ""
+    return f"  ({repeats.statistic} of {len(score.samples)} repeats{confidence})"
 
 
 def _read(solution: Path) -> str:

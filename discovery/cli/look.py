@@ -11,18 +11,19 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from discovery.agreement import shown
 from discovery.cli.app import again, app, out, print_json, print_table, program
-from discovery.cli.report import RESULTS, as_json, save_results
-from discovery.cli.watch import duration, number, plain
+from discovery.cli.report import RESULTS, as_json, save_results, with_interval
+from discovery.cli.watch import duration, number, plain, printable
 from discovery.config import SandboxConfig
 from discovery.errors import UnknownRun, UsageError
 from discovery.plugins import list_problems, load_problem
 from discovery.problem import Problem
-from discovery.records import CandidateKey, Json, RunStatus, SandboxRecord
+from discovery.records import CandidateKey, Json, Purpose, RunStatus, SandboxRecord
 from discovery.run import config_of
 from discovery.storage import open_existing
 from discovery.storage.base import Storage
-from discovery.summary import RunSummary, summarize
+from discovery.summary import BestAudit, RunSummary, summarize
 
 _WIDE = 100
 """Terminal columns from which a list of runs shows all it has."""
@@ -123,10 +124,18 @@ def show(
         ("evaluations", f"{summary.evaluations} of {config.planned_evaluations}"),
         ("programs", f"{summary.distinct_candidates} different ones"),
         ("failed", f"{sum(summary.failures.values())}{f' ({failures})' if failures else ''}"),
+        ("quarantined", str(summary.quarantine) if summary.quarantine.total else ""),
         ("initial", number(summary.initial_score)),
-        ("best", f"{number(summary.best_score)}{f' (candidate {summary.best})' if summary.best else ''}"),
+        (
+            "best",
+            with_interval(summary.best_score, summary.best_interval)
+            + (f" (candidate {summary.best})" if summary.best else ""),
+        ),
+        ("audited", _audited(summary.audit) if summary.audit else ""),
     )
     for label, value in rows:
+        if not value:
+            continue
         facts.add_row(Text(label, style="dim"), Text(value))
     out.print(Text(summary.run, style="bold"))
     print_table(facts)
@@ -159,11 +168,18 @@ def _sandbox_line(facts: Mapping[str, Json], asked: SandboxConfig, verified: San
     return f"{found}; not {', '.join(missing)}" if missing else found
 
 
+def _audited(audit: BestAudit) -> str:
+    """When the best was audited and with what result."""
+    result = "it scored as announced" if audit.agrees else printable(" ".join((audit.message or "").split()))
+    changed = ", of a problem that has changed since the run" if audit.is_changed else ""
+    return f"{audit.at:%Y-%m-%d %H:%M:%S} UTC{changed}: {result}"
+
+
 def _next(summary: RunSummary) -> list[str]:
     """The commands that make sense after a look at a run."""
     commands = []
     if summary.best is not None:
-        commands += [f"show {summary.run} {summary.best}", f"best {summary.run}"]
+        commands += [f"show {summary.run} {summary.best}", f"best {summary.run}", f"audit {summary.run}"]
     if summary.status in (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.PAUSED):
         commands.append(f"resume {summary.run}")
     return commands
@@ -190,9 +206,12 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
                         "purpose": str(e.purpose),
                         "state": str(e.state),
                         "score": e.score.value if e.score else None,
+                        "interval": list(e.score.interval) if e.score and e.score.interval else None,
+                        "samples": list(e.score.samples) if e.score else None,
                         "metrics": dict(e.score.metrics) if e.score else None,
                         "failure": str(e.failure.kind) if e.failure else None,
                         "message": e.failure.message if e.failure else None,
+                        "suspicion": e.suspicion,
                         "duplicate_of": str(e.duplicate_of) if e.duplicate_of else None,
                         "sandbox": e.sandbox,
                     }
@@ -205,10 +224,14 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
         out.print(plain(candidate.source))
         out.print(Text(f"parents: {', '.join(map(str, candidate.parents)) or 'none'}", style="dim"))
     for e in evaluations:
-        said = (
-            repr(e.score.value) if e.score else f"{e.failure.kind}: {e.failure.message}" if e.failure else ""
-        )
+        said = shown(e.score) if e.score else f"{e.failure.kind}: {e.failure.message}" if e.failure else ""
         out.print(f"{e.purpose}: {plain(said)}")
+        if e.score is not None and e.score.samples:
+            out.print(
+                f"  {len(e.score.samples)} repeats: {', '.join(map(number, e.score.samples))}", markup=False
+            )
+        if e.suspicion is not None and e.purpose is Purpose.SEARCH:
+            out.print(f"  quarantined: {plain(e.suspicion)}")
         if e.score is not None and e.score.feedback:
             out.print(f"  {plain(e.score.feedback)}")
         if e.failure is not None and e.failure.detail:
@@ -242,6 +265,7 @@ def best(
         results = save_results(with_storage, summary.run, out_dir or RESULTS / summary.run)
         candidate = with_storage.candidate(summary.run, summary.best)
         scores = [e.score for e in with_storage.evaluations(summary.run, summary.best) if e.score]
+        scores.sort(key=lambda score: score.value != summary.best_score)  # the announced one first
     finally:
         with_storage.close()
     if json:
@@ -250,6 +274,7 @@ def best(
                 "run": summary.run,
                 "candidate": str(summary.best),
                 "score": summary.best_score,
+                "interval": list(summary.best_interval) if summary.best_interval else None,
                 "metrics": dict(scores[0].metrics) if scores else {},
                 "artifact": scores[0].artifact if scores else None,
                 "source": candidate.source if candidate else None,
@@ -261,8 +286,10 @@ def best(
         return 0
     if candidate is not None:
         out.print(plain(candidate.source))
+    interval = summary.best_interval
+    within = f" [{number(interval[0])}, {number(interval[1])}]" if interval else ""
     out.print(
-        f"candidate {summary.best} scores {summary.best_score!r} (initial {summary.initial_score!r})",
+        f"candidate {summary.best} scores {summary.best_score!r}{within} (initial {summary.initial_score!r})",
         markup=False,
     )
     for path in (results.program, results.picture, results.progress):

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from discovery.best import best_announced
+from discovery.best import announced_evaluation, best_announced
 from discovery.cli.app import print_table, program
 from discovery.cli.watch import duration, number
 from discovery.errors import DiscoveryError, UsageError
 from discovery.plots import best_known, plot_progress, plot_solution
 from discovery.plugins import load_problem
 from discovery.problem import Problem
-from discovery.records import INITIAL, CandidateKey, RunStatus
+from discovery.records import INITIAL, Announcement, CandidateKey, RunStatus
 from discovery.run import config_of
 from discovery.storage.base import Storage
 from discovery.summary import RunSummary
@@ -52,9 +52,23 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "evaluations": summary.evaluations,
         "distinct_candidates": summary.distinct_candidates,
         "best_score": summary.best_score,
+        "best_interval": list(summary.best_interval) if summary.best_interval else None,
         "best": str(summary.best) if summary.best else None,
         "initial_score": summary.initial_score,
         "failures": dict(summary.failures),
+        "quarantined": {
+            "total": summary.quarantine.total,
+            "agreed": summary.quarantine.agreed,
+            "disagreed": summary.quarantine.disagreed,
+        },
+        "audit": {
+            "at": summary.audit.at.isoformat(),
+            "agrees": summary.audit.agrees,
+            "message": summary.audit.message,
+            "problem_changed": summary.audit.is_changed,
+        }
+        if summary.audit
+        else None,
         "wall_s": round(summary.wall_s, 3),
         "generator_utilisation": summary.generator_utilisation,
         "message": summary.message,
@@ -69,6 +83,11 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
             for chain in summary.chains
         ],
     }
+
+
+def with_interval(score: float | None, interval: tuple[float, float] | None) -> str:
+    """A score for people, with its interval where it has one: ``1.5 [1.25, 2]``."""
+    return number(score) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
 
 
 def problem_of(storage: Storage, run: str) -> Problem | None:
@@ -121,7 +140,7 @@ def save_results(storage: Storage, run: str, folder: Path | None = None) -> Resu
         failed.append(f"no plot: {error}")
     if problem is not None and best:
         try:
-            picture = _save_picture(storage, record.id, best.key, problem, folder)
+            picture = _save_picture(storage, record.id, best, problem, folder)
         except (OSError, DiscoveryError) as error:
             failed.append(f"no picture: {error}")
     return Results(program=program, progress=progress, picture=picture, problems=tuple(failed))
@@ -143,14 +162,15 @@ def _save_program(storage: Storage, run: str, key: CandidateKey, folder: Path) -
 
 
 def _save_picture(
-    storage: Storage, run: str, key: CandidateKey, problem: Problem, folder: Path
+    storage: Storage, run: str, best: Announcement, problem: Problem, folder: Path
 ) -> Path | None:
-    scores = [e.score for e in storage.evaluations(run, key) if e.score is not None]
-    if not scores:
+    evaluation = announced_evaluation(storage, run, best)
+    score = evaluation.score if evaluation else None
+    if score is None:
         return None
     path = folder / "best.png"
-    title = f"{problem.name}: {scores[0].value:.12g}"
-    return path if plot_solution(path, problem, scores[0].artifact, title) else None
+    title = f"{problem.name}: {score.value:.12g}"
+    return path if plot_solution(path, problem, score.artifact, title) else None
 
 
 def report(
@@ -178,9 +198,14 @@ def report(
     failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
     rows = [
         ("initial", number(summary.initial_score), ""),
-        ("best", number(summary.best_score), f"candidate {summary.best}" if summary.best is not None else ""),
+        (
+            "best",
+            with_interval(summary.best_score, summary.best_interval),
+            f"candidate {summary.best}" if summary.best is not None else "",
+        ),
         ("best known", number(known.value), known.source) if known else ("", "", ""),
         ("failed", str(sum(summary.failures.values())), failures),
+        ("quarantined", *str(summary.quarantine).split(": ")) if summary.quarantine.total else ("", "", ""),
         ("programs", str(summary.distinct_candidates), "different ones"),
     ]
     table = Table.grid(padding=(0, 2))

@@ -77,6 +77,8 @@ def line(progress: Progress) -> str:
     failed = sum(progress.failures.values())
     if failed:
         parts.append(f"{failed} failed")
+    if progress.quarantine.total:
+        parts.append(f"quarantined {progress.quarantine}")
     if progress.remaining_s is not None and progress.evaluations < progress.planned:
         parts.append(f"{duration(progress.remaining_s)} left")
     if progress.notice:
@@ -116,6 +118,8 @@ def screen(progress: Progress, title: str, known: float | None = None) -> Render
     if progress.duplicates:
         failures = f"{failures}  duplicates {progress.duplicates}".strip()
     facts.add_row(Text("failed", style="dim"), failures or "none")
+    if progress.quarantine.total:
+        facts.add_row(Text("quarantined", style="dim"), str(progress.quarantine))
     rows: list[RenderableType] = [head, bar, facts, _chains(progress)]
     if len(progress.chains) > _CHAINS_SHOWN:
         rows.append(Text(f"... and {len(progress.chains) - _CHAINS_SHOWN} more chains", style="dim"))
