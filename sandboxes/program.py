@@ -8,7 +8,9 @@ import json
 import linecache
 import os
 import random
+import resource
 import signal
+import stat
 import sys
 import types
 
@@ -136,31 +138,84 @@ def write(descriptor: int, blob: bytes) -> None:
         view = view[_os_write(descriptor, view) :]
 
 
-def save(path: str, source: bytes, result: int) -> None:
-    """Write the program's file; a program that does not fit its own limit fails, and this never returns."""
+def save(path: str, contents: bytes, mode: int, result: int) -> None:
+    """Write a file of the program's; one that does not fit the program's own limit fails, and this never returns.
+
+    Args:
+        path: The file, which is not there yet.
+        contents: All of it.
+        mode: Its rights.
+        result: Descriptor for the failure.
+    """
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        write(file, source)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        write(file, contents)
         os.close(file)
     except OSError as error:
-        told = f"the program's {len(source):,} bytes cannot be written to its directory: {error.strerror}"
+        told = f"the program's {len(contents):,} bytes cannot be written to its directory: {error.strerror}"
         write(result, _failure("crashed", told))
         _exit(1)
 
 
-def execute(request: dict, result: int, path: str) -> None:
+def execute(request: dict, result: int, path: str, binary: str) -> None:
     """Replace this process by the request's command; never returns.
 
     Args:
-        request: ``argv``, ``"{program}"`` standing for the program's file.
+        request: ``argv``, ``"{program}"`` and ``"{binary}"`` standing for the two files.
         result: Descriptor for a failure to start; it closes when the command starts.
         path: The program's file.
+        binary: The executable file beside it.
     """
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # as a shell would start it
-    argv = [part.replace("{program}", path) for part in request["argv"]]
+    argv = [part.replace("{program}", path).replace("{binary}", binary) for part in request["argv"]]
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
         write(result, _failure("crashed", f"cannot start {argv[0]!r}: {error.strerror}"))
     _exit(127)
+
+
+def build(request: dict, limits: dict, result: int, path: str, binary: str) -> None:
+    """Run the request's command, then hand out what it left; ends as the command ended, and never returns.
+
+    Args:
+        request: As ``execute`` takes it.
+        limits: Fields of ``discovery.problem.Limits``; ``result_bytes`` bounds the file.
+        result: Descriptor to write ``B`` and the file, or ``F`` and a failure, or nothing to.
+        path: The program's file.
+        binary: Where the command is to leave a regular file.
+    """
+    child = os.fork()
+    if child == 0:
+        # Without this interpreter's memory it gets no more than it was to have.
+        _, most = resource.getrlimit(resource.RLIMIT_AS)  # finite by now
+        resource.setrlimit(resource.RLIMIT_AS, (min(limits["memory_bytes"], most),) * 2)
+        execute(request, result, path, binary)
+    _, status = os.waitpid(child, 0)
+    contents = _collected(binary, limits["result_bytes"])
+    if contents is not None and len(contents) > limits["result_bytes"]:
+        told = f"the built file is larger than the limit of {limits['result_bytes']:,} bytes"
+        write(result, _failure("output", told))
+    elif contents is not None:
+        write(result, b"B" + contents)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    _exit(code)
+
+
+def _collected(path: str, most: int) -> bytes | None:
+    """What stands in a regular file, one byte past the most at most; None where there is no such file."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return None
+    contents = bytearray()
+    while len(contents) <= most and (chunk := os.read(file, min(1 << 20, most + 1 - len(contents)))):
+        contents += chunk
+    return bytes(contents)

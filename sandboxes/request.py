@@ -124,7 +124,8 @@ class Request:
             confine.StubbornError: What the request left cannot be ended or removed.
             OSError: The kernel refused something; nothing of the request is left.
         """
-        self._limits, self._executes = header["limits"], header["executes"]
+        self._limits = header["limits"]
+        self._prints = header["executes"] and not header["collects"]
         try:
             for pipe in self._pipes:
                 pipe.hold(self._most(pipe))
@@ -190,7 +191,7 @@ class Request:
             task, source, extra = json.loads(parts[0]), parts[1], parts[2]
             path = f"{self._box}/{header['file']}"
             _stdin(extra if header["executes"] else None)
-            self._guard.limit(header["limits"], header["executes"])
+            self._guard.limit(_own_limits(header), header["executes"] and not header["collects"])
             _CPU.pack_into(self._report, 0, time.process_time())
             self._report[_CPU.size : _CPU.size + 1] = b"."
         except Exception as error:  # noqa: BLE001  the boundary of the child's setup: the host raises this
@@ -199,23 +200,29 @@ class Request:
             os._exit(1)
         try:
             self._report.close()
-            program.save(path, source, _RESULT)
+            limits = header["limits"]
+            program.save(path, source, 0o600, _RESULT)
+            binary = f"{self._box}/binary"
+            if len(parts) > 3:
+                program.save(binary, parts[3], 0o700, _RESULT)
+            if header["collects"]:
+                program.build(task, limits, _RESULT, path, binary)
             if header["executes"]:
-                program.execute(task, _RESULT, path)
-            program.call(task, header["limits"], source.decode(), extra, _RESULT, path)
+                program.execute(task, _RESULT, path, binary)
+            program.call(task, limits, source.decode(), extra, _RESULT, path)
         finally:
             os._exit(1)  # whatever a program throws past its own frames must not reach the zygote's
 
     def _most(self, pipe: Pipe) -> int:
         """The most that is ever kept of a pipe."""
         limits = self._limits
-        if self._executes:
+        if self._prints:
             return max(limits["result_bytes"] if pipe is self._out else limits["output_bytes"], _RESULT_SLACK)
         return limits["result_bytes"] + _RESULT_SLACK if pipe is self._result else limits["output_bytes"]
 
     def _cap(self, pipe: Pipe) -> int:
         limits = self._limits
-        if self._executes:
+        if self._prints:
             if pipe is self._out:
                 return limits["result_bytes"]
             return limits["output_bytes"] if pipe is self._err else _RESULT_SLACK
@@ -225,7 +232,7 @@ class Request:
         return limits["output_bytes"] - min(other.size, limits["output_bytes"])
 
     def _overflown(self) -> bool:
-        pipe = self._out if self._executes else self._result
+        pipe = self._out if self._prints else self._result
         return pipe.size > self._cap(pipe)
 
     def _watch(self, host: Host) -> str:
@@ -260,6 +267,12 @@ class Request:
 def _move(descriptor: int, place: int) -> None:
     if descriptor != place:
         os.dup2(descriptor, place, inheritable=False)
+
+
+def _own_limits(header: dict) -> dict:
+    """Those of the child, which beside a build is one process more."""
+    limits = header["limits"]
+    return {**limits, "processes": limits["processes"] + header["collects"]}
 
 
 def _given() -> tuple:

@@ -47,6 +47,8 @@ class Uids(confine.Confinement):
         confine.adopt_orphans()
         self._first, self._last = _mapped(first)
         self._uid = self._first
+        if os.statvfs(confine.BOX).f_flag & os.ST_NOEXEC:
+            raise OSError(f"nothing can be executed from {confine.BOX}: mount it with the option exec")
         # Any user may make a folder of its own there, and none may see or remove another's.
         os.chmod(confine.BOX, 0o1733)  # noqa: PTH101
         self._places = _writable_places()

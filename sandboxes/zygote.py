@@ -80,8 +80,9 @@ def _confinement(settings: dict) -> confine.Confinement:
 class Slot:
     """The requests of this zygote, one at a time, and the child that waits for the next one."""
 
-    def __init__(self, host: channel.Host, guard: confine.Confinement, box: str) -> None:
-        self._host, self._guard, self._box = host, guard, box
+    def __init__(self, host: channel.Host, guard: confine.Confinement, settings: dict) -> None:
+        self._host, self._guard, self._box = host, guard, settings["box"]
+        self._usual = confine.Early(settings["file_bytes"], [])
         self._waiting: request.Request | None = None
 
     def serve(self, header: dict, size: int) -> None:
@@ -98,12 +99,14 @@ class Slot:
         except OSError as error:
             self._refuse(error)
         del current
-        self.fork_ahead(early)
+        if not header["collects"]:  # what was built is run next, as the one before was
+            self._usual = early
+        self.fork_ahead()
 
-    def fork_ahead(self, early: confine.Early) -> None:
-        """Have a child wait, if that can be had."""
+    def fork_ahead(self) -> None:
+        """Have a child wait for a request like the last one, if that can be had."""
         try:
-            self._waiting = request.Request(self._guard, early, self._box)
+            self._waiting = request.Request(self._guard, self._usual, self._box)
         except OSError:
             return  # the next request tries again, and is refused then
 
@@ -135,9 +138,9 @@ def _serve(host: channel.Host) -> None:
     guard = _confinement(settings)
     gc.collect()
     gc.freeze()
-    slot = Slot(host, guard, settings["box"])
+    slot = Slot(host, guard, settings)
     try:
-        slot.fork_ahead(confine.Early(settings["file_bytes"], []))
+        slot.fork_ahead()
         host.send(b"I", {"failed": failed})
         while True:
             kind, header, size = host.receive()

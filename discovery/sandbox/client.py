@@ -392,15 +392,18 @@ def _request(request: FunctionCall | CommandRun) -> bytes:
     else:
         task = {"argv": list(request.argv)}
         file, extra = f"program{request.suffix}", request.stdin
-    told = json.dumps(task).encode()
+    parts = [json.dumps(task).encode(), source, extra]
+    if isinstance(request, CommandRun) and request.binary is not None:
+        parts.append(request.binary)
     header = {
         "limits": _limits(request.limits),
         "executes": isinstance(request, CommandRun),
+        "collects": isinstance(request, CommandRun) and request.collects,
         "file": file,
         "cores": list(request.cores),
-        "sizes": [len(told), len(source), len(extra)],
+        "sizes": [len(part) for part in parts],
     }
-    return _frame(b"R", header, told, source, extra)
+    return _frame(b"R", header, *parts)
 
 
 def _seed(source: bytes, request: FunctionCall) -> int:

@@ -59,6 +59,7 @@ def interpret(
     answer = result[1:]
     code: int | None = os.waitstatus_to_exitcode(header["status"])
     data: bytes | None = None
+    binary: bytes | None = None
     if failure is None and answer[:1] == b"F":
         failure = _told(answer[1:])
     if failure is None and code is not None and code < 0:
@@ -76,6 +77,9 @@ def interpret(
             )
     elif failure is None:
         data = stdout
+        binary, failure = _built(request, answer)
+        if failure is not None:
+            data = None
     return SandboxResult(
         data=data,
         failure=failure,
@@ -84,7 +88,19 @@ def interpret(
         stderr=stderr.decode(errors="replace"),
         wall_s=float(header["wall_s"]),
         cpu_s=float(header["cpu_s"]),
+        binary=binary,
     )
+
+
+def _built(request: FunctionCall | CommandRun, answer: bytes) -> tuple[bytes | None, Failure | None]:
+    """What a build left, or why that is not taken."""
+    if not isinstance(request, CommandRun) or not request.collects or answer[:1] != b"B":
+        return None, None
+    most = request.limits.result_bytes
+    if len(answer) - 1 > most:
+        message = f"the built file is larger than the limit of {most:,} bytes"
+        return None, Failure(kind=FailureKind.OUTPUT, message=message)
+    return answer[1:], None
 
 
 def _limit_hit(request: FunctionCall | CommandRun, header: Mapping[str, Any]) -> Failure | None:

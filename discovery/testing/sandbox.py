@@ -306,8 +306,10 @@ class Bench:
         stdin: bytes = b"",
         suffix: str = ".py",
         limits: Limits = QUICK,
+        binary: bytes | None = None,
+        collects: bool = False,
     ) -> SandboxResult:
-        """Run a program as a process."""
+        """Run a program as a process, or build one."""
         sandbox = await self.sandbox()
         return await sandbox.run(
             CommandRun(
@@ -316,6 +318,8 @@ class Bench:
                 suffix=suffix,
                 stdin=stdin,
                 limits=limits,
+                binary=binary,
+                collects=collects,
             )
         )
 
@@ -392,7 +396,7 @@ def failed(result: SandboxResult, *kinds: FailureKind) -> str:
 
 def cases() -> tuple[Case, ...]:
     """All cases, behaviours first."""
-    for part in ("behaviours", "attacks", "floods", "forgeries", "kernel", "zygote"):
+    for part in ("behaviours", "limits", "builds", "attacks", "floods", "forgeries", "kernel", "zygote"):
         importlib.import_module(f"discovery.testing.sandbox_{part}")
     return tuple(sorted(_CASES.values(), key=lambda c: (c.hostile, c.name)))
 

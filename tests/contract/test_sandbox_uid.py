@@ -23,7 +23,14 @@ CASES = {case.name: case for case in cases()}
 CHOSEN = (
     *("standard_machinery_works", "fresh_module_each_time", "exits", "wall_limit", "memory_limit"),
     *("command_reads_and_writes", "cancellation_ends_the_request", "close_leaves_nothing"),
-    *("kill_everything", "kill_zygote", "fork_bomb", "inspect_zygote", "shared_memory_survives"),
+    *(
+        "build_and_run",
+        "kill_everything",
+        "kill_zygote",
+        "fork_bomb",
+        "inspect_zygote",
+        "shared_memory_survives",
+    ),
     *(
         "memory_of_earlier_requests",
         "become_root",

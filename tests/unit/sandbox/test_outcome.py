@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,27 @@ def test_command_output_is_the_data():
     assert (result.data, result.failure, result.exit_code) == (b"out", None, 3)
 
 
-@pytest.mark.parametrize("request_", [CALL, COMMAND])
+BUILD = replace(COMMAND, collects=True)
+
+
+def test_what_a_build_left_is_handed_out_whatever_its_status():
+    result = interpret(BUILD, exited(3), (b".Bfile", b"out", b"err"))
+    assert (result.binary, result.data, result.failure, result.exit_code) == (b"file", b"out", None, 3)
+    for blob in (b".", b".X", b".Dfile"):
+        result = interpret(BUILD, header(), (blob, b"", b""))
+        assert (result.binary, result.failure, result.exit_code) == (None, None, 0)
+    assert interpret(COMMAND, header(), (b".Bfile", b"out", b"")).binary is None
+
+
+def test_a_built_file_is_held_to_the_limit_whoever_sent_it():
+    assert interpret(BUILD, header(), (b".B" + bytes(1000), b"", b"")).binary == bytes(1000)
+    result = interpret(BUILD, header(), (b".B" + bytes(1001), b"", b""))
+    assert (result.binary, result.data) == (None, None)
+    assert result.failure.kind is FailureKind.OUTPUT
+    assert interpret(BUILD, header(end="timeout", status=9), (b".Bfile", b"", b"")).binary is None
+
+
+@pytest.mark.parametrize("request_", [CALL, COMMAND, BUILD])
 @pytest.mark.parametrize(
     ("end", "kind", "said"),
     [("timeout", FailureKind.TIMEOUT, "2 s"), ("overflow", FailureKind.OUTPUT, "1,000 bytes")],
@@ -122,7 +143,7 @@ def test_a_failure_too_long_to_be_one_is_not_parsed():
     st.one_of(st.integers(0, 255).map(lambda code: code << 8), st.integers(1, 64)),
 )
 def test_any_bytes_give_a_result(blob, end, status):
-    for request in (CALL, COMMAND):
+    for request in (CALL, COMMAND, BUILD):
         result = interpret(request, header(end=end, status=status), (b"." + blob, b"", b""))
         assert isinstance(result, SandboxResult)
         assert (result.data is None) == (result.failure is not None)
