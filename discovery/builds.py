@@ -25,10 +25,16 @@ MOST_BYTES = 256 << 20
 _DETAIL_CHARS = 4000
 _MESSAGE_CHARS = 300
 _PLACE = re.compile(r"(?:/[\w.+-]+)+/(?=program\.\w+)")
+# Names that a compiler draws: equal faults of equal programs have to read equally.
+_DRAWN = re.compile(r"(?:/[\w.+-]+)*/(?:cc\w{6}(?=\.\w)|rustc\w{6}/)")
 _ERROR = re.compile(r"\berror\b(?!s? generated)|undefined reference|cannot find", re.I)
+# Lines of the compiler's own, not of a program that it quotes.
 _MEMORY = re.compile(
-    r"virtual memory exhausted|out of memory|std::bad_alloc|memory allocation of \d+ bytes", re.I
+    r"^(?:LLVM ERROR: |[\w./+-]+: )*(?:(?:fatal )?error: )?"
+    r"(?:virtual memory exhausted|out of memory|memory allocation of \d+ bytes|terminate called .*std::bad_alloc)",
+    re.M,
 )
+_FULL = re.compile(r"(?:No space left on device|File too large|File size limit exceeded signal.*)$", re.M)
 _KILLED = re.compile(r"(?:Killed|CPU time limit exceeded) signal terminated program")
 
 Run = Callable[[CommandRun], Awaitable[SandboxResult]]
@@ -133,7 +139,7 @@ class Builds:
 
     def _judged(self, result: SandboxResult) -> Built:
         said = result.stderr if result.stderr.strip() else (result.data or b"").decode(errors="replace")
-        output = clean(_PLACE.sub("", said)).strip()
+        output = clean(_plainly(said)).strip()
         failure = self._failure(result, output)
         return Built(
             binary=result.binary if failure is None else None,
@@ -152,10 +158,9 @@ class Builds:
             return Failure(kind=kind, message=f"{given.message}, while it was built", detail=detail)
         if result.exit_code == 0 and result.binary:
             return None
-        if _MEMORY.search(output):
-            return Failure(
-                kind=FailureKind.MEMORY, message=self._limit_message(FailureKind.MEMORY), detail=detail
-            )
+        for pattern, kind in ((_MEMORY, FailureKind.MEMORY), (_FULL, FailureKind.OUTPUT)):
+            if pattern.search(output):
+                return Failure(kind=kind, message=self._limit_message(kind), detail=detail)
         if _KILLED.search(output):
             spent = result.cpu_s is not None and result.cpu_s >= self._limits.cpu_limit_s - 0.1
             kind = FailureKind.TIMEOUT if spent else FailureKind.MEMORY
@@ -171,8 +176,17 @@ class Builds:
     def _limit_message(self, kind: FailureKind) -> str:
         if kind is FailureKind.TIMEOUT:
             return f"ran past the CPU limit of {self._limits.cpu_limit_s} s, while it was built"
+        if kind is FailureKind.OUTPUT:
+            return (
+                f"wrote more than the limit of {self._limits.file_bytes:,} bytes to files, while it was built"
+            )
         megabytes = self._limits.memory_bytes / (1 << 20)
         return f"ran past the memory limit of {megabytes:,.0f} MiB, while it was built"
+
+
+def _plainly(said: str) -> str:
+    """What a compiler said, with files under names that are the same in every sandbox."""
+    return _DRAWN.sub(lambda match: "" if match[0].endswith("/") else "program", _PLACE.sub("", said))
 
 
 def _first_error(output: str) -> str:

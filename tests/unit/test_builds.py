@@ -128,6 +128,20 @@ async def test_the_first_error_is_the_message_and_no_path_of_the_sandbox_is_show
     assert built.binary is None
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("/usr/bin/ld: /tmp/cc0a1B2C.o: in function `main':", "/usr/bin/ld: program.o: in function `main':"),
+        ("/tmp/discovery-ab_c/box/ccKMyF3z.s:4: Error: no", "program.s:4: Error: no"),
+        ("error: /box/tmp/rustcAbCdEf/x.o: file not found", "error: x.o: file not found"),
+        ("/box/work/program.rs:1:1: error: accident.o", "program.rs:1:1: error: accident.o"),
+    ],
+)
+async def test_names_that_a_compiler_draws_are_not_shown(said, shown):
+    built = await Builds(CPP, ".cpp").of("abc", Compiler(refused(said)))
+    assert built.failure.detail == shown  # or equal runs would have unequal prompts
+
+
 async def test_what_a_terminal_would_obey_does_not_get_through():
     built = await Builds(CPP, ".cpp").of("abc", Compiler(refused("program.cpp:1: error: \x1b[2Jgone\r")))
     assert "\x1b" not in built.failure.message + built.failure.detail
@@ -147,6 +161,17 @@ async def test_rusts_place_is_on_the_line_after():
     ("result", "kind", "words"),
     [
         (refused("", data=b"error: on standard output"), "build", "compile: error: on standard output"),
+        (refused("memory allocation of 98304 bytes failed"), "memory", "while it was built"),
+        (
+            refused("program.cpp:1:2: error: #error out of memory\n    throw std::bad_alloc();"),
+            "build",
+            "#error out of memory",
+        ),
+        (
+            refused("/usr/bin/ld: final link failed: No space left on device"),
+            "output",
+            "67,108,864 bytes to files",
+        ),
         (refused(""), "build", "does not compile: status 1, without a word"),
         (refused("", exit_code=0), "build", "g++ left no file behind"),
         (
