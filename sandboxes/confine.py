@@ -337,10 +337,11 @@ def make_folders() -> None:
 
 def _pin(cores: frozenset) -> None:
     """Bind this process to CPUs, all of them or none: the kernel would take those that are there."""
-    there = os.sched_getaffinity(0)
-    if not cores <= there:
-        raise OSError(f"cannot run on the CPUs {sorted(cores)}: those that are there are {sorted(there)}")
+    # What this process inherited is no bound: the host keeps itself, and so the zygote, off the CPUs that it hands out.
     os.sched_setaffinity(0, cores)
+    got = os.sched_getaffinity(0)
+    if got != cores:
+        raise OSError(f"cannot run on the CPUs {sorted(cores)}: those of them that are there are {sorted(got)}")
 
 
 def adopt_orphans() -> None:

@@ -1,0 +1,142 @@
+"""Scores that are wrong once, and scores that are noisy, with real sandboxes and scorers' processes."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from discovery.cli import main
+from discovery.evaluator import Evaluator
+from discovery.plugins import load_problem
+from discovery.records import Candidate, CandidateKey
+from discovery.sandbox import make_backend
+
+SANDBOXES = [pytest.param("bubblewrap", marks=pytest.mark.sandbox), "process"]
+
+TIMED = """
+import os, time
+from discovery import Limits, Repeats, Score, problem
+
+WORK = "def solve():\\n    return sum(i * i % 7 for i in range(COUNT))\\n"
+
+@problem(name="timed", statement="Sum fast.", direction="minimize", bounds=(0.0, None), limits=Limits(wall_s=30.0),
+         initial="import os\\n" + WORK.replace("COUNT", "300000")
+                 + "\\ndef cores():\\n    return sorted(os.sched_getaffinity(0))\\n",
+         repeats=Repeats(count=7, cores=1, baseline=True))
+def score(program):
+    cores = program.call("cores")
+    begun = time.perf_counter()
+    program.call("solve")
+    seconds = time.perf_counter() - begun
+    return Score(value=seconds, private={"cores": cores, "own": sorted(os.sched_getaffinity(0))})
+"""
+
+
+@pytest.fixture(params=SANDBOXES)
+def backend(request):
+    made = make_backend(request.param)
+    if made.missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{request.param}: {made.missing()}")
+    return made
+
+
+def candidate(source, index=0):
+    return Candidate(key=CandidateKey(0, 1, index), source=source, parents=(), created_at=datetime.now(UTC))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="pinning leaves one CPU for everything else")
+async def test_a_program_that_does_twice_as_much_takes_about_twice_as_long(tmp_path, backend):
+    (tmp_path / "timed.py").write_text(TIMED)
+    problem = load_problem(str(tmp_path / "timed.py"))
+    before = os.sched_getaffinity(0)
+    evaluator = Evaluator(problem, backend, slots=64)
+    assert evaluator.meter.slots == len(before) - 1
+    await evaluator.start()
+    try:
+        found = [
+            await evaluator.evaluate(candidate(source, index))
+            for index, source in enumerate(
+                (problem.initial + "\n# as much\n", problem.initial.replace("300000", "600000"))
+            )
+        ]
+    finally:
+        await evaluator.close()
+    assert [e.failure for e in found] == [None, None]
+    same, slow = (e.score for e in found)
+    assert 0.6 < same.value < 1.6
+    assert 1.4 < slow.value < 3.0
+    assert len(slow.samples) == 7
+    assert slow.interval[0] <= slow.value <= slow.interval[1]
+    (core,) = slow.private["cores"]
+    assert core in before
+    assert core not in slow.private["own"]
+    assert os.sched_getaffinity(0) == before
+
+
+FLAKY = """
+from discovery import problem
+
+SEEN = []
+
+@problem(name="flaky", statement="Return a number close to 0.5.", max_jump=10.0,
+         initial="def solve():\\n    # EVOLVE-BLOCK-START\\n    return 0.1\\n    # EVOLVE-BLOCK-END\\n")
+def score(program):
+    SEEN.append(program.call("solve"))
+    # A buffer that is used again, a cache without its key: wrong once per process, and much too good.
+    return 1000.0 if len(SEEN) == 4 else -abs(SEEN[-1] - 0.5)
+"""
+
+
+@pytest.fixture
+def discovery(tmp_path, monkeypatch, capsys):
+    """Runs a command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path / "state"))
+    for name in ("DISCOVERY_STORAGE", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_scorer_that_is_wrong_once_is_caught_and_an_audit_confirms_the_rest(discovery, tmp_path):
+    Path("flaky.py").write_text(FLAKY)
+    shape = ("--chains", 2, "--steps", 5, "--candidates", 2, "--until", 500)
+    code, out, _ = discovery("run", "./flaky.py", *shape, "--json")
+    result = json.loads(out)
+    run = result["run"]
+    assert (code, result["status"], result["evaluations"]) == (0, "finished", 20)
+    assert result["best_score"] <= 0
+    assert result["quarantined"]["disagreed"] == result["failures"]["disagreement"] >= 1
+    assert f"quarantined  {result['quarantined']['total']}: " in discovery("show", run)[1]
+
+    code, out, err = discovery("audit", run, "--top", 2)
+    assert (code, err) == (0, "")
+    assert f"{result['best']} (best)" in out
+    assert "all 3 agree" in out
+    assert "it scored as announced" in discovery("show", run)[1]
+
+    # Whoever changes the scorer afterwards gets other scores, and is told why.
+    Path("flaky.py").write_text(FLAKY.replace("-abs(", "-1.5 - abs("))
+    code, out, err = discovery("audit", run, "--top", 2)
+    assert code == 1
+    assert "differs by -1.5" in out
+    assert "3 of 3 differ" in out
+    assert "problem has changed since the run" in err
+    code, out, _ = discovery("audit", run, "--json")
+    told = json.loads(out)
+    assert (code, told["agrees"], told["problem_changed"], told["stored"]) == (1, False, True, True)
+    assert told["candidates"][0]["best"]
+    assert not json.loads(discovery("show", run, "--json")[1])["audit"]["agrees"]
+
+    for arguments, words in (((run, "--top", 0), "top is 0"), (("nonesuch",), "nonesuch")):
+        code, out, err = discovery("audit", *arguments)
+        assert (code, out) == (2, "")
+        assert words in err
