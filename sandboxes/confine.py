@@ -341,7 +341,9 @@ def _pin(cores: frozenset) -> None:
     os.sched_setaffinity(0, cores)
     got = os.sched_getaffinity(0)
     if got != cores:
-        raise OSError(f"cannot run on the CPUs {sorted(cores)}: those of them that are there are {sorted(got)}")
+        raise OSError(
+            f"cannot run on the CPUs {sorted(cores)}: those of them that are there are {sorted(got)}"
+        )
 
 
 def adopt_orphans() -> None:
