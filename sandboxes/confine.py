@@ -105,7 +105,7 @@ class Confinement:
         grouped: Whether all are in a control group: when that is full, a child is to be ended, and never the zygote.
 
     Attributes:
-        oddity: Why the request that was ended last is suspect; None when nothing was odd.
+        oddity: Why this zygote should not go on, in one line; None when nothing was odd so far.
     """
 
     def __init__(self, box: str, grouped: bool) -> None:
@@ -188,7 +188,6 @@ class Confinement:
         Raises:
             StubbornError: Something is left.
         """
-        self.oddity = None
         started = time.monotonic()
         ended = self._end()
         took_s = time.monotonic() - started
@@ -344,6 +343,11 @@ def _pin(cores: frozenset) -> None:
         raise OSError(
             f"cannot run on the CPUs {sorted(cores)}: those of them that are there are {sorted(got)}"
         )
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds."""
+    return int(read("/proc/self/statm").split()[1]) * resource.getpagesize()
 
 
 def adopt_orphans() -> None:

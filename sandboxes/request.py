@@ -104,9 +104,12 @@ class Request:
             pipe.keep_reader()
 
     def fits(self, early: confine.Early) -> bool:
-        """Whether the child is there still and confined for such a request."""
-        gone = os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return self._early == early and gone is None
+        """Whether the child is confined for such a request."""
+        return self._early == early
+
+    def waits(self) -> bool:
+        """Whether the child is still there."""
+        return os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def discard(self) -> None:
         """End a child that was given nothing."""
@@ -167,6 +170,7 @@ class Request:
         said = self._report[_CPU.size :].rstrip(b"\0")
         wall_s = time.monotonic() - self._started
         with self._result.contents() as result, self._out.contents() as out, self._err.contents() as err:
+            header |= {"odd": self._guard.oddity, "resident_bytes": confine.resident_bytes()}
             header |= {"wall_s": wall_s, "cpu_s": max(0.0, header["cpu_s"] - waited_s)}
             sizes = [len(said) + len(result), len(out), len(err)]
             host.send(b"R", {**header, "sizes": sizes}, said, result, out, err)

@@ -45,24 +45,21 @@ _PRELOAD = (
     *("math", "cmath", "random", "itertools", "functools", "operator", "collections", "heapq", "bisect"),
     *("re", "string", "dataclasses", "typing", "copy", "time", "enum", "abc", "io", "contextlib"),
 )
-_MORE = {
-    "numpy": ("numpy.random", "numpy.linalg", "numpy.fft"),
-    "scipy": ("scipy.optimize", "scipy.linalg", "scipy.special", "scipy.spatial"),
-}
+_SEEDED = ("numpy.random",)  # imported when it is used, while children seed what is imported
 
 
-def _preload(packages: list) -> dict:
-    """Import what children will want; names to errors of what cannot be."""
-    for name in _PRELOAD:
-        importlib.import_module(name)
+def _preload(packages: list, modules: list) -> dict:
+    """Import what children will want; names to errors of the packages that cannot be."""
     failed = {}
-    for package in packages:
-        for name in (package, *_MORE.get(package, ())):
-            try:
-                importlib.import_module(name)
-            except Exception as error:  # noqa: BLE001  the boundary to third-party packages
-                if name == package:
-                    failed[name] = f"{type(error).__name__}: {error}"
+    for name in (*_PRELOAD, *packages, *modules):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001  the boundary to third-party packages
+            if name in packages:
+                failed[name] = f"{type(error).__name__}: {error}"
+    for name in _SEEDED:
+        if name.partition(".")[0] in sys.modules:
+            importlib.import_module(name)
     return failed
 
 
@@ -117,6 +114,9 @@ class Slot:
             waiting.discard()
 
     def _take(self, early: confine.Early) -> request.Request:
+        if self._waiting is not None and not self._waiting.waits():
+            self._guard.oddity = "something ended a process that was waiting for a request"
+            self.close()
         if self._waiting is not None and not self._waiting.fits(early):
             self.close()
         waiting, self._waiting = self._waiting, None
@@ -131,7 +131,7 @@ def _serve(host: channel.Host) -> None:
     quitter = importlib.import_module("_sitebuiltins").Quitter
     builtins.exit, builtins.quit = quitter("exit", ""), quitter("quit", "")
     os.environ.pop("PWD", None)  # bubblewrap's, and not where children are
-    failed = _preload(settings["packages"])
+    failed = _preload(settings["packages"], settings["preload"])
     sys.path.pop(0)
     for name in _OWN:
         del sys.modules[name]  # a candidate's own modules may have these names
@@ -141,7 +141,7 @@ def _serve(host: channel.Host) -> None:
     slot = Slot(host, guard, settings)
     try:
         slot.fork_ahead()
-        host.send(b"I", {"failed": failed})
+        host.send(b"I", {"failed": failed, "resident_bytes": confine.resident_bytes()})
         while True:
             kind, header, size = host.receive()
             if kind == b"R":  # else an end that came after the request's own

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import hashlib
-import json
 import os
 import secrets
 import select
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -24,19 +21,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from discovery.errors import MissingComponent, SandboxError
-from discovery.problem import Limits
 from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult, SandboxSpec
 from discovery.sandbox.cgroups import ControlGroup
-from discovery.sandbox.outcome import interpret
+from discovery.sandbox.frames import SLACK_BYTES, Frames, frame, header_of, request_frame, split
+from discovery.sandbox.outcome import interpret, odd
 from discovery.sandbox.totals import Totals
 
 _START_S = 60.0
 _GRACE_S = 5.0
-_HEADER = 5
-_SLACK_BYTES = 1 << 20
 
 FIXED_ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -143,46 +138,6 @@ def fresh_uids() -> int:
     return (1 + secrets.randbelow(1000)) << 20
 
 
-class _Frames(asyncio.Protocol):
-    """Frames from the zygote; at most one is awaited at a time."""
-
-    def __init__(self) -> None:
-        self.most_bytes = _SLACK_BYTES
-        self.owed = 0
-        self._buffer = bytearray()
-        self._waiter: asyncio.Future[tuple[bytes, bytes]] | None = None
-        self._broken: str | None = None
-
-    def next(self) -> asyncio.Future[tuple[bytes, bytes]]:
-        self._waiter = asyncio.get_running_loop().create_future()
-        if self._broken:
-            self._fail(self._broken)
-        return self._waiter
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        if len(buffer) < _HEADER:
-            return
-        length = int.from_bytes(buffer[1:_HEADER], "big")
-        if length > self.most_bytes:
-            self._fail(f"the sandbox announced an answer of {length:,} bytes")
-        elif len(buffer) >= _HEADER + length:
-            frame = bytes(buffer[:1]), bytes(buffer[_HEADER : _HEADER + length])
-            del buffer[: _HEADER + length]
-            self.owed -= 1
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(frame)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail("the sandbox ended unexpectedly")
-
-    def _fail(self, message: str) -> None:
-        self._broken = message
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(SandboxError(message))
-
-
 class ZygoteSandbox:
     """A sandbox whose inside is ``sandboxes/zygote.py``; what is around that is the launcher's.
 
@@ -197,15 +152,22 @@ class ZygoteSandbox:
         self._lock = threading.Lock()
         self._state: Literal["new", "started", "closed"] = "new"
         self._launched: Launched | None = None
-        self._frames = _Frames()
+        self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self._totals: Totals | None = None
         self._busy = False
+        self._oddity: str | None = None
+        self._resident_bytes = 0
 
     @property
     def suspicion(self) -> str | None:
-        """Why it should not be used again; None when nothing is odd."""
-        return "it has ended" if self._launched is None else None
+        """Why it should not be used again; None when nothing is odd.
+
+        Odd are a request whose end, with all that it left, took more than a second longer than its limit or than
+        it should have; files that had to be removed by force; a waiting child that something else ended; a zygote
+        that grew by more than 64 MiB since it started. Once odd, always odd.
+        """
+        return "it has ended" if self._launched is None else self._oddity
 
     async def start(self) -> None:
         """Make it ready.
@@ -228,13 +190,14 @@ class ZygoteSandbox:
             self._transport, _ = await loop.connect_accepted_socket(lambda: self._frames, launched.channel)
             settings = {
                 "packages": list(self._spec.packages),
+                "preload": list(self._spec.preload),
                 "confinement": launched.confinement,
                 "uid": launched.uid,
                 "box": launched.box,
                 "grouped": launched.group is not None,
                 "file_bytes": self._spec.limits.file_bytes,
             }
-            _, answer = await self._exchange(_frame(b"I", settings), _START_S)
+            _, answer = await self._exchange(frame(b"I", settings), _START_S)
             if launched.group is not None:
                 self._totals = Totals(launched.group, self._stop)
         except SandboxError as error:
@@ -244,7 +207,9 @@ class ZygoteSandbox:
         except BaseException:
             self.cleanup()
             raise
-        failed = _header(answer)[0]["failed"]
+        told = header_of(answer)[0]
+        self._resident_bytes = told["resident_bytes"]
+        failed = told["failed"]
         if failed:
             await self.close()
             name, reason = next(iter(failed.items()))
@@ -273,15 +238,16 @@ class ZygoteSandbox:
         limits = request.limits
         self._busy = True
         try:
-            self._frames.most_bytes = limits.result_bytes + 2 * limits.output_bytes + _SLACK_BYTES
-            frame = _request(request)
+            self._frames.most_bytes = limits.result_bytes + 2 * limits.output_bytes + SLACK_BYTES
+            asked = request_frame(request)
             if self._totals is not None:
-                self._totals.begin(limits, len(frame))
-            kind, answer = await self._exchange(frame, limits.wall_s + _GRACE_S)
+                self._totals.begin(limits, len(asked))
+            kind, answer = await self._exchange(asked, limits.wall_s + _GRACE_S)
             if kind != b"R":
                 raise SandboxError(f"the sandbox answered {kind!r} to a request")
-            header, body = _header(answer)
-            result = interpret(request, header, _split(body, header.get("sizes", (0, 0, 0))))
+            header, body = header_of(answer)
+            result = interpret(request, header, split(body, header.get("sizes", (0, 0, 0))))
+            self._oddity = self._oddity or odd(header, limits, self._resident_bytes)
             return result if self._totals is None else self._totals.judged(limits, result)
         except asyncio.CancelledError:
             await self._cancel()
@@ -328,12 +294,12 @@ class ZygoteSandbox:
                 transport.abort()
         return launched
 
-    async def _exchange(self, frame: bytes, timeout_s: float) -> tuple[bytes, bytes]:
+    async def _exchange(self, asked: bytes, timeout_s: float) -> tuple[bytes, bytes]:
         transport = self._transport
         assert transport is not None
         answer = self._frames.next()
-        transport.write(frame)
-        self._frames.owed += frame[:1] != b"X"
+        transport.write(asked)
+        self._frames.owed += asked[:1] != b"X"
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
@@ -343,13 +309,13 @@ class ZygoteSandbox:
     def _stop(self) -> None:
         """Have the request in progress ended; it is still answered."""
         if self._transport is not None:
-            self._transport.write(_frame(b"X"))
+            self._transport.write(frame(b"X"))
 
     async def _cancel(self) -> None:
         """End the request in progress and wait for that, or else end the sandbox."""
         try:
             if self._transport is not None and self._frames.owed:
-                await self._exchange(_frame(b"X"), _GRACE_S)
+                await self._exchange(frame(b"X"), _GRACE_S)
         except (SandboxError, asyncio.CancelledError):
             self.cleanup()
 
@@ -364,62 +330,3 @@ def remove(folder: Path) -> None:
     """Remove a folder, whatever a program made of it."""
     script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
     subprocess.run(["/bin/sh", "-c", script, "sh", folder], check=False, stderr=subprocess.DEVNULL)
-
-
-def _frame(kind: bytes, header: dict[str, Any] | None = None, *blobs: bytes) -> bytes:
-    if header is None:
-        return kind + struct.pack("!I", 0)
-    text = json.dumps(header).encode()
-    length = 4 + len(text) + sum(map(len, blobs))
-    return b"".join((kind, struct.pack("!II", length, len(text)), text, *blobs))
-
-
-def _header(body: bytes) -> tuple[dict[str, Any], bytes]:
-    split = 4 + int.from_bytes(body[:4], "big")
-    return json.loads(body[4:split]), body[split:]
-
-
-def _split(body: bytes, sizes: tuple[int, int, int]) -> tuple[bytes, bytes, bytes]:
-    first, second = sizes[0], sizes[0] + sizes[1]
-    return body[:first], body[first:second], body[second:]
-
-
-def _request(request: FunctionCall | CommandRun) -> bytes:
-    source = request.source.encode("utf-8", "replace")
-    if isinstance(request, FunctionCall):
-        task: dict[str, Any] = {"function": request.function, "seed": _seed(source, request)}
-        file, extra = "candidate.py", request.arguments
-    else:
-        task = {"argv": list(request.argv)}
-        file, extra = f"program{request.suffix}", request.stdin
-    parts = [json.dumps(task).encode(), source, extra]
-    if isinstance(request, CommandRun) and request.binary is not None:
-        parts.append(request.binary)
-    header = {
-        "limits": _limits(request.limits),
-        "executes": isinstance(request, CommandRun),
-        "collects": isinstance(request, CommandRun) and request.collects,
-        "file": file,
-        "cores": list(request.cores),
-        "sizes": [len(part) for part in parts],
-    }
-    return _frame(b"R", header, *parts)
-
-
-def _seed(source: bytes, request: FunctionCall) -> int:
-    digest = hashlib.blake2b(source, digest_size=8)
-    digest.update(request.function.encode())
-    digest.update(request.arguments)
-    return int.from_bytes(digest.digest(), "big")
-
-
-def _limits(limits: Limits) -> dict[str, float | int]:
-    return {
-        "wall_s": limits.wall_s,
-        "cpu_limit_s": limits.cpu_limit_s,
-        "memory_bytes": limits.memory_bytes,
-        "processes": limits.processes,
-        "file_bytes": limits.file_bytes,
-        "output_bytes": limits.output_bytes,
-        "result_bytes": limits.result_bytes,
-    }

@@ -20,6 +20,8 @@ from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult
 
 MESSAGE_CHARS = 500
 DETAIL_CHARS = 8000
+_LATE_S = 1.0
+_GROWTH_BYTES = 64 << 20
 _TOLD_BYTES = 1 << 17  # more than both as JSON, escapes included; parsing it holds up the whole run
 _OWN_KINDS = frozenset(
     [
@@ -101,6 +103,25 @@ def _built(request: FunctionCall | CommandRun, answer: bytes) -> tuple[bytes | N
         message = f"the built file is larger than the limit of {most:,} bytes"
         return None, Failure(kind=FailureKind.OUTPUT, message=message)
     return answer[1:], None
+
+
+def odd(header: Mapping[str, Any], limits: Limits, resident_bytes: int) -> str | None:
+    """What is odd about a request's end, in one line; None when nothing is.
+
+    Args:
+        header: The zygote's answer.
+        limits: The request's.
+        resident_bytes: What the zygote held when it had started.
+    """
+    late_s = header["wall_s"] - limits.wall_s
+    grown = header["resident_bytes"] - resident_bytes
+    if header["odd"] is not None:
+        return str(header["odd"])
+    if late_s > _LATE_S:
+        return f"a request ended {late_s:.1f} s after its limit of {limits.wall_s:g} s"
+    if grown > _GROWTH_BYTES:
+        return f"it holds {grown >> 20} MiB more than when it started"
+    return None
 
 
 def _limit_hit(request: FunctionCall | CommandRun, header: Mapping[str, Any]) -> Failure | None:

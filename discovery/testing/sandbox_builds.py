@@ -13,7 +13,6 @@ if command -v cc >/dev/null && [ -n "$2" ]; then
     cc -o "$1" program.c && exit
 fi
 printf '#!/bin/sh\\necho built\\n' > "$1"
-chmod +x "$1"
 """
 
 
@@ -89,17 +88,18 @@ async def build_limits(bench: Bench) -> None:
 @attack
 async def build_that_is_no_file(bench: Bench) -> None:
     """Only a regular file is taken for what a build left: nothing is followed, waited for or read for ever."""
-    for command in (
-        "ln -s /etc/passwd {binary}",
-        "ln -s /proc/self/maps {binary}",
-        "mkfifo {binary}",
-        "python3 -c 'import os; os.mkfifo(\"{binary}\")'",
-        "mkdir {binary}",
-        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"{binary}\")'",
-        "ln -s /dev/zero {binary}",
+    for make in (
+        "os.symlink('/etc/passwd', path)",
+        "os.symlink('/proc/self/maps', path)",
+        "os.symlink('/dev/zero', path)",
+        "os.mkfifo(path)",
+        "os.mkdir(path)",
+        "socket.socket(socket.AF_UNIX).bind(path)",
+        "open(path, 'w').close(); os.chmod(path, 0); os.rename(path, path + '.kept')",
     ):
-        result = await bench.command("", "sh", "-c", command, collects=True)
-        assert (result.failure, result.binary) == (None, None), (command, result)
+        source = f"import os, socket, sys\npath = sys.argv[1]\n{make}"
+        result = await bench.command(source, "python3", "{program}", "{binary}", collects=True)
+        assert (result.failure, result.exit_code, result.binary) == (None, 0, None), (make, result)
 
 
 @attack

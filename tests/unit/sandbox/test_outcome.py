@@ -12,7 +12,7 @@ from discovery.errors import SandboxError
 from discovery.problem import Limits
 from discovery.records import FailureKind
 from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult
-from discovery.sandbox.outcome import interpret
+from discovery.sandbox.outcome import interpret, odd
 
 LIMITS = Limits(wall_s=2, memory_bytes=1 << 20, result_bytes=1000)
 CALL = FunctionCall(source="", function="solve", arguments=b"", limits=LIMITS)
@@ -155,3 +155,11 @@ def test_any_bytes_give_a_result(blob, end, status):
 def test_any_json_as_a_failure_gives_a_failure(value):
     blob = b".F" + json.dumps(value).encode()
     assert interpret(CALL, header(), (blob, b"", b"")).failure.kind in OWN
+
+
+def test_odd_ends():
+    usual = header(wall_s=2.9, odd=None, resident_bytes=(64 << 20) + 100)
+    assert odd(usual, LIMITS, 100) is None
+    assert "2 s" in odd({**usual, "wall_s": 3.1}, LIMITS, 100)
+    assert "64 MiB more" in odd(usual, LIMITS, 99)
+    assert odd({**usual, "odd": "by force"}, LIMITS, 0) == "by force"
