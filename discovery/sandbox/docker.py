@@ -253,6 +253,7 @@ def _container(spec: SandboxSpec, image: Image, folder: Path) -> dict[str, Any]:
         "Env": ["HOSTNAME", *(f"{name}={value}" for name, value in environment.items())],
         "Labels": {OWNER_LABEL: this_owner(), RUN_LABEL: spec.label},
         "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGKILL",  # an engine that ends has nothing to wait for
         "NetworkDisabled": True,
         "HostConfig": {
             "NetworkMode": "none",

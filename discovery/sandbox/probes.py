@@ -252,7 +252,9 @@ async def verify(backend: SandboxBackend, spec: SandboxSpec, details: Mapping[st
     Raises:
         SandboxError: A sandbox could not start, or a probe did not run.
     """
-    sandbox = backend.create(spec)
+    # Where files are bounded for the sandbox and not for each request, they are by the widest limits.
+    widest = replace(spec.limits, file_bytes=_LIMITS.file_bytes)
+    sandbox = backend.create(replace(spec, limits=widest))
     try:
         await sandbox.start()
         properties = {**await _look(sandbox, spec.environment), **await _exceed(sandbox)}
