@@ -229,7 +229,7 @@ def own_engine(monkeypatch):
 
 def test_a_run_outlives_its_engine(own_engine, tmp_path):
     """While there is none the run waits; then nothing is missing, twice there, or blamed on a candidate."""
-    shape = ["--chains", "2", "--steps", "60", "--candidates", "4", "--evaluation-slots", "2"]
+    shape = ["--chains", "2", "--steps", "40", "--candidates", "4", "--evaluation-slots", "2"]
     shape += ["--scheduler", "local", "--sandbox", "docker", "--storage", "runs.db", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-c", CLI, "run", "constants-10", *shape],
@@ -248,11 +248,11 @@ def test_a_run_outlives_its_engine(own_engine, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert json.loads(out)["evaluations"] == 480
+    assert json.loads(out)["evaluations"] == 320
     storage = open_storage(str(tmp_path / "runs.db"))
     try:
         counts, summary = storage.counts(run), summarize(storage, run)
-        assert counts.evaluations == counts.completions == 480
+        assert counts.evaluations == counts.completions == 320
         assert summary.status is RunStatus.FINISHED
         assert not [kind for kind in summary.failures if kind == "sandbox"]
     finally:
