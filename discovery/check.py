@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from discovery.agreement import compare, shown
 from discovery.blocks import END, START
 from discovery.errors import ConfigError, ProblemError, ScoringError
 from discovery.plugins import PROBLEM_FILE, load_location, locate
 from discovery.problem import DeclarationError, Problem
 from discovery.records import Evaluation, FailureKind, Score
+from discovery.repeats import Cores
 from discovery.sandbox.isolation import expanded
 from discovery.sandbox.recipes import is_recipe, load
 from discovery.toolchain import BINARY, PROGRAM, toolchain
@@ -131,6 +133,7 @@ def _parts(problem: Problem) -> Iterator[Finding]:
     yield from _check_initial(problem)
     yield from _check_limits(problem)
     yield from _check_bounds(problem)
+    yield from _check_cores(problem)
     yield from _check_packages(problem)
     yield from _check_isolation(problem)
 
@@ -304,11 +307,12 @@ def _check_limits(problem: Problem) -> Iterator[Finding]:
 
 def _check_bounds(problem: Problem) -> Iterator[Finding]:
     low, high = problem.settings.bounds
-    if low is None and high is None:
+    if low is None and high is None and problem.settings.max_jump is None:
         yield _warning(
             "bounds",
             "no bounds are declared: nothing refuses a score that is too good to be true",
-            "declare bounds=(lowest, highest) from a proof or a trivial estimate, None for no bound",
+            "declare bounds=(lowest, highest) from a proof or a trivial estimate, None for no bound, or max_jump, the "
+            "largest plausible improvement at once",
         )
     for best in problem.settings.known_best:
         if not problem.in_bounds(best.value):
@@ -317,6 +321,16 @@ def _check_bounds(problem: Problem) -> Iterator[Finding]:
                 f"the known best {best.value!r} ({best.source}) is outside the bounds ({low}, {high})",
                 "correct the value or the bounds: scores outside them are refused",
             )
+
+
+def _check_cores(problem: Problem) -> Iterator[Finding]:
+    repeats = problem.settings.repeats
+    if repeats is None:
+        return
+    try:
+        Cores(repeats.cores)
+    except ConfigError as error:
+        yield _split("repeats", str(error))
 
 
 def _check_packages(problem: Problem) -> Iterator[Finding]:
@@ -363,14 +377,15 @@ def _files_beside(file: Path) -> Iterator[Finding]:
 
 async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
     missing = [package for package in problem.settings.packages if not _importable(package)]
-    missing += [finding.where for finding in _check_isolation(problem)]
+    missing += [finding.where for finding in (*_check_isolation(problem), *_check_cores(problem))]
     image = toolchain(problem.settings).image
     if missing or (image is not None and is_recipe(image) and load(image).missing()):
         return []
     try:
         first = await score(problem, problem.initial)
-        again = await score(problem, problem.initial) if problem.settings.deterministic else first
-        findings = [*_check_first(problem, first), *_check_repeated(first, again)]
+        twice = problem.settings.deterministic or problem.settings.repeats is not None
+        again = await score(problem, problem.initial) if twice else first
+        findings = [*_check_first(problem, first), *_check_repeated(problem, first, again)]
         if first.score is not None:
             broken = await score(problem, _broken(problem))
             findings += _check_broken(problem, first.score, broken)
@@ -438,6 +453,8 @@ def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
         )
     limits = problem.settings.limits
     used_s = first.durations.sandbox_s if first.durations is not None else None
+    if used_s is not None and problem.settings.repeats is not None:
+        used_s /= problem.settings.repeats.count
     if used_s is not None and used_s > 0.8 * limits.wall_s >= 0.8 * MIN_WALL_S:
         yield _warning(
             "limits",
@@ -446,8 +463,18 @@ def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
         )
 
 
-def _check_repeated(first: Evaluation, again: Evaluation) -> Iterator[Finding]:
+def _check_repeated(problem: Problem, first: Evaluation, again: Evaluation) -> Iterator[Finding]:
     a, b = _said(first), _said(again)
+    if problem.settings.repeats is not None and first.score is not None and again.score is not None:
+        if not compare(problem, first, again).holds:
+            yield _error(
+                "repeats",
+                f"the same program got {shown(first.score)}, then {shown(again.score)}: the intervals do not "
+                "overlap, so the noise is more than what the repeats show of it",
+                "make more of what the machine does alike for all repeats: cores=1, baseline=True, a higher count, or "
+                "more work in each",
+            )
+        return
     if a != b:
         yield _error(
             "scorer",

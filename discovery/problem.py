@@ -95,11 +95,17 @@ COMPARISONS = ("ratio", "difference")
 class Repeats:
     """How a noisy or timed problem is scored: several times, and the score is a statistic of them.
 
+    What else a score carries (metrics, feedback, artifact) is that of the repeat that comes closest to it. ``bounds``,
+    ``max_jump`` and ``known_best`` are about the score, so with a baseline about the comparison; ``scorer_timeout_s``
+    holds for each scoring. A repeat that fails fails the evaluation, and all of them together are one evaluation.
+    Two scorings of one candidate may differ; they agree when their intervals overlap.
+
     Args:
         count: How often the scorer runs on each candidate, 1 to 1,000.
         statistic: The score: ``median``, ``mean``, ``min`` or ``max`` of the repeats.
         confidence: Of the interval that is stored with it, above 0 and below 1.
-        cores: CPUs that each evaluation has for itself while it is scored; 0 for no pinning.
+        cores: CPUs that each evaluation has for itself while it is scored; 0 for no pinning. No more evaluations run
+            at once than there are cores for, and one CPU is kept for everything else where there is more than one.
         baseline: Score the initial candidate in turn with the candidate, and let each repeat be the comparison of the
             two: what disturbs both cancels out.
         comparison: With a baseline: ``ratio`` (candidate / baseline) or ``difference`` (candidate - baseline).
@@ -346,8 +352,8 @@ def problem(
             ``max_jump`` (the largest plausible improvement over the run's best at once, in the score's units; a
             larger one is scored again from nothing before it counts), ``repeats`` (a :class:`Repeats`, for noisy or
             timed scores), ``deterministic`` (equal sources get equal scores), ``scorer_timeout_s`` (for the
-            whole scoring of one candidate, candidate's time included), ``known_best``, ``domain`` and
-            ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes).
+            whole scoring of one candidate, candidate's time included; of repeats for each), ``known_best``,
+            ``domain`` and ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes).
 
     Returns:
         A decorator that turns the scorer into a :class:`Problem`.

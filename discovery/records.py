@@ -291,7 +291,8 @@ class Score:
         private: Stored, never shown to the model.
         feedback: Text for the model.
         artifact: Plain JSON data worth keeping: the solution as scored.
-        samples: The repeated scores that ``value`` is a statistic of; empty where the scorer ran once.
+        samples: The repeated scores that ``value`` is a statistic of; empty where the scorer ran once. All else is of
+            the repeat that comes closest to ``value``.
         interval: Where that statistic lies with the declared confidence: low, high. None where the scorer ran once.
     """
 

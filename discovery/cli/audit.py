@@ -16,6 +16,7 @@ from discovery.cli.watch import printable
 from discovery.config import SandboxConfig
 from discovery.launch import choose_backend, evaluator_for, problem_of
 from discovery.records import Evaluation
+from discovery.run import config_of
 from discovery.sandbox.base import SandboxBackend
 from discovery.storage import open_existing
 from discovery.storage.base import Storage
@@ -71,8 +72,9 @@ def audit_run(
 
 
 async def _audit(storage: Storage, run: str, backend: SandboxBackend, top: int) -> Audit:
-    problem = problem_of(storage.get_run(run))
-    async with evaluator_for(problem, backend, label=run) as evaluator:
+    record = storage.get_run(run)
+    require = config_of(record).sandbox.require
+    async with evaluator_for(problem_of(record), backend, label=run, require=require) as evaluator:
         return await audit(storage, run, evaluator, top)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,3 +141,33 @@ def test_a_scorer_that_is_wrong_once_is_caught_and_an_audit_confirms_the_rest(di
         code, out, err = discovery("audit", *arguments)
         assert (code, out) == (2, "")
         assert words in err
+
+
+NOISY = """
+import itertools
+from discovery import Repeats, problem
+
+NOISE = itertools.cycle([0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0])
+
+@problem(name="noisy", statement="Return a large number.", repeats=Repeats(count=7),
+         initial="def solve():\\n    return 3.0\\n")
+def score(program):
+    return program.call("solve") + next(NOISE)
+"""
+
+
+def test_a_noisy_score_is_printed_with_its_interval_and_repeats(discovery):
+    Path("noisy.py").write_text(NOISY)
+    Path("five.py").write_text("def solve():\n    return 5.0\n")
+    code, out, _ = discovery("score", "./noisy.py", "five.py", "--sandbox", "process")
+    assert code == 0
+    assert "5.0 [3, 7]  (median of 7 repeats, 95 % confidence)" in out
+    told = json.loads(discovery("score", "./noisy.py", "five.py", "--sandbox", "process", "--json")[1])
+    assert (told["score"], told["interval"]) == (5.0, [3.0, 7.0])
+    assert told["samples"] == [5.0, 5.5, 4.5, 6.0, 4.0, 7.0, 3.0]
+    shape = ("--chains", 1, "--steps", 1, "--candidates", 1, "--sandbox", "process")
+    run = json.loads(discovery("run", "./noisy.py", *shape, "--json")[1])["run"]
+    assert re.search(r"best +[0-9.]+ \[", discovery("show", run)[1])
+    shown = discovery("show", run, "initial")[1]
+    assert "search: 3.0 [1, 5]" in shown
+    assert "7 repeats: 3, 3.5, 2.5" in shown

@@ -1,6 +1,7 @@
 """Every fault of a problem is found, all at once, each with its fix; a good problem has none."""
 
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -306,3 +307,52 @@ async def test_a_scorer_whose_process_dies_is_a_finding_and_a_missing_sandbox_is
 async def test_checking_leaves_nothing_behind(check, tmp_path):
     await check()
     assert {p.name for p in tmp_path.rglob("*")} == {"half", "problem.py"}
+
+
+class Repeating(Scoring):
+    """Scores that lie in these intervals, in turn."""
+
+    def __init__(self, *intervals: tuple[float, float], sandbox_s: float = 0.01) -> None:
+        super().__init__(sandbox_s)
+        self.intervals = list(intervals)
+
+    async def __call__(self, problem: Problem, source: str) -> Evaluation:
+        evaluation = await super().__call__(problem, source)
+        if evaluation.score is None:
+            return evaluation
+        low, high = self.intervals.pop(0)
+        score = Score(value=(low + high) / 2, samples=(low, high), interval=(low, high))
+        return replace(evaluation, score=score)
+
+
+REPEATED = with_setting("deterministic=False, repeats=Repeats(count=5)").replace(
+    "KnownBest, ", "KnownBest, Repeats, "
+)
+
+
+async def test_repeats_that_show_less_noise_than_there_is(check):
+    finding = only(await check(REPEATED, Repeating((0.1, 0.2), (0.3, 0.4))))
+    assert (finding.level, finding.where) == (Level.ERROR, "repeats")
+    assert "[0.1, 0.2]" in finding.message
+    assert "baseline=True" in finding.fix
+    assert await check(REPEATED, Repeating((0.1, 0.3), (0.2, 0.4))) == []
+
+
+async def test_the_time_of_repeats_is_that_of_each(check):
+    assert await check(REPEATED, Repeating((0.1, 0.3), (0.2, 0.4), sandbox_s=12.0)) == []
+
+
+async def test_more_cores_than_there_are(check):
+    scoring = Scoring()
+    finding = only(await check(REPEATED.replace("count=5", "cores=1024"), scoring))
+    assert (finding.level, finding.where) == (Level.ERROR, "repeats")
+    assert "1025 in all" in finding.message
+    assert scoring.sources == []
+
+
+async def test_a_plausible_jump_guards_as_bounds_do(check):
+    unbounded = GOOD.replace("bounds=(0.0, 1.0),", "")
+    assert "max_jump" in only(await check(unbounded)).fix
+    assert (
+        await check(unbounded.replace('direction="minimize",', 'direction="minimize", max_jump=0.1,')) == []
+    )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from discovery.errors import SandboxError, SandboxUnavailable
+from discovery.errors import ConfigError, SandboxError, SandboxUnavailable
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
 from discovery.records import (
@@ -17,12 +17,13 @@ from discovery.records import (
     Purpose,
     Score,
 )
+from discovery.repeats import Cores
 from discovery.sandbox.base import SandboxResult
 from discovery.testing.fakes import InProcessBackend
 
 PLUGIN = """
 import os, time
-from discovery import Invalid, Score, problem
+from discovery import Invalid, Repeats, Score, problem
 
 STATE = []
 
@@ -298,3 +299,50 @@ async def test_a_sandbox_that_cannot_be_made_is_infrastructure(toy, evaluators, 
     evaluator.pool._sleep = no_sleep
     with pytest.raises(SandboxError, match="No space left"):
         await evaluator.evaluate(candidate(1.0))
+
+
+async def test_a_machine_with_too_few_cpus_is_told_before_anything_runs(toy):
+    with pytest.raises(
+        ConfigError, match=rf"1025 in all, and this process may use {len(os.sched_getaffinity(0))}"
+    ):
+        Evaluator(toy('{"repeats": Repeats(cores=1024)}'), InProcessBackend(), slots=1)
+
+
+async def test_each_evaluation_has_cores_of_its_own(toy, evaluators, monkeypatch):
+    """And there are no more evaluations at once than there are cores for."""
+    monkeypatch.setattr("discovery.evaluator.Cores", lambda each: Cores(each, range(5)))
+    monkeypatch.setattr(Cores, "keep_off", lambda self: None)
+    at_once, used = [], []
+
+    class Watching(InProcessBackend):
+        def create(self, spec):
+            sandbox = super().create(spec)
+            run = sandbox.run
+
+            async def watched(request):
+                assert not set(request.cores) & set().union(*at_once)
+                at_once.append(request.cores)
+                used.append(request.cores)
+                await asyncio.sleep(0.01)
+                at_once.remove(request.cores)
+                return await run(request)
+
+            sandbox.run = watched
+            return sandbox
+
+    settings = '{"deterministic": False, "repeats": Repeats(count=2, cores=2, baseline=True, comparison="difference")}'
+    evaluator = await evaluators(toy(settings), Watching(), slots=8)
+    assert evaluator.meter.slots == 2
+    found = await asyncio.gather(*(evaluator.evaluate(candidate(float(i), i)) for i in range(5)))
+    assert [e.score.value for e in found] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert set(used) == {(1, 2), (3, 4)}
+    assert len(used) == 5 * 2 * 2
+    # One evaluation stays on its cores from its first repeat to its last.
+    again = await evaluator.verify(candidate(4.0, 4), found[4])
+    assert (again.score.value, len(set(used[-4:]))) == (4.0, 1)
+
+
+async def test_data_is_not_scored_beside_a_baseline(toy, evaluators):
+    evaluator = await evaluators(toy('{"repeats": Repeats(count=3, baseline=True)}'))
+    evaluation = await evaluator.evaluate_data(candidate("source"), 3.0)
+    assert "baseline" in evaluation.failure.message

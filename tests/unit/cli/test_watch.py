@@ -12,7 +12,7 @@ from rich.markup import render
 from discovery.cli import watch
 from discovery.cli.app import out
 from discovery.cli.watch import duration, line, number, percent, plain, printable, screen, sparkline, watching
-from discovery.progress import BusyMeter, ChainProgress, Progress
+from discovery.progress import BusyMeter, ChainProgress, Progress, Quarantine
 from discovery.records import CandidateKey, Direction, FailureKind
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]x[/] [link=http://a]b\x9b31m\u202e\r\x08"
@@ -86,6 +86,16 @@ def test_an_empty_screen_fits(width, tally):
     assert lines[1].endswith(f"0/{tally.planned} 0.0/s  0 s so far")
     assert lines[2:5] == ["best    -", "busy    generator -  evaluators -", "failed  none"]
     assert lines[5].split() == ["chain", "0", "-", "step", "0"]
+
+
+def test_results_in_doubt_are_counted_once_there_are_any():
+    tally = empty()
+    assert "quarantined" not in line(tally) + "".join(shown(tally, 80))
+    tally.quarantine = Quarantine(total=3, agreed=2, disagreed=1)
+    assert "quarantined 3: 2 agreed, 1 disagreed" in line(tally)
+    tally = full()
+    tally.quarantine = Quarantine(total=123_457, agreed=100_000, disagreed=23_456)
+    assert "quarantined  123457: 100000 agreed, 23456 disagreed, 1 being scored again" in shown(tally, 80)
 
 
 def test_texts_from_elsewhere_cannot_act_on_the_terminal():
