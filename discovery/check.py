@@ -425,7 +425,7 @@ def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
         yield _error(
             "scorer" if own else "initial",
             f"the initial candidate does not score ({kind}): {_one_line(first.failure.message)}"
-            + _last_line(first.failure.detail),
+            + ("" if kind is FailureKind.BUILD else _last_line(first.failure.detail)),
             _FIXES.get(kind, "mend the initial program until `discovery score` scores it"),
         )
     if first.score is None:

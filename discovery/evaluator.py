@@ -62,7 +62,7 @@ class _Usage:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     output: str = ""
-    serving: bool = False
+    serving: str | None = None  # what runs in the sandbox now
     timed_out: bool = False
 
 
@@ -319,9 +319,9 @@ class Evaluator:
         """What answers a scorer's requests about a source."""
 
         async def serve(request: ProgramRequest) -> SandboxResult:
-            usage.serving = True
-            result = await self._served(means, source, request)
-            usage.serving = False
+            usage.serving = "the program"
+            result = await self._served(means, source, request, usage)
+            usage.serving = None
             usage.wall_s += result.wall_s
             usage.cpu_s += result.cpu_s or 0.0
             if len(usage.output) < _OUTPUT_CHARS and (result.stdout or result.stderr):
@@ -344,11 +344,13 @@ class Evaluator:
         except TimeoutError:
             usage.timed_out = True
             kind = FailureKind.TIMEOUT if usage.serving else FailureKind.SCORER
-            who = "the program" if usage.serving else "the scorer"
+            who = usage.serving or "the scorer"
             message = f"scoring took longer than scorer_timeout_s = {limit:g} s; {who} was running"
             return Verdict(failure=Failure(kind=kind, message=message))
 
-    async def _served(self, means: _Means, source: str, request: ProgramRequest) -> SandboxResult:
+    async def _served(
+        self, means: _Means, source: str, request: ProgramRequest, usage: _Usage
+    ) -> SandboxResult:
         """Do what the scorer asks, in the slot's sandbox; a program that has to be built is built there first."""
         limits = _shortened(self.problem.settings.limits, request.timeout_s)
         if request.function is not None:
@@ -361,11 +363,16 @@ class Evaluator:
                     cores=means.cores,
                 )
             )
-        built = await means.builds.of(source, means.slot.run) if means.builds is not None else None
-        if built is not None and built.failure is not None:
-            return SandboxResult(
-                failure=built.failure, stderr=built.output, wall_s=built.wall_s, cpu_s=built.cpu_s
-            )
+        binary = None
+        if means.builds is not None:
+            usage.serving = "the program's compiler"
+            built = await means.builds.of(source, means.slot.run)
+            usage.serving = "the program"
+            if built.failure is not None:
+                return SandboxResult(
+                    failure=built.failure, stderr=built.output, wall_s=built.wall_s, cpu_s=built.cpu_s
+                )
+            binary = built.binary
         return await means.slot.run(
             CommandRun(
                 source=source,
@@ -374,7 +381,7 @@ class Evaluator:
                 stdin=request.body,
                 limits=limits,
                 cores=means.cores,
-                binary=built.binary if built is not None else None,
+                binary=binary,
             )
         )
 

@@ -58,9 +58,8 @@ class Recipe:
         name: Its own.
         summary: One line for people.
         text: The file's text, and those of what it includes.
-        install: How to get what it needs, as a command.
         programs: Programs that have to be on this machine's PATH; they are on the sandbox's, too.
-        needs: Programs that have to be there to be asked.
+        wants: Programs that have to be there, those that are only asked too, each with how to get it.
         optional: Programs that are taken where they are.
         asks: What to ask.
     """
@@ -68,19 +67,19 @@ class Recipe:
     name: str
     summary: str
     text: str
-    install: str = ""
     programs: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    wants: tuple[tuple[str, str], ...] = ()
     optional: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
 
     def missing(self) -> str | None:
         """What keeps it from being used here, as a line that ends with the fix; None when nothing does."""
-        absent = [name for name in (*self.programs, *self.needs) if shutil.which(name) is None]
+        absent = {name: install for name, install in self.wants if shutil.which(name) is None}
         if not absent:
             return None
         are = "is" if len(absent) == 1 else "are"
-        return f"the image {self.name!r} takes {', '.join(absent)}, which {are} not installed: {self.install}"
+        fix = " and ".join(dict.fromkeys(absent.values()))
+        return f"the image {self.name!r} takes {', '.join(absent)}, which {are} not installed: {fix}"
 
     def check(self) -> None:
         """Raise MissingComponent when a program that it takes is not here."""
@@ -228,9 +227,11 @@ def _recipe(name: str, text: str, table: Mapping[str, Any]) -> Recipe:
         name=name,
         summary=table["summary"],
         text="".join([text, *(part.text for part in parts)]),
-        install="; ".join(filter(None, [table.get("install", ""), *(part.install for part in parts)])),
         programs=(*table.get("programs", ()), *(p for part in parts for p in part.programs)),
-        needs=(*table.get("needs", ()), *(p for part in parts for p in part.needs)),
+        wants=(
+            *((p, table["install"]) for p in (*table.get("programs", ()), *table.get("needs", ()))),
+            *(wanted for part in parts for wanted in part.wants),
+        ),
         optional=(*table.get("optional", ()), *(p for part in parts for p in part.optional)),
         asks=(
             *(Ask(**{k: _tuple(v) for k, v in ask.items()}) for ask in table.get("ask", ())),

@@ -13,8 +13,9 @@ from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
 from discovery.problem import Limits
 from discovery.records import Candidate, CandidateKey, FailureKind, Purpose
-from discovery.sandbox import make_backend
+from discovery.sandbox import images, make_backend
 from discovery.sandbox.base import CommandRun, SandboxSpec
+from discovery.sandbox.engine import Engine
 from discovery.scaffold import create_problem
 
 BACKENDS = [pytest.param("bubblewrap", marks=pytest.mark.sandbox), pytest.param("process")]
@@ -22,13 +23,29 @@ PLUGIN = """
 from discovery import Limits, problem
 
 @problem(name="runs", statement="Write a number.", initial="int main() {}", language="cpp",
-         bounds=(None, None), limits=Limits(wall_s=10.0), build_limits=Limits(wall_s=WALL_S, memory_bytes=1 << 30,
+         bounds=(None, None), scorer_timeout_s=TIMEOUT_S,
+         limits=Limits(wall_s=10.0), build_limits=Limits(wall_s=WALL_S, memory_bytes=1 << 30,
          file_bytes=64 << 20, result_bytes=RESULT_BYTES))
 def score(program):
     outputs = [program.run([str(n)]).stdout for n in range(3)]
     return float("".join(outputs))
 """
 ARGUMENT = "#include <cstdio>\nint main(int, char **a) { std::fputs(a[1], stdout); }\n"
+
+
+ENDLESS = (
+    "constexpr long f(long n) { long s = 0; for (long i = 0; i < n; i++) s += i % 7; return s; }\n"
+    + "".join(f"constexpr long x{i} = f(30'000'000);\n" for i in range(200))
+    + "int main() {}\n"
+)
+
+
+def plugin(wall_s=60.0, result_bytes=16 << 20, timeout_s=60.0):
+    return (
+        PLUGIN.replace("WALL_S", str(wall_s))
+        .replace("RESULT_BYTES", str(result_bytes))
+        .replace("TIMEOUT_S", str(timeout_s))
+    )
 
 
 class Watched:
@@ -80,10 +97,10 @@ def backend(request):
 async def evaluators(backend, tmp_path):
     made = []
 
-    async def make(ref=None, *, wall_s=60.0, result_bytes=16 << 20):
+    async def make(ref=None, *, wall_s=60.0, result_bytes=16 << 20, timeout_s=60.0):
         if ref is None:
             ref = tmp_path / "runs.py"
-            ref.write_text(PLUGIN.replace("WALL_S", str(wall_s)).replace("RESULT_BYTES", str(result_bytes)))
+            ref.write_text(plugin(wall_s, result_bytes, timeout_s))
         made.append(Evaluator(load_problem(str(ref)), backend, slots=1))
         await made[-1].start()
         backend.requests.clear()
@@ -130,10 +147,7 @@ async def test_what_the_compiler_says_is_the_failure(evaluators):
 
 async def test_limits_of_a_build_are_kinds_of_their_own_and_say_so(evaluators):
     evaluator = await evaluators(wall_s=1.0, result_bytes=1 << 20)
-    endless = "template <int N> struct A { using T = typename A<N + 1>::T; };\n#include <vector>\n"
-    endless += "constexpr long f(long n) { long s = 0; for (long i = 0; i < n; i++) s += i % 7; return s; }\n"
-    endless += "".join(f"constexpr long x{i} = f(30'000'000);\n" for i in range(200)) + "int main() {}\n"
-    failure = (await evaluator.evaluate(candidate(endless, 1))).failure
+    failure = (await evaluator.evaluate(candidate(ENDLESS, 1))).failure
     assert failure.kind is FailureKind.TIMEOUT
     assert failure.message.endswith("while it was built")
     large = "char big[8 << 20] = {1};\nint main() { return big[5]; }\n"
@@ -142,6 +156,14 @@ async def test_limits_of_a_build_are_kinds_of_their_own_and_say_so(evaluators):
     assert failure.message.endswith("while it was built")
     fine = await evaluator.evaluate(candidate(ARGUMENT, 3))
     assert fine.failure is None, "the sandbox still works"
+
+
+async def test_the_time_of_a_scoring_includes_the_build(evaluators):
+    evaluator = await evaluators(timeout_s=1.0)
+    failure = (await evaluator.evaluate(candidate(ENDLESS))).failure
+    assert failure.kind is FailureKind.TIMEOUT
+    assert failure.message.endswith("scorer_timeout_s = 1 s; the program's compiler was running")
+    assert (await evaluator.evaluate(candidate(ARGUMENT, 1))).failure is None
 
 
 async def test_a_build_leaves_nothing_and_a_run_has_no_compilers_leavings(backend, evaluators):
@@ -181,7 +203,7 @@ async def test_a_compiler_reads_nothing_of_the_host(tmp_path):
         pytest.skip("; ".join(missing))
     secret = tmp_path / "secret"
     secret.write_text("the answer is 42\n")
-    (tmp_path / "runs.py").write_text(PLUGIN.replace("WALL_S", "60.0").replace("RESULT_BYTES", "1 << 20"))
+    (tmp_path / "runs.py").write_text(plugin())
     evaluator = Evaluator(load_problem(str(tmp_path / "runs.py")), backend, slots=1)
     await evaluator.start()
     try:
@@ -191,6 +213,27 @@ async def test_a_compiler_reads_nothing_of_the_host(tmp_path):
                 assert failure.kind is FailureKind.BUILD
                 assert "No such file" in failure.detail or "file not found" in failure.detail
                 assert "answer" not in failure.detail
+    finally:
+        await evaluator.close()
+
+
+@pytest.mark.docker
+async def test_a_container_builds_with_the_compiler_of_this_machine(tmp_path, docker_engine):
+    name = images.tag("cpp", ())
+    with Engine() as engine:
+        if engine.image(name) is None:
+            contents = images.contents("cpp", ())
+            labels = images.labels("cpp", ())
+            engine.import_image(contents.tar(), name, labels=labels, environment=contents.environment)
+    (tmp_path / "runs.py").write_text(plugin())
+    evaluator = Evaluator(load_problem(str(tmp_path / "runs.py")), make_backend("docker"), slots=1)
+    await evaluator.start()
+    try:
+        evaluation = await evaluator.evaluate(candidate(ARGUMENT))
+        assert evaluation.failure is None
+        assert evaluation.score.value == 12.0
+        failure = (await evaluator.evaluate(candidate("int main() { return nothing; }\n", 1))).failure
+        assert failure.message.startswith("does not compile: program.cpp:1:21: error: ")
     finally:
         await evaluator.close()
 
