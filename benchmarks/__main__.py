@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 import json
 import platform
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-NAMES = ("cost", "flat", "busy", "search", "sandbox_latency")
+from benchmarks.report import Report
+
+NAMES = ("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts")
+OPTIONS = ("evaluations", "sandbox")
 
 
 def main() -> int:
@@ -19,6 +23,8 @@ def main() -> int:
     parser.add_argument(
         "--results", type=Path, default=Path("benchmarks") / "results", help="folder for JSON"
     )
+    parser.add_argument("--evaluations", type=int, help="of benchmarks that can be longer or shorter")
+    parser.add_argument("--sandbox", help="of benchmarks that run on any: bubblewrap, docker or process")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
@@ -27,7 +33,7 @@ def main() -> int:
     arguments.results.mkdir(parents=True, exist_ok=True)
     missed = False
     for name in arguments.names or NAMES:
-        report = importlib.import_module(f"benchmarks.{name}").run()
+        report = _measured(name, arguments)
         console.print(report.table())
         missed = missed or not report.holds
         file = arguments.results / f"{name}.json"
@@ -40,6 +46,12 @@ def main() -> int:
         file.write_text(json.dumps({**about, **report.as_dict()}, indent=1) + "\n")
         console.print(f"  {file}\n")
     return 1 if missed else 0
+
+
+def _measured(name: str, arguments: argparse.Namespace) -> Report:
+    run = importlib.import_module(f"benchmarks.{name}").run
+    known = inspect.signature(run).parameters
+    return run(**{n: v for n in OPTIONS if n in known and (v := getattr(arguments, n)) is not None})
 
 
 if __name__ == "__main__":

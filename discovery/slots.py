@@ -66,7 +66,8 @@ class Slot:
         """
         if self.sandbox.suspicion is not None:
             await self._pool._replace_sandbox(self)
-        return await self.sandbox.run(request)
+        with boundary("running a request in a sandbox", SandboxError):
+            return await self.sandbox.run(request)
 
     def spoil(self, reason: str) -> None:
         """Note that neither sandbox nor worker may be used again."""
@@ -216,7 +217,9 @@ class SlotPool:
     async def _made(self, *, used: bool = False, proven: bool = False) -> Slot:
         """A new pair, waited for if need be; or an idle one, where a used one is good enough."""
         tries = 0
-        while not (used and self._idle):
+        while True:
+            if used and (slot := await self._idle_pair()) is not None:
+                return slot
             try:
                 if self._unavailable is None or self.wait is None:
                     return await self._tried(proven)
@@ -231,7 +234,21 @@ class SlotPool:
                 await self.wait(error, tries)
             finally:
                 self.meter.change(1)
-        return self._idle.pop()
+
+    async def _idle_pair(self) -> Slot | None:
+        """A pair that waits to be used; what was killed meanwhile is nobody's fault, and replaced before use."""
+        while self._idle:
+            slot = self._idle.pop()
+            try:
+                if slot.sandbox.suspicion is None and not slot.worker.is_alive:
+                    await self._replace_worker(slot)
+            except BaseException:
+                await asyncio.shield(self._end(slot))
+                raise
+            if slot.sandbox.suspicion is None and slot.spoiled is None:
+                return slot
+            await asyncio.shield(self._end(slot))
+        return None
 
     async def _tried(self, proven: bool) -> Slot:
         pause = _FIRST_PAUSE_S
@@ -311,5 +328,6 @@ async def _prove(sandbox: Sandbox) -> None:
 
 
 async def _close(sandbox: Sandbox) -> None:
-    with suppress(SandboxError):
+    # What cannot be ended now is swept later.
+    with suppress(SandboxError), boundary("ending a sandbox", SandboxError):
         await sandbox.close()

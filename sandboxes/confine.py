@@ -106,7 +106,10 @@ class Confinement:
 
     Attributes:
         oddity: Why this zygote should not go on, in one line; None when nothing was odd so far.
+        shares_disk: Whether the private directory is on a disk that others may fill.
     """
+
+    shares_disk = False
 
     def __init__(self, box: str, grouped: bool) -> None:
         self.oddity: str | None = None
@@ -212,6 +215,8 @@ class Bare(Confinement):
         box: The private directory.
         grouped: See ``Confinement``.
     """
+
+    shares_disk = True
 
     def __init__(self, box: str, grouped: bool) -> None:
         super().__init__(box, grouped)

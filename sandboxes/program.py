@@ -4,6 +4,7 @@ Everything here shares a process with candidate code, so nothing that it says is
 takes the bytes as the candidate's own words, which is what they are.
 """
 
+import errno
 import json
 import linecache
 import os
@@ -138,7 +139,7 @@ def write(descriptor: int, blob: bytes) -> None:
         view = view[_os_write(descriptor, view) :]
 
 
-def save(path: str, contents: bytes, mode: int, result: int) -> None:
+def save(path: str, contents: bytes, mode: int, result: int, shared: bool) -> None:
     """Write a file of the program's; one that does not fit the program's own limit fails, and this never returns.
 
     Args:
@@ -146,12 +147,18 @@ def save(path: str, contents: bytes, mode: int, result: int) -> None:
         contents: All of it.
         mode: Its rights.
         result: Descriptor for the failure.
+        shared: Whether others use the same disk: that it is full is then no fault of the program.
+
+    Raises:
+        OSError: Such a disk is full.
     """
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         write(file, contents)
         os.close(file)
     except OSError as error:
+        if shared and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         told = f"the program's {len(contents):,} bytes cannot be written to its directory: {error.strerror}"
         write(result, _failure("crashed", told))
         _exit(1)

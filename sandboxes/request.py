@@ -198,6 +198,10 @@ class Request:
             self._guard.limit(_own_limits(header), header["executes"] and not header["collects"])
             _CPU.pack_into(self._report, 0, time.process_time())
             self._report[_CPU.size : _CPU.size + 1] = b"."
+            binary = f"{self._box}/binary"
+            program.save(path, source, 0o600, _RESULT, self._guard.shares_disk)
+            if len(parts) > 3:
+                program.save(binary, parts[3], 0o700, _RESULT, self._guard.shares_disk)
         except Exception as error:  # noqa: BLE001  the boundary of the child's setup: the host raises this
             said = f"!{type(error).__name__}: {error}".encode()[: mmap.PAGESIZE - _CPU.size]
             self._report[_CPU.size : _CPU.size + len(said)] = said
@@ -205,10 +209,6 @@ class Request:
         try:
             self._report.close()
             limits = header["limits"]
-            program.save(path, source, 0o600, _RESULT)
-            binary = f"{self._box}/binary"
-            if len(parts) > 3:
-                program.save(binary, parts[3], 0o700, _RESULT)
             if header["collects"]:
                 program.build(task, limits, _RESULT, path, binary)
             if header["executes"]:

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -100,50 +100,43 @@ def _launch(spec: SandboxSpec) -> Launched:
     if program is None:
         raise SandboxError("bubblewrap is not installed: sudo apt-get install bubblewrap")
     outer = _outer_uid() if os.geteuid() == 0 else None
-    ours, theirs = socket.socketpair()
-    info_read, info_write = os.pipe()
-    block_read, block_write = os.pipe()
-    passwd_read, passwd_write = os.pipe()
-    os.write(passwd_write, _PASSWD)
-    log = tempfile.TemporaryFile()  # noqa: SIM115  handed to the sandbox
-    group = group_for(spec)
-    arguments = [program, *_namespaces(outer, info_write, block_read), *_root(spec, passwd_read)]
-    arguments += [str(interpreter().executable), *ZYGOTE_FLAGS, "/zygote/zygote.py", str(theirs.fileno())]
-    try:
-        process = subprocess.Popen(
-            joining(group, [*arguments, spec.label]),
-            env={},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # The reading end of its news too: nobody reading would be the end of bubblewrap alone.
-            pass_fds=(theirs.fileno(), info_read, info_write, block_read, passwd_read),
-            # The terminal's Ctrl-C is for the host, which ends the sandbox in its own time.
-            start_new_session=True,
-        )
-    except OSError as error:
-        ours.close()
-        log.close()
-        leave(group)
-        raise SandboxError(f"{program} cannot be started: {error}") from error
-    finally:
-        theirs.close()
-        for descriptor in (info_write, block_read, passwd_read, passwd_write):
-            os.close(descriptor)
-    try:
-        inner = _release(process, info_read, block_write, outer)
-    except (OSError, ValueError, SandboxError) as error:
-        _kill(process)
-        leave(group)
-        ours.close()
-        log.seek(0)
-        said = log.read(500).decode(errors="replace").strip()
-        log.close()
-        raise SandboxError(f"bubblewrap did not start: {said or error}") from error
-    finally:
-        os.close(info_read)
-        os.close(block_write)
+    with ExitStack() as undo, ExitStack() as until_up, ExitStack() as passed:
+        ours, theirs = socket.socketpair()
+        undo.callback(ours.close)
+        passed.callback(theirs.close)
+        info_read, info_write = _pipe(until_up, passed)
+        block_read, block_write = _pipe(passed, until_up)
+        passwd_read, passwd_write = _pipe(passed, passed)
+        os.write(passwd_write, _PASSWD)
+        log = undo.enter_context(tempfile.TemporaryFile())
+        group = group_for(spec)
+        undo.callback(leave, group)
+        arguments = [program, *_namespaces(outer, info_write, block_read), *_root(spec, passwd_read)]
+        arguments += [str(interpreter().executable), *ZYGOTE_FLAGS, "/zygote/zygote.py", str(theirs.fileno())]
+        try:
+            process = subprocess.Popen(
+                joining(group, [*arguments, spec.label]),
+                env={},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # The reading end of its news too: nobody reading would be the end of bubblewrap alone.
+                pass_fds=(theirs.fileno(), info_read, info_write, block_read, passwd_read),
+                # The terminal's Ctrl-C is for the host, which ends the sandbox in its own time.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"{program} cannot be started: {error}") from error
+        passed.close()
+        try:
+            inner = _release(process, info_read, block_write, outer)
+        except (OSError, ValueError, SandboxError) as error:
+            _kill(process)
+            log.seek(0)
+            said = log.read(500).decode(errors="replace").strip()
+            raise SandboxError(f"bubblewrap did not start: {said or error}") from error
+        undo.pop_all()
     local = LocalProcess(process=process, output=log, inner=inner)
     return Launched(
         channel=ours,
@@ -154,6 +147,14 @@ def _launch(spec: SandboxSpec) -> Launched:
         log=local.log,
         group=group,
     )
+
+
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with those."""
+    reader, writer = os.pipe()
+    reading.callback(os.close, reader)
+    writing.callback(os.close, writer)
+    return reader, writer
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

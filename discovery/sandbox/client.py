@@ -12,6 +12,7 @@ import atexit
 import os
 import secrets
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -167,7 +168,7 @@ class ZygoteSandbox:
         it should have; files that had to be removed by force; a waiting child that something else ended; a zygote
         that grew by more than 64 MiB since it started. Once odd, always odd.
         """
-        return "it has ended" if self._launched is None else self._oddity
+        return "it has ended" if self._launched is None else self._frames.broken or self._oddity
 
     async def start(self) -> None:
         """Make it ready.
@@ -329,4 +330,7 @@ class ZygoteSandbox:
 def remove(folder: Path) -> None:
     """Remove a folder, whatever a program made of it."""
     script = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
-    subprocess.run(["/bin/sh", "-c", script, "sh", folder], check=False, stderr=subprocess.DEVNULL)
+    try:
+        subprocess.run(["/bin/sh", "-c", script, "sh", folder], check=False, stderr=subprocess.DEVNULL)
+    except OSError:  # no process to be had just now; what this cannot remove is swept later
+        shutil.rmtree(folder, ignore_errors=True)

@@ -39,6 +39,11 @@ class Frames(asyncio.Protocol):
             self._fail(self._broken)
         return self._waiter
 
+    @property
+    def broken(self) -> str | None:
+        """Why nothing will come any more; None while something may."""
+        return self._broken
+
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         buffer = self._buffer

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from discovery.errors import SandboxError
@@ -108,8 +109,8 @@ def _sweep_folders() -> list[str]:
     return removed
 
 
-def _launch(spec: SandboxSpec) -> Launched:
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+def _furnish(folder: Path, spec: SandboxSpec) -> None:
+    """Put packages, zygote and programs there, as links."""
     for name, path in package_files(spec.packages):
         (folder / "site").mkdir(exist_ok=True)
         (folder / "site" / name).symlink_to(path)
@@ -119,42 +120,50 @@ def _launch(spec: SandboxSpec) -> Launched:
     (folder / "programs").mkdir()
     for name in ("python", "python3"):
         (folder / "programs" / name).symlink_to(interpreter().executable)
-    box = str(folder / "box")
-    environment = {
+
+
+def _environment(folder: Path, spec: SandboxSpec) -> dict[str, str]:
+    return {
         "PATH": ":".join([f"{folder}/programs", *map(str, host_paths(spec.image).path), "/usr/bin", "/bin"]),
-        "HOME": box,
-        "TMPDIR": box,
+        "HOME": str(folder / "box"),
+        "TMPDIR": str(folder / "box"),
         "PYTHONPATH": str(folder / "site"),
         **FIXED_ENVIRONMENT,
         **spec.environment,
     }
-    ours, theirs = socket.socketpair()
-    log = tempfile.TemporaryFile()  # noqa: SIM115  handed to the sandbox
-    command = [str(interpreter().executable), *ZYGOTE_FLAGS, str(folder / "zygote/zygote.py")]
-    group = group_for(spec)
-    try:
-        process = subprocess.Popen(
-            joining(group, [*command, str(theirs.fileno()), spec.label, str(folder)]),
-            env=environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-    except OSError as error:
-        ours.close()
-        log.close()
-        leave(group)
-        raise SandboxError(f"{command[0]} cannot be started: {error}") from error
-    finally:
-        theirs.close()
+
+
+def _launch(spec: SandboxSpec) -> Launched:
+    with ExitStack() as undo:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        undo.callback(remove, folder)
+        _furnish(folder, spec)
+        ours, theirs = socket.socketpair()
+        undo.callback(ours.close)
+        with theirs:
+            log = undo.enter_context(tempfile.TemporaryFile())
+            group = group_for(spec)
+            undo.callback(leave, group)
+            command = [str(interpreter().executable), *ZYGOTE_FLAGS, str(folder / "zygote/zygote.py")]
+            try:
+                process = subprocess.Popen(
+                    joining(group, [*command, str(theirs.fileno()), spec.label, str(folder)]),
+                    env=_environment(folder, spec),
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise SandboxError(f"{command[0]} cannot be started: {error}") from error
+        undo.pop_all()
     local = LocalProcess(process=process, output=log, folder=folder)
     return Launched(
         channel=ours,
         confinement="bare",
-        box=box,
+        box=str(folder / "box"),
         end=local.end,
         log=local.log,
         group=group,

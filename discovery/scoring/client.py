@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -102,6 +103,15 @@ class ScorerWorker:
                 await self._send(_reply(result))
             else:
                 return _verdict(frame)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is there; a host that was killed has taken its workers along."""
+        if self._dead or self._pidfd is None:
+            return False
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     def kill(self) -> None:
         """End the process at once. May be called twice."""

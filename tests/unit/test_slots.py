@@ -23,6 +23,10 @@ class Worker:
     def __init__(self):
         self.killed = False
 
+    @property
+    def is_alive(self):
+        return not self.killed
+
     def kill(self):
         self.killed = True
 
@@ -124,6 +128,23 @@ async def test_a_worker_that_cannot_be_replaced_ends_its_slot():
         host.refusals = [ScoringError("no")]
     assert slot.sandbox.closed
     assert (await use(pool))[0] is not slot.sandbox
+
+
+async def test_what_was_killed_while_idle_is_replaced_before_use():
+    pool, host, _ = pool_of(InProcessBackend())
+    sandbox, worker = await use(pool)
+    worker.kill()
+    again = await use(pool)
+    assert again[0] is sandbox
+    assert again[1] is host.workers[1]
+    sandbox.suspicion = "it has ended"
+    other = await use(pool)
+    assert sandbox.closed
+    assert again[1].killed
+    other[1].kill()
+    host.refusals = [ScoringError("gone")]
+    assert (await use(pool))[0] is not other[0]
+    assert other[0].closed
 
 
 async def test_a_suspicious_sandbox_is_replaced_even_within_an_evaluation():
