@@ -24,9 +24,12 @@ MOST_BYTES = 256 << 20
 """Built files kept in memory; the ones that were wanted last."""
 _DETAIL_CHARS = 4000
 _MESSAGE_CHARS = 300
-_PLACE = re.compile(r"(?:/[\w.+-]+)+/(?=program\.\w+)")
+# Of a run of such characters only the first can be where it begins: else what a program has its compiler say takes
+# time in proportion to its square.
+_FOLDER = r"(?<![\w.+/-])/(?:[\w.+/-]*/)?"
+_PLACE = re.compile(_FOLDER + r"(?=program\.\w+)")
 # Names that a compiler draws: equal faults of equal programs have to read equally.
-_DRAWN = re.compile(r"(?:/[\w.+-]+)*/(?:cc\w{6}(?=\.\w)|rustc\w{6}/)")
+_DRAWN = re.compile(_FOLDER + r"(?:cc\w{6}(?=\.\w)|rustc\w{6}/)")
 _ERROR = re.compile(r"\berror\b(?!s? generated)|undefined reference|cannot find", re.I)
 # Lines of the compiler's own, not of a program that it quotes.
 _MEMORY = re.compile(

@@ -36,7 +36,8 @@ MAX_CONTAINERS = 1 << 20
 ARRAY_KEY = "__array__"
 ARRAY_DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _HEADER_DIGITS = 8
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+# Possessive, and one that is never closed is one string: else hostile bytes take time in proportion to their square.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 try:

@@ -24,7 +24,9 @@ from discovery.records import Completion, Failure, FailureKind
 BARE_GENERATORS = frozenset({"mutation"})
 """Generators whose text is the program itself."""
 
-_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\n]*?)[ \t]*$")
+_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*((?:[^ \t\n]+(?:[ \t]+(?=[^ \t\n]))?)*+)[ \t]*$")
+MOST_UNUSUAL = 32
+"""Blocks in an answer whose unusual readings are tried; each of those takes time in proportion to the answer."""
 _ALIASES = {
     "python": {"python", "py", "python3", "py3"},
     "c++": {"c++", "cpp", "cc", "cxx"},
@@ -138,8 +140,10 @@ def _find(problem: Problem, frame: Frame, text: str, finish: str | None) -> str 
     nested = code_blocks(text, nested=True)
     if cut and not nested[-1].closed:
         return _no_program("the answer was cut off at the token limit inside its code block; be brief")
-    readings = [(block, 1) for block in (*plain, *nested, *_reopened(text, plain))]
-    readings += [(block, 0) for block in _widest(text, plain)]
+    readings = [(block, 1) for block in (*plain, *nested)]
+    if len(plain) <= MOST_UNUSUAL:
+        readings += [(block, 1) for block in _reopened(text, plain)]
+        readings += [(block, 0) for block in _widest(text, plain)]
     ranked = [
         (_rank(problem, frame, block, preference), block.text)
         for block, preference in readings

@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-_STRINGS = r'"(?:\\.|[^"\\\n])*"' + r"|'(?:\\.|[^'\\\n])*'"
+# What is never closed is read once: a backslash takes the next character along outside of strings too, and a comment
+# ends with the text.
+_STRINGS = r'"(?:\\.|[^"\\\n])*"' + r"|'(?:\\.|[^'\\\n])*'" + r"|\\."
 _SKIPPED = {
     "python": r'"""[\s\S]*?"""' + r"|'''[\s\S]*?'''|" + _STRINGS + r"|\#[^\n]*",
-    "other": r"/\*[\s\S]*?\*/|//[^\n]*|^[ \t]*\#[^\n]*|" + _STRINGS,
+    "other": r"/\*[\s\S]*?(?:\*/|\Z)|//[^\n]*|^[ \t]*\#[^\n]*|" + _STRINGS,
 }
 _SUFFIX = {"python": "", "other": r"(?:[fFlLuU]{1,3}|_?[fiu](?:8|16|32|64|size))?"}
 _DIGITS = r"\d+(?:_\d+)*"
@@ -33,6 +35,7 @@ _TOKENS = {
     family: re.compile(rf"(?P<skip>{_SKIPPED[family]})|\w+|{_OPERATOR}", re.MULTILINE) for family in _SKIPPED
 }
 _TRAIL = re.compile(r"\w+|\*\*|[^\w\s]")
+_MOST_DIGITS = 300  # of a number that is worth changing; Python reads no integer of more than 4300
 _LOOK_BACK = 40
 """Characters before a number that decide what it is."""
 _BEFORE_UNARY = frozenset(
@@ -117,7 +120,7 @@ def sketch(text: str, language: str) -> Sketch:
     literals = tuple(
         _literal(match.start(), match.end("number"), match["number"], match.end(), text)
         for match in _NUMBERS[_family(language)].finditer(text)
-        if match.lastgroup == "number"
+        if match.lastgroup == "number" and len(match["number"]) <= _MOST_DIGITS
     )
     cuts = [0, *(edge for literal in literals for edge in (literal.start, literal.end)), len(text)]
     skeleton = tuple(text[cuts[i] : cuts[i + 1]] for i in range(0, len(cuts), 2))

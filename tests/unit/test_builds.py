@@ -1,6 +1,7 @@
 """Builds are made once per source, kept within bounds, and explained when they fail."""
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -214,3 +215,12 @@ async def test_every_way_to_fail_has_its_kind_and_says_that_it_was_the_build(res
 def test_a_toolchain_without_a_build_is_refused():
     with pytest.raises(ValueError, match="no build command"):
         Builds(Toolchain(), ".py")
+
+
+@pytest.mark.parametrize("said", ["/a" * 32_768, "a: " * 20_000, "/cc" * 20_000, "/rustcaaaaaa" * 5_000])
+async def test_what_is_made_to_be_slow_to_read_is_not(said):
+    """A program decides what its compiler says, and reading it holds up the whole run: a minute, once."""
+    started = time.process_time()
+    built = await Builds(CPP, ".cpp").of("abc", Compiler(refused(said)))
+    assert built.failure is not None
+    assert time.process_time() - started < 2

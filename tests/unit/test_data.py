@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import numpy as np
@@ -107,6 +108,15 @@ def test_arrays_do_not_share_memory():
     one, two = data.decode(data.encode([array, array]))
     one[0] = 5
     assert two[0] == 0
+
+
+def test_a_header_that_is_made_to_be_slow_is_not():
+    """A string that is never closed, full of quotes, took hours."""
+    header = b'{"value":["' + b'[\\"' * (data.MAX_CONTAINERS + 3)
+    started = time.process_time()
+    with pytest.raises(DataError):
+        data.decode(b"%08x" % len(header) + header)
+    assert time.process_time() - started < 5
 
 
 def test_an_array_without_elements_cannot_claim_to_be_huge():

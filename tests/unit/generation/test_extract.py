@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,3 +174,20 @@ def test_code_blocks_cover_every_reading(lines):
         assert all(block.closed for block in blocks[:-1])
         starts = [block.start for block in blocks]
         assert starts == sorted(set(starts))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\ndef solve():\n    return 1\n```\nagain\n" * 4000,
+        "```\n~~~x\n```\n" * 4000,
+        "~~~\nx\n~~~~\n" * 4000,
+        "``` a" + " " * 100_000 + "b\n",
+    ],
+    ids=["repeated", "reopened", "widest", "spaces"],
+)
+def test_an_answer_that_repeats_itself_is_read_at_once(problem_of, completion_of, text):
+    """As models do that got stuck; each took half a minute, in which the whole run stood still."""
+    started = time.process_time()
+    extract(completion_of(text), problem_of())
+    assert time.process_time() - started < 2

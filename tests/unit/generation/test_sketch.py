@@ -1,5 +1,6 @@
 import ast
 import io
+import time
 import tokenize
 
 import pytest
@@ -122,3 +123,21 @@ def test_binary_operators():
         ("*", True),
         ("-", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("/* " * 40_000, "cpp"),
+        ('"' + '\\"' * 40_000, "python"),
+        ("'" + "\\'" * 40_000, "rust"),
+        ("1" * 5000, "python"),
+    ],
+    ids=["comments", "quotes", "ticks", "digits"],
+)
+def test_a_text_that_is_made_to_be_slow_is_not(text, language):
+    """Each of the first three took a minute."""
+    started = time.process_time()
+    assert sketch(text, language).literals == ()
+    tokens(text, language)
+    assert time.process_time() - started < 2
