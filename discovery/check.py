@@ -455,7 +455,8 @@ def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
     used_s = first.durations.sandbox_s if first.durations is not None else None
     if used_s is not None and problem.settings.repeats is not None:
         used_s /= problem.settings.repeats.count
-    if used_s is not None and used_s > 0.8 * limits.wall_s >= 0.8 * MIN_WALL_S:
+    is_built = toolchain(problem.settings).build is not None  # which takes time of its own
+    if not is_built and used_s is not None and used_s > 0.8 * limits.wall_s >= 0.8 * MIN_WALL_S:
         yield _warning(
             "limits",
             f"the initial candidate takes {used_s:.3g} s of wall_s = {limits.wall_s:g} s",

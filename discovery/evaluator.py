@@ -368,10 +368,10 @@ class Evaluator:
             usage.serving = "the program's compiler"
             built = await means.builds.of(source, means.slot.run)
             usage.serving = "the program"
+            usage.wall_s += built.wall_s
+            usage.cpu_s += built.cpu_s or 0.0
             if built.failure is not None:
-                return SandboxResult(
-                    failure=built.failure, stderr=built.output, wall_s=built.wall_s, cpu_s=built.cpu_s
-                )
+                return SandboxResult(failure=built.failure, stderr=built.output, wall_s=0.0)
             binary = built.binary
         return await means.slot.run(
             CommandRun(

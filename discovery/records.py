@@ -326,8 +326,8 @@ class Durations:
 
     Args:
         wall_s: From having a slot to being finished.
-        sandbox_s: Wall time of candidate code.
-        sandbox_cpu_s: CPU time of candidate code and its children.
+        sandbox_s: Wall time of candidate code, and of building it where that was done.
+        sandbox_cpu_s: CPU time of the same, children included.
     """
 
     wall_s: float

@@ -55,6 +55,7 @@ class Watched:
         self._backend = backend
         self.name = backend.name
         self.requests = []
+        self.wall_s = []
 
     def __getattr__(self, name):
         return getattr(self._backend, name)
@@ -65,7 +66,9 @@ class Watched:
 
         async def noted(request):
             self.requests.append(request)
-            return await run(request)
+            result = await run(request)
+            self.wall_s.append(result.wall_s)
+            return result
 
         sandbox.run = noted
         return sandbox
@@ -104,6 +107,7 @@ async def evaluators(backend, tmp_path):
         made.append(Evaluator(load_problem(str(ref)), backend, slots=1))
         await made[-1].start()
         backend.requests.clear()
+        backend.wall_s.clear()
         return made[-1]
 
     yield make
@@ -129,6 +133,7 @@ async def test_a_source_is_built_once_for_all_its_runs_and_anew_for_a_second_sco
     assert evaluation.failure is None
     assert evaluation.score.value == 12.0  # "0", "1" and "2" in a row
     assert (backend.builds, len(backend.requests)) == (1, 4)
+    assert evaluation.durations.sandbox_s == pytest.approx(sum(backend.wall_s)), "the compiler's time counts"
     again = await evaluator.verify(candidate(ARGUMENT), evaluation)
     assert again.failure is None
     assert backend.builds == 2

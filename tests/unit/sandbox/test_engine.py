@@ -154,3 +154,51 @@ def test_containers_by_label(engine):
 def test_frames_of_output():
     stream = b"\x01\0\0\0\0\0\0\x03abc\x02\0\0\0\0\0\0\x01d\x01\0\0"
     assert list(_frames(stream)) == [b"abc", b"d"]
+
+
+MADE = {
+    "Id": "sha256:1",
+    "RepoTags": ["a:b"],
+    "Size": 7,
+    "Created": "2026-01-02T03:04:05.123456789Z",
+    "Config": {"Labels": {"k": "v"}},
+}
+
+
+def test_images_are_listed_with_their_names_sizes_and_ages(engine):
+    engine.answers["GET", "/images/json"] = (200, [{"Id": "sha256:1"}, {"Id": "sha256:gone"}])
+    engine.answers["GET", "/images/sha256:1/json"] = (200, MADE)
+    engine.answers["GET", "/images/sha256:gone/json"] = (404, {"message": "No such image"})
+    (image,) = engine.images("k")
+    assert (image.names, image.size_bytes) == (("a:b",), 7)
+    assert image.created_at.isoformat() == "2026-01-02T03:04:05.123456+00:00"
+    engine.answers["GET", "/images/sha256:1/json"] = (200, {**MADE, "Created": ""})
+    assert engine.images("k")[0].created_at is None
+
+
+def test_a_dockerfile_is_built_as_its_builder_says(engine, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    engine.answers["POST", "/build"] = (200, {"stream": "Step 1/1 : FROM scratch\n\n"})
+    engine.answers["GET", "/images/a:b/json"] = (200, MADE)
+    said = []
+    image = engine.build(
+        str(tmp_path), str(tmp_path / "Dockerfile"), "a:b", labels={"k": "v"}, say=said.append
+    )
+    assert (image.id, said) == ("sha256:1", ["Step 1/1 : FROM scratch"])
+    _, path, _ = next(each for each in engine.asked if each[0] == "POST")
+    assert "t=a%3Ab" in path
+    assert "pull" not in path or "pull=False" in path  # nothing is fetched that is there
+    engine.answers["POST", "/build"] = (200, {"error": "returned a non-zero\ncode: 3"})
+    with pytest.raises(SandboxError, match="did not build a:b: returned a non-zero code: 3"):
+        engine.build(str(tmp_path), str(tmp_path / "Dockerfile"), "a:b", labels={}, say=said.append)
+
+
+def test_an_image_is_fetched_only_by_pull_and_fails_with_the_registrys_words(engine):
+    engine.answers["POST", "/images/create"] = (200, {"status": "Pulling from a"})
+    engine.answers["GET", "/images/a:b/json"] = (200, MADE)
+    said = []
+    assert engine.pull("a:b", say=said.append).id == "sha256:1"
+    assert said == ["Pulling from a"]
+    engine.answers["POST", "/images/create"] = (404, {"message": "pull access denied"})
+    with pytest.raises(SandboxError, match="pull access denied"):
+        engine.pull("a:b", say=said.append)
