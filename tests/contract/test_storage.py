@@ -1,10 +1,12 @@
 """The storage contract on SQLite and on a real PostgreSQL, and what several processes do to it."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -61,6 +63,22 @@ def test_missing_database_is_told(postgres):
     socket = postgres().split("?")[1]
     with pytest.raises(StorageError, match="createdb nowhere"):
         RdbStorage(f"postgresql://tester@/nowhere?{socket}")
+
+
+def test_a_database_of_an_older_version_reads_with_defaults(tmp_path):
+    """It was written before repeats and suspicions were stored."""
+    old = Path(__file__).parents[1] / "data" / "storage" / "0001.db"
+    storage = RdbStorage(str(shutil.copy(old, tmp_path / "old.db")))
+    (evaluation,) = (record for record in full_step() if isinstance(record, r.Evaluation) and record.score)
+    score = dataclasses.replace(evaluation.score, samples=(), interval=None)
+    expected = dataclasses.replace(evaluation, score=score, suspicion=None)
+    assert storage.evaluations("run-1", evaluation.key) == [expected]
+    assert storage.verifications("run-1") == []
+    lease = storage.acquire("run-1", [-1], "me", 60.0)[0]
+    audited = dataclasses.replace(evaluation, purpose=r.Purpose.AUDIT)
+    append(storage, lease, audited)
+    assert storage.evaluations("run-1", evaluation.key) == [expected, audited]
+    storage.close()
 
 
 @pytest.mark.postgres

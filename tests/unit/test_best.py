@@ -220,6 +220,31 @@ async def test_a_crash_between_the_two_scorings_lets_nothing_through(climb, stor
     assert (summary.best_score, summary.evaluations) == (3.0, 2)
 
 
+async def test_a_second_scoring_that_is_stored_is_not_made_again(climb, storage):
+    """By a process that ended before it could announce, or of an equal program."""
+    problem = climb("{'max_jump': 50}")
+    async with running(problem, storage, Lying({}), [[700, 3]], until=500) as run:
+        verify = run._evaluator.verify
+
+        async def cut(candidate, claimed):
+            again = await verify(candidate, claimed)
+            if candidate.key == FIRST:
+                storage.append([Write(lease=run._leases[0], records=(again,))])
+                raise GeneratorRefused("cut here")
+            return again
+
+        run._evaluator.verify = cut
+        with pytest.raises(GeneratorRefused):
+            await run.execute()
+    record = storage.get_run(run.record.id)
+    (before,) = second(storage, record.id, FIRST)
+    async with running(problem, storage, Lying({}), [[700, 3]], until=500, record=record) as run:
+        summary = await run.execute()
+        assert run.progress.quarantine == Quarantine(total=1, agreed=1)
+    assert second(storage, record.id, FIRST) == [before]
+    assert (summary.best, summary.best_score) == (FIRST, 700.0)
+
+
 async def test_equal_programs_share_their_refutation(climb, storage):
     """Also when the forged score is no longer anything special."""
     backend = Lying({7: [90.0]})
