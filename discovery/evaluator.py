@@ -52,6 +52,7 @@ from discovery.slots import Slot, SlotPool
 from discovery.toolchain import suffix_of, toolchain
 
 _ATTEMPTS = 3
+_MOST_EXCUSED = 20
 _OUTPUT_CHARS = 4000
 
 
@@ -263,8 +264,8 @@ class Evaluator:
         return self._find_source(source_hash)
 
     async def _in_slot(self, candidate: Candidate, purpose: Purpose, *, anew: bool = False) -> Evaluation:
-        last: SandboxError | ScoringError | None = None
-        for attempt in range(_ATTEMPTS):
+        attempt = excused = 0
+        while True:
             # Before a candidate is blamed for the end of its sandbox, that one was seen to work.
             is_last = attempt == _ATTEMPTS - 1
             fresh = anew or is_last
@@ -274,8 +275,12 @@ class Evaluator:
                     return await self._attempt(slot, candidate, purpose, attempt)
                 except (SandboxError, ScoringError) as error:
                     slot.spoil(str(error))
-                    last = error
-        return self._blamed(candidate, purpose, last)
+                    if not slot.worker.has_host and excused < _MOST_EXCUSED:
+                        excused += 1  # somebody ended the host, and with it the workers of all
+                        continue
+                    if is_last:
+                        return self._blamed(candidate, purpose, error)
+            attempt += 1
 
     async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)
@@ -408,7 +413,7 @@ class Evaluator:
             finished_at=datetime.now(UTC),
         )
 
-    def _blamed(self, candidate: Candidate, purpose: Purpose, error: Exception | None) -> Evaluation:
+    def _blamed(self, candidate: Candidate, purpose: Purpose, error: Exception) -> Evaluation:
         """For what ended a scorer's process or a sandbox in each attempt, the last of which was in new ones."""
         now = datetime.now(UTC)
         if isinstance(error, ScoringError):

@@ -59,8 +59,9 @@ Serve = Callable[[ProgramRequest], Awaitable[SandboxResult]]
 class ScorerWorker:
     """One worker process; scores one candidate at a time. Made by :meth:`ScorerHost.fork`."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, sock: socket.socket, host: subprocess.Popen[bytes] | None = None) -> None:
         self.pid = pid
+        self._host = host
         # The host reaps its workers: by the time of a kill the id may be another process's.
         self._pidfd: int | None = None
         try:
@@ -112,6 +113,11 @@ class ScorerWorker:
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         return not poll.poll(0)
+
+    @property
+    def has_host(self) -> bool:
+        """Whether the host that forked it is still there: if not, that is why it has ended."""
+        return self._host is not None and self._host.poll() is None
 
     def kill(self) -> None:
         """End the process at once. May be called twice."""
@@ -266,7 +272,7 @@ class ScorerHost:
             if frame.kind == "refused":
                 raise ScoringError(f"the scorer's host cannot fork: {frame.header['message']}")
             ours.setblocking(False)
-            return ScorerWorker(int(frame.header["pid"]), ours)
+            return ScorerWorker(int(frame.header["pid"]), ours, self._process)
         except ScoringError:
             ours.close()
             raise

@@ -277,6 +277,27 @@ async def test_a_scorers_host_that_is_killed_is_started_again_and_nobody_is_blam
     assert (await evaluator.verify(candidate(2.0, 1), after)).failure is None
 
 
+@pytest.mark.parametrize("deaths", [2, 1000])
+async def test_a_killed_host_blames_nobody_unless_it_never_lives(toy, evaluators, monkeypatch, deaths):
+    monkeypatch.setattr("discovery.evaluator._MOST_EXCUSED", 4)
+    evaluator = await evaluators(toy())
+    judge, killed = evaluator._judge, []
+
+    async def judged(*arguments):
+        if len(killed) < deaths:
+            killed.append(evaluator._host._process.pid)
+            os.kill(evaluator._host._process.pid, signal.SIGKILL)
+            evaluator._host._process.wait()
+        return await judge(*arguments)
+
+    evaluator._judge = judged
+    evaluation = await evaluator.evaluate(candidate(2.0))
+    if deaths == 2:
+        assert (evaluation.score.value, evaluation.attempt) == (2.0, 0)
+    else:
+        assert evaluation.failure.kind is FailureKind.SCORER
+
+
 async def test_a_scorers_host_that_cannot_start_again_is_infrastructure(toy, evaluators, monkeypatch):
     evaluator = await evaluators(toy())
     os.kill(evaluator._host._process.pid, signal.SIGKILL)
