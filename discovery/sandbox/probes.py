@@ -27,6 +27,7 @@ from discovery.sandbox.isolation import PROPERTIES
 from discovery.sandbox.totals import SPARE_PROCESSES
 
 _LIMITS = Limits(wall_s=5.0, memory_bytes=256 << 20, processes=16, file_bytes=1 << 20)
+_MEMORY_BYTES = (64 << 20, 1 << 30)  # with large packages a small excess is none
 _CPU = replace(_LIMITS, cpu_s=0.1)
 _REPORTED = {
     "no_network": "network",
@@ -311,8 +312,8 @@ async def _exceed(sandbox: Sandbox) -> dict[str, bool]:
 
 
 async def _forgets(sandbox: Sandbox) -> bool:
-    """Whether processes that take too much memory together are ended; with large packages a small excess is none."""
-    for size in (_LIMITS.memory_bytes // 4, 4 * _LIMITS.memory_bytes):
+    """Whether processes that take too much memory together are ended."""
+    for size in _MEMORY_BYTES:
         limits = replace(_LIMITS, memory_bytes=size, result_bytes=1 << 16)
         if await _ended(sandbox, "remember", [12, size * 3 // 4], limits, FailureKind.MEMORY):
             return True
