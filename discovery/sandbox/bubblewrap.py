@@ -56,10 +56,11 @@ class BubblewrapBackend:
     """Makes bubblewrap sandboxes.
 
     Covers: files, environment, processes and network of the host; memory, CPU time and number of each
-    evaluation's processes; leftovers between evaluations; dangerous system calls.
+    evaluation's processes, where there are control groups of all together; leftovers between evaluations;
+    dangerous system calls.
 
-    Does not cover: the sum of memory over several processes of one evaluation; bugs of the kernel; timing
-    channels.
+    Does not cover: the sum of memory and CPU time over several processes of one evaluation where there are no
+    control groups; bugs of the kernel; timing channels.
     """
 
     name = "bubblewrap"

@@ -47,8 +47,9 @@ class ProcessBackend:
     Covers: wall and CPU time, memory of one process, size of one file, amount of output, the environment,
     and descendants that do not fight back.
 
-    Does not cover: files, network, other processes of the same user, the number of processes, the sum of
-    memory or disk, system calls. A hostile candidate does here whatever this user may do.
+    Does not cover: files, network, other processes of the same user, the sum of disk, and where there are no
+    control groups the number of processes and the sum of memory. A hostile candidate does here whatever this
+    user may do.
     """
 
     name = "process"
