@@ -9,6 +9,10 @@ as process 1 of a fresh PID namespace 1.8; child beside a shared-memory ``pause`
 2.0; double fork 3.4. The pause is worth its 0.2: process 1 of a namespace ignores the signals that it sends
 itself, so ``abort()`` and ``kill(getpid())`` would not end a candidate that were process 1.
 
+All of this but the limits is done ahead of the request (``request.py``), which hides it where there is a pause
+between requests, as there is while something is scored. Fork and exit alone cost 0.4 ms of CPU without packages,
+0.8 with numpy and 4.3 to 4.9 with ``scipy.optimize``, whose 680 mappings and 43 MB have to be copied and let go.
+
 The ``pause`` process shares the zygote's memory, so nothing may ever make it run zygote code: the zygote
 keeps no signal handlers, is not dumpable, and children can neither ptrace nor write to another process's
 memory.
