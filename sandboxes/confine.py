@@ -198,7 +198,7 @@ class Confinement:
         started = time.monotonic()
         ended = self._end()
         took_s = time.monotonic() - started
-        if took_s > _ODD_S:
+        if took_s > _ODD_S and self.oddity is None:
             self.oddity = f"ending what a request left took {took_s:.1f} s"
         return ended
 

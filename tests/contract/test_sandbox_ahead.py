@@ -132,9 +132,9 @@ async def test_files_that_resist_make_the_sandbox_suspect():
     deep = """
 import os
 def solve():
-    for _ in range(3000):
-        os.mkdir('d')
-        os.chdir('d')
+    for _ in range(20):  # past the longest path
+        os.mkdir("d" * 250)
+        os.chdir("d" * 250)
     return 1
 """
     plain = "import os\ndef solve():\n    os.makedirs('a/b/c')\n    open('a/f', 'w').close()\n    return 1"
