@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from discovery.errors import SandboxError
+from discovery.records import FailureKind
 from discovery.sandbox import bubblewrap, make_backend
 from discovery.sandbox.client import ZYGOTE_FLAGS, Launched, LocalProcess, ZygoteSandbox, fresh_uids
 from discovery.sandbox.probes import verify
@@ -160,3 +161,25 @@ def solve(places):
     places, left = runner.run(both())
     assert "/box" in places
     assert left == []
+
+
+def test_what_ends_everything_of_its_user_cannot_end_the_helper(bench):
+    runner, bench = bench
+    source = """
+import os, signal
+def solve():
+    if os.fork() == 0:
+        while True:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except OSError:
+                pass
+    signal.pause()
+"""
+
+    async def attacked():
+        for _ in range(5):
+            assert (await bench.call(source)).failure.kind is FailureKind.CRASHED
+            await bench.settle()
+
+    runner.run(attacked())
