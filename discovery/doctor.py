@@ -143,7 +143,7 @@ def check_control_groups() -> Diagnosis:
 
     found = find()
     if isinstance(found, Absent):
-        detail, _, fix = found.why.partition(": ")
+        detail, _, fix = found.why.rpartition(": ")
         return Diagnosis(name="control groups", ok=False, detail=detail, fix=fix)
     where = ", ".join(str(folder) for folder in dict.fromkeys(found.folders.values()))
     return Diagnosis(name="control groups", ok=True, detail=f"version {found.version}, writable at {where}")

@@ -198,7 +198,8 @@ def _find_2(found: _Hierarchy) -> Place | Absent:
         if set(VERSION_2) <= handed:
             return Place(version=2, folders=dict.fromkeys(VERSION_2, own), moves=True)
         missing = " and ".join(sorted(set(VERSION_2) - handed))
-        return Absent(why=f"the group {own} is not given control of {missing}: {SCOPE}")
+        if os.geteuid() != 0 or found.is_container:
+            return Absent(why=f"the group {own} is not given control of {missing}: {SCOPE}")
     if os.geteuid() != 0:
         return Absent(why=f"the control group of this process is not this user's: {SCOPE}")
     scope = SCOPE.replace("--user ", "")

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from discovery import doctor, sandbox
+from discovery.sandbox import hierarchies
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,17 @@ def test_everything_is_looked_at_and_what_is_wrong_has_a_fix(backend, monkeypatc
         assert "\n" not in d.detail + (d.fix or "")
         assert d.ok or d.fix, d
     assert {d.name for d in found if d.needed} == {"python", "bubblewrap", "storage"}
+
+
+def test_control_groups_that_cannot_be_had_come_with_the_command_that_gets_them(monkeypatch):
+    monkeypatch.setattr(hierarchies, "find", lambda: hierarchies.Absent(why="not this user's: systemd-run x"))
+    found = doctor.check_control_groups()
+    assert (found.ok, found.detail, found.fix, found.needed) == (
+        False,
+        "not this user's",
+        "systemd-run x",
+        False,
+    )
 
 
 def test_old_python(monkeypatch):

@@ -110,6 +110,13 @@ def test_scope_without_controllers_says_so(tree, ordinary):
     assert "not given control of memory" in tree.find("/user.slice/run-1.scope").why
 
 
+def test_root_goes_to_the_top_where_its_own_group_has_no_controllers(tree, monkeypatch):
+    monkeypatch.setattr(hierarchies.os, "geteuid", lambda: 0)
+    top = tree.group("/", is_top=True)
+    tree.group("/box", controllers="", cgroup_procs=str(os.getpid()))
+    assert tree.find("/box") == Place(version=2, folders={"memory": top, "pids": top})
+
+
 def test_inside_a_scope_that_was_divided_before(tree, ordinary):
     tree.group("/", is_top=True)
     own = tree.group("/run-1.scope", cgroup_subtree_control="memory pids")
