@@ -31,6 +31,7 @@ from discovery.repeats import Cores
 from discovery.sandbox.isolation import expanded
 from discovery.sandbox.recipes import is_recipe, load
 from discovery.toolchain import BINARY, PROGRAM, toolchain
+from discovery.twists import twisted
 
 ScoreSource = Callable[[Problem, str], Awaitable[Evaluation]]
 """Evaluates a source text in a sandbox, scored by a process that has scored nothing before."""
@@ -47,6 +48,8 @@ MIN_WALL_S = 0.01
 LONG_WALL_S = 3600.0
 MAX_WALL_S = 86_400.0
 MIN_MEMORY_BYTES = 64 << 20
+MAX_TWISTED_S = 5.0
+"""An evaluation that takes longer is not repeated for each answer that a scorer must refuse."""
 BROKEN = "raise RuntimeError('broken on purpose by discovery check')\n"
 
 
@@ -389,6 +392,8 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
         if first.score is not None:
             broken = await score(problem, _broken(problem))
             findings += _check_broken(problem, first.score, broken)
+            if broken.score is None:
+                findings += await _check_twisted(problem, first, score)
     except (ScoringError, ProblemError) as error:
         return [
             _error(
@@ -397,6 +402,29 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
                 "a scorer runs in a process of its own: it must load there, and not exit or crash it",
             )
         ]
+    return findings
+
+
+async def _check_twisted(problem: Problem, first: Evaluation, score: ScoreSource) -> list[Finding]:
+    """Hand the scorer answers that it must refuse."""
+    assert first.score is not None
+    if first.durations is not None and first.durations.wall_s > MAX_TWISTED_S:
+        return []
+    findings = []
+    for each in twisted(problem):
+        said = await score(problem, each.source)
+        if said.score is not None:
+            better = problem.direction.better(said.score.value, first.score.value)
+            finding = _error if better else _warning
+            findings.append(
+                finding(
+                    "scorer",
+                    f"an answer {each.words} scores {said.score.value!r}"
+                    + (", better than the initial candidate's" if better else ""),
+                    "raise Invalid for what is not a finite number of the right type, before numpy or float() reads "
+                    "it: both take it for not-a-number, which passes every comparison",
+                )
+            )
     return findings
 
 

@@ -122,7 +122,41 @@ def with_setting(setting: str) -> str:
 async def test_a_good_problem_has_no_findings(check):
     scoring = Scoring()
     assert await check(scoring=scoring) == []
-    assert len(scoring.sources) == 3, "twice the initial candidate, once a broken program"
+    assert len(scoring.sources) == 8, "twice the initial candidate, a broken program, five twisted answers"
+
+
+TRUSTING = """
+import numpy as np
+from discovery import Invalid, problem
+
+@problem(name="half", statement="Return three numbers that are far from each other, each between 0 and 1.",
+         initial="def solve():\\n    return [0.1, 0.5, 0.7]\\n", bounds=(0.0, 1.0))
+def score(program):
+    found = np.asarray(program.call("solve"), dtype=float)
+    if (found < 0).any() or (found > 1).any():
+        raise Invalid("not between 0 and 1")
+    return CHECKED
+"""
+
+
+@pytest.mark.parametrize(
+    ("scored", "level", "words"),
+    [
+        ("float(np.ptp(found[1:]))", Level.WARNING, "first number"),
+        (
+            "float(1 - (np.abs(found[:, None] - found) < 0.5).mean()) if len(found) else 0.0",
+            Level.ERROR,
+            "better",
+        ),
+        ("float(np.ptp(found)) if len(found) else 1.0", Level.ERROR, "that is empty"),
+    ],
+)
+async def test_a_scorer_that_believes_what_it_is_given(check, scored, level, words):
+    """Numpy reads the text "nan" and None as not-a-number, which passes every comparison."""
+    findings = await check(TRUSTING.replace("CHECKED", scored))
+    told = [f for f in findings if f.level is level and words in f.message]
+    assert told, findings
+    assert all(f.where == "scorer" and "Invalid" in f.fix for f in findings)
 
 
 @pytest.mark.parametrize("name", ["constants-10"])
@@ -283,7 +317,7 @@ async def test_noise_that_is_declared_is_no_fault(check):
     scoring = Scoring()
     text = RANDOM.replace("bounds=", "deterministic=False, bounds=")
     assert await check(text, scoring) == []
-    assert len(scoring.sources) == 2
+    assert len(scoring.sources) == 7, "the initial candidate once, a broken program, five twisted answers"
 
 
 async def test_an_initial_candidate_near_its_limit(check):
