@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from discovery import data, rounds
 from discovery.agreement import confirmed
 from discovery.builds import Builds
-from discovery.errors import SandboxError, ScoringError
+from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
 from discovery.problem import Limits, Problem
 from discovery.records import (
     Candidate,
@@ -275,12 +275,18 @@ class Evaluator:
                     return await self._attempt(slot, candidate, purpose, attempt)
                 except (SandboxError, ScoringError) as error:
                     slot.spoil(str(error))
-                    if not slot.worker.has_host and excused < _MOST_EXCUSED:
-                        excused += 1  # somebody ended the host, and with it the workers of all
-                        continue
-                    if is_last:
-                        return self._blamed(candidate, purpose, error)
-            attempt += 1
+                    last = error
+                # Somebody ended the host, and with it the workers of all.
+                is_excused = not slot.worker.has_host
+            is_excused = is_excused or isinstance(last, SandboxUnavailable)
+            if is_excused and excused < _MOST_EXCUSED:
+                excused += 1
+                if isinstance(last, SandboxUnavailable):
+                    await self.pool.pause(last, excused)
+            elif is_last:
+                return self._blamed(candidate, purpose, last)
+            else:
+                attempt += 1
 
     async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)

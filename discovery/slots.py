@@ -177,6 +177,18 @@ class SlotPool:
         self._idle.append(slot)
         return True
 
+    async def pause(self, error: SandboxUnavailable, tries: int) -> None:
+        """Wait until a sandbox starts and works again, where somebody waits; to be called without a slot.
+
+        Args:
+            error: Why one that had started could not go on.
+            tries: How often in a row.
+        """
+        if self.wait is not None:
+            await self.wait(error, tries)
+        else:
+            await self._sleep(_FIRST_PAUSE_S * 2 ** min(tries, 5))
+
     async def close(self) -> None:
         """End all slots. May be called twice."""
         for slot in list(self._live):

@@ -137,6 +137,16 @@ class ControlGroup:
         name = "memory.oom_control" if self.version == 1 else "memory.events"
         return numbers(self._read(self.memory, name)).get("oom_kill", 0)
 
+    def limit_hits(self) -> int:
+        """How often it was at its own limit of memory: what the kernel ends while this stands still is not its fault.
+
+        Raises:
+            OSError: It is gone.
+        """
+        if self.version == 1:
+            return int(self._read(self.memory, "memory.failcnt"))
+        return numbers(self._read(self.memory, "memory.events")).get("oom", 0)
+
     def _read(self, folder: Path, name: str) -> str:
         descriptor = self._open.get(name)
         if descriptor is None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from discovery.errors import SandboxError
+from discovery.errors import SandboxError, SandboxUnavailable
 from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import SandboxResult
@@ -75,6 +75,7 @@ class Totals:
             raise SandboxError(f"the sandbox's control group cannot be read: {error}") from error
         self._idle_bytes, self._idle_processes = usage.memory_bytes, usage.processes
         self._kills = usage.kills
+        self._limit_hits = 0
         self._cpu_s = usage.cpu_s
 
     def begin(self, limits: Limits, content_bytes: int) -> None:
@@ -94,6 +95,7 @@ class Totals:
                 self._group.limit(*wanted)
                 self._set = wanted
             self._cpu_s = self._group.cpu_s()
+            self._limit_hits = self._group.limit_hits()
         except OSError as error:
             raise SandboxError(f"the sandbox's control group cannot be limited: {error}") from error
         self._over = False
@@ -113,10 +115,13 @@ class Totals:
             result: What the zygote told.
 
         Raises:
+            SandboxUnavailable: The kernel ended processes of it although the sandbox was within its limits: the machine
+                has no memory left.
             SandboxError: The group cannot be read.
         """
         try:
             kills = self._group.kills()
+            within = self._group.limit_hits() == self._limit_hits
             # The kernel's account of a process lacks descendants that nobody waited for; the group's has the zygote's
             # few milliseconds too, which are much only where there was no time for descendants.
             if result.cpu_s is not None and result.wall_s > _LEAST_S:
@@ -125,6 +130,10 @@ class Totals:
         except OSError as error:
             raise SandboxError(f"the sandbox's control group cannot be read: {error}") from error
         killed, self._kills = kills > self._kills, kills
+        if killed and within:
+            raise SandboxUnavailable(
+                "the kernel ended a program that was within its limits, since the machine has no memory left"
+            )
         if killed:
             failure = Failure(
                 kind=FailureKind.MEMORY,

@@ -159,6 +159,19 @@ async def no_sleep(seconds):
     await asyncio.sleep(0)
 
 
+async def test_a_machine_without_memory_blames_nobody(toy, evaluators):
+    evaluator = await evaluators(toy(), InProcessBackend([SandboxUnavailable("no memory left")] * 5))
+    waited = []
+
+    async def wait(error, tries):
+        waited.append((str(error), tries, evaluator.meter.busy))
+
+    evaluator.pool.wait = wait
+    evaluation = await evaluator.evaluate(candidate(1.0))
+    assert (evaluation.score.value, evaluation.attempt) == (1.0, 0)
+    assert waited == [("no memory left", tries, 0) for tries in range(1, 6)]
+
+
 async def test_a_candidate_is_not_blamed_while_honest_programs_fail_too(toy, evaluators):
     evaluator = await evaluators(toy(), InProcessBackend([SandboxError("gone")] * 99))
     evaluator.pool._sleep = no_sleep

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.errors import SandboxError
+from discovery.errors import SandboxError, SandboxUnavailable
 from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import SandboxResult
@@ -25,6 +25,7 @@ class Group:
 
     def __init__(self):
         self.used = Usage(memory_bytes=10 << 20, processes=3, cpu_s=5.0, kills=1)
+        self.hits = 0
         self.set = []
         self.gone = False
 
@@ -45,6 +46,10 @@ class Group:
 
     def kills(self):
         return self.usage().kills
+
+    def limit_hits(self):
+        self._here()
+        return self.hits
 
 
 @given(st.integers(0, 1 << 40), limits, st.integers(0, 1 << 32))
@@ -85,12 +90,23 @@ async def test_kills_of_earlier_requests_are_not_blamed_on_later_ones():
     answer = SandboxResult(data=b"x", wall_s=0.01, cpu_s=0.01)
     asked = Limits(memory_bytes=64 << 20)
     assert totals.judged(asked, answer) == answer
-    group.used = replace(group.used, kills=2)
+    group.used, group.hits = replace(group.used, kills=2), 1
     failure = totals.judged(asked, answer).failure
     assert failure == Failure(
         kind=FailureKind.MEMORY, message="ran past the memory limit of 64 MiB, all its processes together"
     )
     assert totals.judged(asked, answer) == answer
+
+
+async def test_what_the_kernel_ends_within_its_limits_is_not_to_blame():
+    group = Group()
+    group.hits = 7
+    totals = Totals(group, lambda: None)
+    totals.begin(Limits(), 0)
+    group.used = replace(group.used, kills=2)
+    with pytest.raises(SandboxUnavailable, match="no memory left"):
+        totals.judged(Limits(), SandboxResult(data=b"x", wall_s=0.01, cpu_s=0.01))
+    totals.end()
 
 
 async def test_cpu_past_the_limit_stops_the_request_and_fails_it():
