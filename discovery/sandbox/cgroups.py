@@ -33,6 +33,8 @@ _REMOVE_S = 2.0
 # Each file is written by the process that becomes the sandbox: where it cannot join, it does not start.
 _JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
 
+_BATCH_BYTES = 1 << 20  # the kernel charges several pages at once, and gives up before the last ones
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -137,15 +139,28 @@ class ControlGroup:
         name = "memory.oom_control" if self.version == 1 else "memory.events"
         return numbers(self._read(self.memory, name)).get("oom_kill", 0)
 
-    def limit_hits(self) -> int:
-        """How often it was at its own limit of memory: what the kernel ends while this stands still is not its fault.
+    def fullness(self) -> int:
+        """A number that is greater after the group was at its own limit of memory than before.
+
+        What the kernel ends while it stays the same is not the group's fault. Version 1 keeps no count, but the most
+        that was used since ``forget_fullness``.
+
+        Raises:
+            OSError: It is gone.
+        """
+        if self.version == 2:
+            return numbers(self._read(self.memory, "memory.events")).get("oom", 0)
+        most = int(self._read(self.memory, "memory.max_usage_in_bytes"))
+        return int(most >= int(self._read(self.memory, "memory.limit_in_bytes")) - _BATCH_BYTES)
+
+    def forget_fullness(self) -> None:
+        """Start anew, so that only what comes now counts.
 
         Raises:
             OSError: It is gone.
         """
         if self.version == 1:
-            return int(self._read(self.memory, "memory.failcnt"))
-        return numbers(self._read(self.memory, "memory.events")).get("oom", 0)
+            (self.memory / "memory.max_usage_in_bytes").write_text("0")
 
     def _read(self, folder: Path, name: str) -> str:
         descriptor = self._open.get(name)

@@ -75,7 +75,7 @@ class Totals:
             raise SandboxError(f"the sandbox's control group cannot be read: {error}") from error
         self._idle_bytes, self._idle_processes = usage.memory_bytes, usage.processes
         self._kills = usage.kills
-        self._limit_hits = 0
+        self._fullness = 0
         self._cpu_s = usage.cpu_s
 
     def begin(self, limits: Limits, content_bytes: int) -> None:
@@ -95,7 +95,8 @@ class Totals:
                 self._group.limit(*wanted)
                 self._set = wanted
             self._cpu_s = self._group.cpu_s()
-            self._limit_hits = self._group.limit_hits()
+            self._group.forget_fullness()
+            self._fullness = self._group.fullness()
         except OSError as error:
             raise SandboxError(f"the sandbox's control group cannot be limited: {error}") from error
         self._over = False
@@ -121,7 +122,7 @@ class Totals:
         """
         try:
             kills = self._group.kills()
-            within = self._group.limit_hits() == self._limit_hits
+            within = self._group.fullness() == self._fullness
             # The kernel's account of a process lacks descendants that nobody waited for; the group's has the zygote's
             # few milliseconds too, which are much only where there was no time for descendants.
             if result.cpu_s is not None and result.wall_s > _LEAST_S:

@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import asynccontextmanager
@@ -232,3 +233,65 @@ def no_process(*_):
 
 def no_thread(*_):
     raise RuntimeError("can't start new thread")
+
+
+HOG = """
+import sys, time
+from pathlib import Path
+group, left = Path(sys.argv[1]), int(sys.argv[2])
+(group / "cgroup.procs").write_text("0")
+limit = int((group / "memory.limit_in_bytes").read_text())
+kept, end = [], time.monotonic() + 2
+while time.monotonic() < end:
+    if int((group / "memory.usage_in_bytes").read_text()) < limit - left:
+        kept.append(bytearray(b"x") * (1 << 19))
+    else:
+        time.sleep(0.001)
+"""
+JOIN = """
+import os, sys
+from pathlib import Path
+(Path(sys.argv[1]) / "cgroup.procs").write_text("0")
+from discovery.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def small_memory():
+    """A control group of 400 MB."""
+    own = Path("/proc/self/cgroup").read_text().splitlines()
+    place = next((line.split(":", 2)[2] for line in own if line.split(":")[1] == "memory"), None)
+    if place is None:
+        pytest.skip("the memory of a whole run can be bounded here in version 1 only")
+    group = Path(f"/sys/fs/cgroup/memory{place}") / f"pressure-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(400 << 20))
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    yield group
+    group.rmdir()
+
+
+@pytest.mark.sandbox
+def test_no_memory_left(tmp_path, undisturbed, small_memory):
+    database = tmp_path / "runs.db"
+    arguments = ["run", "constants-10", "--chains", "3", "--steps", "8", "--candidates", "4", "--seed", "11"]
+    arguments += ["--storage", str(database), "--scheduler", "local", "--sandbox", "bubblewrap"]
+    arguments += ["--evaluation-slots", "2", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", JOIN, small_memory, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    process.stderr.readline()
+    hog = subprocess.Popen([sys.executable, "-c", HOG, small_memory, str(1 << 20)])
+    said = process.communicate(timeout=120)[1].decode()
+    hog.wait()
+    assert process.returncode == 0, said[-2000:]
+    storage = open_storage(str(database))
+    run = storage.list_runs()[0].id
+    assert trajectory(storage, run) == undisturbed
+    storage.close()
+    assert int((small_memory / "memory.max_usage_in_bytes").read_text()) > 396 << 20

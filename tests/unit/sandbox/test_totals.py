@@ -47,9 +47,12 @@ class Group:
     def kills(self):
         return self.usage().kills
 
-    def limit_hits(self):
+    def fullness(self):
         self._here()
         return self.hits
+
+    def forget_fullness(self):
+        self._here()
 
 
 @given(st.integers(0, 1 << 40), limits, st.integers(0, 1 << 32))
