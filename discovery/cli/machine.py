@@ -20,7 +20,7 @@ def doctor(*, sandbox: str | None = None, json: Annotated[bool, Parameter(negati
     """Tell what this machine has and lacks, and the command that gets each missing thing.
 
     Args:
-        sandbox: Instead, find out by trying what this sandbox holds here (bubblewrap, docker or process); takes a second.
+        sandbox: Instead, find out by trying what this sandbox holds here: bubblewrap, docker or process.
         json: Print one JSON list on standard output, nothing else.
 
     Exit code 0 when runs can be made safely, 1 when something that they need is missing; 0 with --sandbox.
