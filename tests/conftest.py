@@ -93,27 +93,14 @@ PACKAGES = ((), ("numpy",))
 @pytest.fixture(scope="session")
 def docker_engine():
     """A Docker engine with images for sandboxes: the one that answers, or a private one for this session."""
-    from discovery.errors import MissingComponent, SandboxError
-    from discovery.sandbox import images
-    from discovery.sandbox.engine import Engine
-    from discovery.testing.dockerd import PrivateEngine
+    from discovery.errors import MissingComponent
+    from discovery.testing.dockerd import have_image, some_engine
 
     with ExitStack() as stack:
         try:
-            Engine().close()
+            stack.enter_context(some_engine())
         except MissingComponent as error:
             pytest.skip(str(error))
-        except SandboxError:
-            reason = PrivateEngine.missing()
-            if reason is not None:
-                pytest.skip(reason)
-            environment = stack.enter_context(pytest.MonkeyPatch.context())
-            environment.setenv("DOCKER_HOST", stack.enter_context(PrivateEngine()).address)
-        with Engine() as engine:
-            for packages in PACKAGES:
-                name = images.tag("python", packages)
-                if engine.image(name) is None:
-                    contents = images.contents("python", packages)
-                    labels = images.labels("python", packages)
-                    engine.import_image(contents.tar(), name, labels=labels, environment=contents.environment)
+        for packages in PACKAGES:
+            have_image(packages)
         yield

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from discovery.errors import SandboxError
+from discovery.errors import MissingComponent, SandboxError, SandboxUnavailable
+from discovery.sandbox import images, recipes
 from discovery.sandbox.engine import Engine
 
 _START_S = 60.0
@@ -124,18 +125,11 @@ class PrivateEngine:
             process.wait()
 
     def _answers(self) -> bool:
-        before = os.environ.get("DOCKER_HOST")
-        os.environ["DOCKER_HOST"] = self.address
         try:
-            with Engine(timeout_s=_START_S):
+            with _named(self.address), Engine(timeout_s=_START_S):
                 return True
         except SandboxError:
             return False
-        finally:
-            if before is None:
-                del os.environ["DOCKER_HOST"]
-            else:
-                os.environ["DOCKER_HOST"] = before
 
     def _remove(self) -> None:
         """End what an engine that was killed has left, unmount what it mounted, remove its files."""
@@ -161,6 +155,55 @@ class PrivateEngine:
                         and (entry / "stat").read_text().split()[2] != "Z"
                     ):
                         yield int(entry.name)
+
+
+@contextmanager
+def some_engine() -> Iterator[None]:
+    """An engine that answers: the one of the environment, or a private one, which ``DOCKER_HOST`` names meanwhile.
+
+    Raises:
+        MissingComponent: There is none, and none can be started; one line that ends with the fix.
+        SandboxError: A private one does not start.
+    """
+    try:
+        Engine().close()
+    except SandboxUnavailable:
+        reason = PrivateEngine.missing()
+        if reason is not None:
+            raise MissingComponent(reason) from None
+    else:
+        yield
+        return
+    with PrivateEngine() as engine, _named(engine.address):
+        yield
+
+
+def have_image(packages: tuple[str, ...] = ()) -> str:
+    """Make the image of the default recipe with some packages, if it is not there.
+
+    Returns:
+        Its name.
+    """
+    name = images.tag(packages=packages)
+    with Engine() as engine:
+        if engine.image(name) is None:
+            contents = images.contents(packages=packages)
+            labels = images.labels(recipes.DEFAULT, packages)
+            engine.import_image(contents.tar(), name, labels=labels, environment=contents.environment)
+    return name
+
+
+@contextmanager
+def _named(address: str) -> Iterator[None]:
+    before = os.environ.get("DOCKER_HOST")
+    os.environ["DOCKER_HOST"] = address
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DOCKER_HOST"]
+        else:
+            os.environ["DOCKER_HOST"] = before
 
 
 def _path() -> str:

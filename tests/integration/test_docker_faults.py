@@ -21,7 +21,7 @@ from discovery.sandbox.docker import RUN_LABEL
 from discovery.sandbox.engine import Engine
 from discovery.storage import open_storage
 from discovery.summary import summarize
-from discovery.testing.dockerd import PrivateEngine
+from discovery.testing.dockerd import PrivateEngine, have_image
 from discovery.testing.sandbox import World
 
 pytestmark = pytest.mark.docker
@@ -217,13 +217,7 @@ def own_engine(monkeypatch):
         pytest.skip(reason)
     with PrivateEngine() as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.address)
-        with Engine() as connection:
-            connection.import_image(
-                (contents := images.contents()).tar(),
-                images.tag(),
-                labels=images.labels("python", ()),
-                environment=contents.environment,
-            )
+        have_image()
         yield engine
 
 
