@@ -12,6 +12,7 @@ from discovery.cli import main
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
 from discovery.records import Candidate, CandidateKey
+from discovery.repeats import overlap
 from discovery.sandbox import make_backend
 
 SANDBOXES = [pytest.param("bubblewrap", marks=pytest.mark.sandbox), "process"]
@@ -23,7 +24,7 @@ from discovery import Limits, Repeats, Score, problem
 WORK = "def solve():\\n    return sum(i * i % 7 for i in range(COUNT))\\n"
 
 @problem(name="timed", statement="Sum fast.", direction="minimize", bounds=(0.0, None), limits=Limits(wall_s=30.0),
-         initial="import os\\n" + WORK.replace("COUNT", "300000")
+         initial="import os\\n" + WORK.replace("COUNT", "800000")
                  + "\\ndef cores():\\n    return sorted(os.sched_getaffinity(0))\\n",
          repeats=Repeats(count=7, cores=1, baseline=True))
 def score(program):
@@ -59,15 +60,17 @@ async def test_a_program_that_does_twice_as_much_takes_about_twice_as_long(tmp_p
         found = [
             await evaluator.evaluate(candidate(source, index))
             for index, source in enumerate(
-                (problem.initial + "\n# as much\n", problem.initial.replace("300000", "600000"))
+                (problem.initial + "\n# as much\n", problem.initial.replace("800000", "1600000"))
             )
         ]
     finally:
         await evaluator.close()
     assert [e.failure for e in found] == [None, None]
     same, slow = (e.score for e in found)
-    assert 0.6 < same.value < 1.6
-    assert 1.4 < slow.value < 3.0
+    # On a busy machine the intervals are wide; that they are is what they are for.
+    assert overlap(same.interval, (0.8, 1.25))
+    assert overlap(slow.interval, (1.6, 2.4))
+    assert slow.value > 1.1
     assert len(slow.samples) == 7
     assert slow.interval[0] <= slow.value <= slow.interval[1]
     (core,) = slow.private["cores"]
