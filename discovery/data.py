@@ -131,11 +131,13 @@ def _plain(value: Any, where: str, depth: int, arrays: list[Any]) -> Any:
     )
 
 
-def decode(blob: bytes) -> Data:
+def decode(blob: bytes, *, widen: bool = False) -> Data:
     """Decode what :func:`encode` wrote, trusting nothing.
 
     Args:
         blob: Bytes, possibly hostile. The caller has capped their length.
+        widen: Make all arrays of numbers 64 bits wide and signed, so that whoever calculates with them meets no
+            overflow or rounding that the writer chose: 200 + 100 is 44 in eight bits, 1 - 2 is huge without a sign.
 
     Returns:
         Plain finite data; every array is a fresh, writable ``numpy.ndarray``.
@@ -151,7 +153,7 @@ def decode(blob: bytes) -> Data:
         _count(text)
         header = loads(text)
         value, specs = header["value"], header["arrays"]
-        arrays = _arrays(specs, blob, _HEADER_DIGITS + length) if specs else []
+        arrays = _arrays(specs, blob, _HEADER_DIGITS + length, widen) if specs else []
         return _restore(value, arrays, 0)
     except DataError:
         raise
@@ -199,7 +201,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _arrays(specs: list[Any], blob: bytes, offset: int) -> list[Any]:
+def _arrays(specs: list[Any], blob: bytes, offset: int, widen: bool) -> list[Any]:
     import numpy as np
 
     arrays = []
@@ -220,9 +222,16 @@ def _arrays(specs: list[Any], blob: bytes, offset: int) -> list[Any]:
             raise DataError("an array of booleans holds a byte that is neither 0 nor 1")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError("an array holds a number that is not finite")
-        arrays.append(array)
+        arrays.append(_widened(array) if widen else array)
         offset += size
     return arrays
+
+
+def _widened(array: Any) -> Any:
+    if array.dtype.kind == "b":
+        return array
+    too_large = array.dtype.kind == "u" and array.dtype.itemsize == 8 and (array >> 63).any()
+    return array.astype("f8" if array.dtype.kind == "f" or too_large else "i8", copy=False)
 
 
 def _is_hollow(shape: Any) -> bool:

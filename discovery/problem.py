@@ -197,7 +197,9 @@ class Program:
             **kwargs: Plain data.
 
         Returns:
-            Plain finite data: numbers, strings, lists, dictionaries, numpy arrays.
+            Plain finite data: numbers, strings, lists, dictionaries, numpy arrays. Arrays hold ``bool``, ``int64`` or
+            ``float64``, whatever the program returned: narrow ones would overflow and round as it likes. Types and
+            shapes are the program's choice all the same: check them before numpy or ``float()`` reads the data.
 
         Raises:
             ProgramFailed: The program crashed, exited, hit a limit, lacks the function, or returned something

@@ -56,7 +56,7 @@ class _SocketChannel:
             ) from error
         reply = self._ask({"kind": "call", "function": function, "timeout_s": timeout_s}, body)
         try:
-            return data.decode(reply.body)
+            return data.decode(reply.body, widen=True)
         except DataError as error:
             raise ProgramFailed(FailureKind.BAD_DATA, f"{function}() returned bad data: {error}") from error
 

@@ -2,14 +2,16 @@
 
 import os
 import textwrap
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from discovery import data
 from discovery.config import RunConfig, SearchConfig, SlotsConfig
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
-from discovery.records import RunStatus
+from discovery.records import Candidate, CandidateKey, FailureKind, RunStatus
 from discovery.run import Run, new_run
 from discovery.sandbox import make_backend
 from discovery.selection import make_selector
@@ -213,6 +215,51 @@ READS_FILES = {"looks for the scorer's files"}
 
 def source_of(attack):
     return f"FRAMES = {FRAMES!r}\n" + textwrap.dedent(ATTACKS[attack])
+
+
+NARROW = """
+import numpy as np
+from discovery import Invalid, problem
+
+@problem(name="narrow", statement="Return whole numbers that sum to 100.", initial="def solve():\\n    return [0]\\n",
+         packages=("numpy",), bounds=(None, 0.0))
+def score(program):
+    found = np.asarray(program.call("solve"))
+    if (found * found > 10_000).any():
+        raise Invalid("a number is larger than 100")
+    return -abs(float(found.sum(dtype=found.dtype)) - 100)
+"""
+"""A scorer that calculates in whatever numbers it gets."""
+
+
+@pytest.mark.sandbox
+async def test_numbers_that_are_too_narrow_to_be_right_win_nothing(tmp_path):
+    """Each of these is a perfect answer in its own arithmetic, and in no other."""
+    (tmp_path / "narrow.py").write_text(NARROW)
+    problem = load_problem(str(tmp_path / "narrow.py"))
+    evaluator = Evaluator(problem, make_backend("bubblewrap"), slots=1)
+    await evaluator.start()
+    try:
+        for dtype, numbers in (
+            ("uint8", [178, 178]),
+            ("int8", [-128, -28]),
+            ("int16", [512, -412]),
+            ("uint64", [2**64 - 1, 51, 50]),
+            ("float16", [100, 0.03]),
+        ):
+            array = np.array(numbers, dtype=dtype)
+            assert not (array * array > 10_000).any()
+            assert array.sum(dtype=dtype) == 100
+            source = f"import numpy\ndef solve():\n    return numpy.array({numbers}, dtype='{dtype}')\n"
+            key = CandidateKey(chain=0, step=1, index=0)
+            now = datetime.now(UTC)
+            found = await evaluator.evaluate(Candidate(key=key, source=source, parents=(), created_at=now))
+            if found.score is not None:
+                assert found.score.value < 0, dtype
+            else:
+                assert found.failure.kind is FailureKind.INVALID, dtype
+    finally:
+        await evaluator.close()
 
 
 async def searched(tmp_path, problem, backend, answer, steps, candidates):

@@ -110,6 +110,23 @@ def test_arrays_do_not_share_memory():
     assert two[0] == 0
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_widened_arrays_calculate_as_numbers_do(dtype):
+    array = np.array([0, 1, 100]).astype(dtype)
+    wide = data.decode(data.encode([array]), widen=True)[0]
+    assert wide.dtype == {"b": "?", "f": "f8"}.get(array.dtype.kind, "i8")
+    assert wide.tolist() == array.tolist()
+    assert wide.flags.writeable
+    if dtype != "|b1":
+        assert (wide * 1000 - 7).tolist() == [-7, 993, 99_993]
+
+
+def test_widened_unsigned_numbers_past_the_largest_signed_one():
+    wide = data.decode(data.encode(np.array([2**63, 1], dtype="u8")), widen=True)
+    assert wide.dtype == "f8"
+    assert wide.tolist() == [2.0**63, 1.0]
+
+
 def test_a_header_that_is_made_to_be_slow_is_not():
     """A string that is never closed, full of quotes, took hours."""
     header = b'{"value":["' + b'[\\"' * (data.MAX_CONTAINERS + 3)
