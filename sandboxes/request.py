@@ -9,6 +9,7 @@ to blame. Children say so on a shared page that they unmap before any candidate 
 read away and rewrite what stands in a pipe.
 """
 
+import fcntl
 import json
 import mmap
 import os
@@ -21,6 +22,8 @@ import program
 from channel import CONTROL, Host, mapping
 
 _RESULT, _FEED, _STDIN = 3, 4, 5  # descriptors in a child; the last two are gone before candidate code runs
+# Else it would be one more file, which no limit of the private directory counts.
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _CHUNK = 1 << 18
 _RESULT_SLACK = 1 << 15  # a failure's text, when results are limited to less
 _CPU = struct.Struct("d")  # at the start of the shared page: CPU seconds that the child took to wait
@@ -188,7 +191,7 @@ class Request:
             os.dup2(self._err.writer, 2)
             os.dup2(self._result.writer, _RESULT, inheritable=False)
             _move(self._feed, _FEED)
-            _move(os.memfd_create("stdin"), _STDIN)
+            _move(os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), _STDIN)
             os.closerange(_STDIN + 1, 1 << 20)
             self._guard.enter(self._early, self._box)
             header, parts = _given()
@@ -313,5 +316,6 @@ def _stdin(contents: bytes | None) -> None:
         given = _STDIN
         program.write(given, contents)
         os.lseek(given, 0, os.SEEK_SET)
+        fcntl.fcntl(given, fcntl.F_ADD_SEALS, _SEALS)
     os.dup2(given, 0)
     os.close(given)

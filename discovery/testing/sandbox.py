@@ -116,6 +116,9 @@ KNOWN_FAILURES: Mapping[str, Mapping[str, KnownFailure]] = {
         "read_host_files": _OPEN,
         "read_host_environment": KnownFailure(reason=_SAME_USER),
         "see_host_processes": _OPEN,
+        "build_that_reads_the_host": KnownFailure(
+            reason=_OPEN.reason, applies=lambda: shutil.which("cc") is not None
+        ),
         "connect_unix_socket": _OPEN,
         "inspect_zygote": KnownFailure(reason=_SAME_USER, applies=lambda: _capable(_SYS_PTRACE)),
         "write_libraries": KnownFailure(

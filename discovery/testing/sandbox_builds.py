@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from discovery.records import FailureKind
-from discovery.testing.sandbox import QUICK, Bench, attack, case, failed
+from discovery.testing.sandbox import QUICK, SECRET, Bench, attack, case, failed
 
 _COMPILER = """
 if command -v cc >/dev/null && [ -n "$2" ]; then
@@ -121,3 +121,20 @@ for fd in os.listdir("/proc/%d/fd" % os.getppid()):
     flood = "while True: open('/proc/%d/fd/3' % __import__('os').getppid(), 'wb', 0).write(bytes(65536))"
     result = await bench.command(flood, collects=True, limits=replace(QUICK, wall_s=3))
     assert result.binary is None, result
+
+
+@attack
+async def build_that_reads_the_host(bench: Bench) -> None:
+    """A compiler that a program has include files finds those of the sandbox only."""
+    source = f"""
+if ! command -v cc >/dev/null; then exit 1; fi
+printf 'asm(".incbin \\"%s\\"");' '{bench.world.secret}' > incbin.c
+printf '#include "%s"\n' '{bench.world.secret}' > include.c
+for way in incbin include; do
+    cc -w -c -o "$1" $way.c 2>&1 | grep -o '{SECRET}'
+    grep -o '{SECRET}' "$1"
+done
+exit 0
+"""
+    result = await bench.command(source, "sh", "{program}", "{binary}", suffix=".sh", collects=True)
+    assert SECRET.encode() not in (result.data or b"") + (result.binary or b""), result

@@ -162,6 +162,54 @@ def solve():
 
 
 @attack
+async def standard_input_is_no_disk(bench: Bench) -> None:
+    """Regression: what a command is given on standard input cannot be written to: it lies in memory, uncounted."""
+    source = """
+import os
+for path in ("/dev/fd/0", "/proc/self/fd/0"):
+    for flags in (os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
+        try:
+            print(os.write(os.open(path, flags), bytes(1 << 20)), "bytes written")
+        except OSError:
+            pass
+for change in (lambda: os.write(0, b"x"), lambda: os.ftruncate(0, 1 << 20), lambda: os.ftruncate(0, 0)):
+    try:
+        change()
+        print("changed")
+    except OSError:
+        pass
+print(len(os.read(0, 100)))
+"""
+    result = await bench.command(source, stdin=b"given")
+    assert result.data == b"5\n", result
+
+
+@attack
+async def fill_every_place(bench: Bench) -> None:
+    """Each place that can be written may be filled, with bytes and with files; the next request finds it empty."""
+    source = """
+import os
+def solve():
+    for place in {".", os.environ.get("TMPDIR", "/tmp"), "/dev/shm", "/box"}:
+        try:
+            if place != "." and os.statvfs(place).f_frsize * os.statvfs(place).f_blocks > 1 << 26:
+                continue  # not its own
+            for index in range(3000):
+                os.close(os.open("%s/f%d" % (place, index), os.O_CREAT | os.O_WRONLY, 0))
+            while True:
+                with open("%s/f" % place, "ab", buffering=0) as file:
+                    if not file.write(bytes(1 << 20)):
+                        break
+        except OSError:
+            pass
+    return []
+"""
+    for _ in range(2):
+        result = await bench.attack(source)
+        assert result.data is not None, result.failure
+
+
+@attack
 async def hidden_cpu_time(bench: Bench) -> None:
     """CPU time of processes that nobody waited for is told all the same: a scorer may rate it."""
     source = """
