@@ -149,9 +149,10 @@ def containers(*marks: str) -> set[str]:
 
 
 def mounts() -> set[str]:
-    """This process's mounts."""
+    """This process's mounts, without those of Docker engines: containers are counted themselves."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return {" ".join(line.split()[3:5]) for line in lines}
+    found = {" ".join(line.split()[3:5]) for line in lines}
+    return {mount for mount in found if not any(part in mount for part in ("/overlay2/", "/dockerd-"))}
 
 
 def descriptors() -> int:
