@@ -260,14 +260,14 @@ def leave(group: ControlGroup | None) -> None:
 def of_process(pid: int) -> ControlGroup | None:
     """The group that another program, such as a container engine, has put a process into.
 
-    Its maker removes it, after ``close``. None where it cannot be limited from here.
+    Its maker limits and removes it, the latter after ``close``. None where it cannot be seen from here.
     """
     try:
         version, folders = folders_of(Path(f"/proc/{pid}/cgroup").read_text())
     except (OSError, LookupError):
         return None
     group = _group_of(version, folders)
-    return group if all(os.access(folder / "cgroup.procs", os.W_OK) for folder in group.folders) else None
+    return group if all(folder.is_dir() for folder in group.folders) else None
 
 
 def sweep(place: Place | None = None) -> list[str]:

@@ -134,6 +134,44 @@ class DockerBackend:
         return removed
 
 
+class _ContainerGroup(ControlGroup):
+    """A container's control group: read from here, limited and removed by the engine alone.
+
+    Args:
+        group: As it is found.
+        container: Whose it is.
+    """
+
+    def __init__(self, group: ControlGroup, container: str) -> None:
+        super().__init__(group.version, group.memory, group.pids, group.cpu)
+        self._container = container
+
+    def limit(self, memory_bytes: int, processes: int) -> None:
+        """Bound its memory; processes are counted by user id, which a request has for itself."""
+        try:
+            with Engine() as engine:
+                engine.limit(self._container, memory_bytes)
+        except SandboxError as error:
+            raise OSError(str(error)) from error
+
+    def fullness(self) -> int:
+        """As for any group; where version 1 would have to be written to tell, whatever is ended in it counts."""
+        return super().fullness() if self._tells() else self.kills()
+
+    def forget_fullness(self) -> None:
+        """Start anew, where that can be."""
+        if self._tells():
+            super().forget_fullness()
+
+    def _tells(self) -> bool:
+        return self.version == 2 or os.access(self.memory / "memory.max_usage_in_bytes", os.W_OK)
+
+    def remove(self) -> bool:
+        """Let go of it: the engine removes it with its container."""
+        self.close()
+        return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
     """A container with a zygote in it.
@@ -142,7 +180,7 @@ class _Running:
         container: Its id.
         output: What the zygote writes to its own standard error.
         first: A pidfd of its first process, with whose end all in it have ended.
-        group: Its control group, where this process may limit it.
+        group: Its control group, where that can be seen from here.
     """
 
     container: str
@@ -182,12 +220,16 @@ def _launch(spec: SandboxSpec) -> Launched:
         channel = _accepted(listener, output)
         undo.callback(channel.close)
         pid = engine.pid(container)
+        group = of_process(pid)
         if pid == 0 or _peer(channel) != pid:
             raise SandboxError(
                 f"process {_peer(channel)} answered in place of the container's first process, {pid}"
             )
         running = _Running(
-            container=container, output=output, first=os.pidfd_open(pid), group=of_process(pid)
+            container=container,
+            output=output,
+            first=os.pidfd_open(pid),
+            group=None if group is None else _ContainerGroup(group, container),
         )
         undo.pop_all()
     return Launched(

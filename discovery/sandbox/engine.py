@@ -321,6 +321,16 @@ class Engine:
         with self._attributed():
             return int(self._api.inspect_container(container)["State"]["Pid"])
 
+    def limit(self, container: str, memory_bytes: int) -> None:
+        """Hold a running container to another amount of memory, swap included.
+
+        Args:
+            container: Its id.
+            memory_bytes: For all its processes together.
+        """
+        with self._attributed():
+            self._api.update_container(container, mem_limit=memory_bytes, memswap_limit=memory_bytes)
+
     def remove(self, container: str, *, patience_s: float = 0.0) -> None:
         """Kill a container and remove it; one that is gone is no error.
 

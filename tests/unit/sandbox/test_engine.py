@@ -144,6 +144,13 @@ def test_removal_takes_what_is_gone_or_going_for_done(engine):
     engine.remove("c")
 
 
+def test_memory_is_limited_with_swap(engine):
+    engine.answers["POST", "/containers/c/update"] = (200, {"Warnings": None})
+    engine.limit("c", 1 << 28)
+    told = json.loads(engine.asked[-1][2])
+    assert told["Memory"] == told["MemorySwap"] == 1 << 28
+
+
 def test_containers_by_label(engine):
     engine.answers["GET", "/containers/json"] = (200, [{"Id": "1", "Names": ["/n"], "Labels": {"a": "b"}}])
     (found,) = engine.labelled("a")
