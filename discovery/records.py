@@ -290,7 +290,7 @@ class Score:
         metrics: Shown to the model and stored.
         private: Stored, never shown to the model.
         feedback: Text for the model.
-        artifact: Plain JSON data worth keeping: the solution as scored.
+        artifact: Plain JSON data worth keeping: the solution as scored. With metrics and feedback 4 MiB at most.
         samples: The repeated scores that ``value`` is a statistic of; empty where the scorer ran once. All else is of
             the repeat that comes closest to ``value``.
         interval: Where that statistic lies with the declared confidence: low, high. None where the scorer ran once.

@@ -29,6 +29,8 @@ from discovery.problem import Problem, Program, ProgramOutput
 from discovery.records import FailureKind
 from discovery.scoring.wire import Frame, pack, receive
 
+MOST_KEPT_BYTES = 4 << 20
+"""Of a score, encoded: it often holds what the candidate returned, is read on the event loop, and is stored for good."""
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE_ADJ = 500  # candidates are at 1000
 _MAX_MESSAGE = 2000
@@ -127,6 +129,12 @@ def _scored(scored: Any) -> Frame:
             f"the scorer's metrics, feedback and artifact must be plain finite data: {error}",
             None,
         )
+    if len(body) > MOST_KEPT_BYTES:
+        message = (
+            f"metrics, feedback and artifact of the score take {len(body):,} bytes; at most {MOST_KEPT_BYTES:,} are "
+            "kept of a candidate"
+        )
+        return _failed(FailureKind.OUTPUT, message, None)
     return Frame({"kind": "scored", "value": scored.value}, body)
 
 

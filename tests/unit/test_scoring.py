@@ -111,6 +111,16 @@ async def test_all_that_a_scorer_says_comes_over(worker):
     )
 
 
+async def test_a_score_that_would_fill_the_disk_fails(worker):
+    """Scorers keep what candidates return, and ten thousand of them may return all that they are let."""
+    for part in ("artifact=np.ones(1 << 20)", "feedback='x' * (1 << 23)", "metrics={'a': 'x' * (1 << 23)}"):
+        failure = await failure_of(worker, f"Score(value=1.0, {part})")
+        assert failure.kind is FailureKind.OUTPUT
+        assert "4,194,304" in failure.message
+    verdict = await worker.score("Score(value=1.0, artifact='x' * (1 << 21))", refuse)
+    assert verdict.failure is None
+
+
 async def test_arguments_and_results_cross_as_data(worker):
     asked = []
 
