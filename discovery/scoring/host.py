@@ -30,7 +30,7 @@ from discovery.records import FailureKind
 from discovery.scoring.wire import Frame, pack, receive
 
 MOST_KEPT_BYTES = 4 << 20
-"""Of a score, encoded: it often holds what the candidate returned, is read on the event loop, and is stored for good."""
+"""Of a score, encoded: it often holds what the candidate returned, is read on the event loop, and stored for good."""
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE_ADJ = 500  # candidates are at 1000
 _MAX_MESSAGE = 2000
