@@ -27,7 +27,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from discovery.errors import DiscoveryError, MissingComponent, SandboxError, SandboxUnavailable
 from discovery.owner import describe_owner, is_dead, this_owner
@@ -35,36 +34,18 @@ from discovery.records import SandboxRecord
 from discovery.sandbox import images, recipes
 from discovery.sandbox.base import Sandbox, SandboxSpec
 from discovery.sandbox.cgroups import ControlGroup, of_process
-from discovery.sandbox.client import FIXED_ENVIRONMENT, Launched, ZygoteSandbox, fresh_uids
+from discovery.sandbox.client import Launched, ZygoteSandbox, fresh_uids
+from discovery.sandbox.container import BOX, OWNER_LABEL, SOCKET, described
 from discovery.sandbox.engine import Engine, Image, Output, address
 from discovery.sandbox.probes import verify
 from discovery.sandbox.python import zygote_files
-from discovery.sandbox.totals import SPARE_PROCESSES, memory_limit
 
-OWNER_LABEL, RUN_LABEL = "discovery.owner", "discovery.run"
 _START_S = 30.0
 _END_S = 5.0
 _EOF_S = 1.0
-_FLAGS = ("-s", "-P", "-B")  # with its site: an image holds only what candidates may see
 _PREFIX = "discovery-docker-"
 _OWNER_FILE = "owner"
-_INSIDE = "/zygote"
-_SOCKET = "host.sock"
-_BOX = "/box/work"
-_INODES = 16384
-_OPEN_FILES = 1024
 _UNNAMABLE = re.compile(r"[^A-Za-z0-9_.-]+")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_IDLE_BYTES = 256 << 20
-"""More than a zygote holds between requests (45 MiB with numpy and scipy), until the host has read how much it is."""
-_OWN_PROC = re.compile(r"\d+|self|thread-self|mounts|net")  # links to a process's own, or processes
-_HOST_FILES = ("/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd")
-_KERNEL_FILES = (
-    *("acpi", "asound", "bus", "cmdline", "cpuinfo", "interrupts", "kallsyms", "kcore", "keys", "key-users"),
-    *("latency_stats", "locks", "meminfo", "modules", "sched_debug", "scsi", "stat", "sys", "timer_list"),
-    *("timer_stats", "uptime", "version"),
-)
-"""Of those under ``/proc`` that may be covered although they cannot be seen from here."""
 
 
 class DockerBackend:
@@ -212,7 +193,7 @@ def _launch(spec: SandboxSpec) -> Launched:
         if not engine.is_local:
             raise MissingComponent(_elsewhere())
         image = _image(engine, spec)
-        container = engine.create(_name(spec), _container(spec, image, folder))
+        container = engine.create(_name(spec), described(spec, image, folder))
         undo.callback(_remove, container)
         output = engine.attach(container)
         undo.callback(output.close)
@@ -236,7 +217,7 @@ def _launch(spec: SandboxSpec) -> Launched:
         channel=channel,
         confinement="uid",
         uid=fresh_uids(),
-        box=_BOX,
+        box=BOX,
         end=running.end,
         log=running.log,
         group=running.group,
@@ -277,72 +258,6 @@ def _name(spec: SandboxSpec) -> str:
     return f"{_PREFIX}{_UNNAMABLE.sub('-', spec.label)[:60]}-{secrets.token_hex(4)}"
 
 
-def _container(spec: SandboxSpec, image: Image, folder: Path) -> dict[str, Any]:
-    """A container as the engine's API wants it described."""
-    environment = {"HOME": _BOX, **FIXED_ENVIRONMENT, **spec.environment}
-    limits = spec.limits
-    memory = memory_limit(_IDLE_BYTES, limits, limits.result_bytes)
-    binds = [f"/dev/{name}" for name in _DEVICES if Path("/dev", name).exists()]
-    disk = f"nosuid,nodev,size={limits.file_bytes},nr_inodes={_INODES},mode=1777"
-    return {
-        "Image": image.id,
-        "Entrypoint": ["python3", *_FLAGS, f"{_INSIDE}/zygote.py", f"{_INSIDE}/{_SOCKET}", spec.label],
-        "Cmd": [],
-        "User": "0:0",
-        "WorkingDir": "/",
-        "Hostname": "sandbox",
-        # A name without a value takes away what the engine itself would set.
-        "Env": ["HOSTNAME", *(f"{name}={value}" for name, value in environment.items())],
-        "Labels": {OWNER_LABEL: this_owner(), RUN_LABEL: spec.label},
-        "Healthcheck": {"Test": ["NONE"]},
-        "StopSignal": "SIGKILL",  # an engine that ends has nothing to wait for
-        "NetworkDisabled": True,
-        "HostConfig": {
-            "NetworkMode": "none",
-            "IpcMode": "none",
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "CapAdd": ["SETUID", "SETGID"],
-            "SecurityOpt": ["no-new-privileges"],
-            "Privileged": False,
-            "Memory": memory,
-            "MemorySwap": memory,
-            "PidsLimit": limits.processes + SPARE_PROCESSES,
-            "OomScoreAdj": 500,
-            "Ulimits": [
-                {"Name": name, "Soft": most, "Hard": most}
-                for name, most in (("core", 1), ("nofile", _OPEN_FILES), ("memlock", 0), ("msgqueue", 0))
-            ],
-            "Init": False,
-            "RestartPolicy": {"Name": "no"},
-            "AutoRemove": True,
-            "LogConfig": {"Type": "none"},
-            "Mounts": [
-                _read_only(str(folder), _INSIDE),
-                *(_read_only(path, path) for path in (*binds, *spec.extra_readable)),
-            ],
-            "Tmpfs": {
-                "/box": f"rw,exec,{disk}",
-                "/tmp": f"rw,exec,{disk}",
-                "/dev/shm": f"rw,noexec,{disk}",
-                **dict.fromkeys(("/dev/mqueue", "/dev/pts"), "ro,nosuid,nodev,noexec,size=4k,mode=755"),
-            },
-            "MaskedPaths": [*_hidden(), *image.volumes],
-            "ReadonlyPaths": [],
-        },
-    }
-
-
-def _read_only(source: str, target: str) -> dict[str, Any]:
-    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
-
-
-def _hidden() -> list[str]:
-    """What shows of the host in every container: all under ``/proc`` that is no process, and what the engine adds."""
-    seen = [entry.name for entry in Path("/proc").iterdir() if not _OWN_PROC.fullmatch(entry.name)]
-    return [*(f"/proc/{name}" for name in sorted({*seen, *_KERNEL_FILES})), *_HOST_FILES]
-
-
 @contextmanager
 def _meeting_place() -> Iterator[tuple[Path, socket.socket]]:
     """A folder with the zygote's files and a socket that listens, for as long as a zygote comes to meet us."""
@@ -359,8 +274,8 @@ def _meeting_place() -> Iterator[tuple[Path, socket.socket]]:
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         stack.callback(os.close, handle)
-        listener.bind(f"/proc/self/fd/{handle}/{_SOCKET}")  # however long the folder's own path is
-        (folder / _SOCKET).chmod(0o666)
+        listener.bind(f"/proc/self/fd/{handle}/{SOCKET}")  # however long the folder's own path is
+        (folder / SOCKET).chmod(0o666)
         listener.listen(1)
         yield folder, listener
 

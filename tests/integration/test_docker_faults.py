@@ -17,7 +17,7 @@ from discovery.problem import Limits
 from discovery.records import RunStatus
 from discovery.sandbox import docker, images, make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
-from discovery.sandbox.docker import RUN_LABEL
+from discovery.sandbox.container import RUN_LABEL
 from discovery.sandbox.engine import Engine
 from discovery.storage import open_storage
 from discovery.summary import summarize

@@ -10,7 +10,8 @@ from discovery.owner import this_owner
 from discovery.problem import Limits
 from discovery.sandbox import docker, make_backend
 from discovery.sandbox.base import SandboxSpec
-from discovery.sandbox.docker import OWNER_LABEL, RUN_LABEL, DockerBackend, _container, _meeting_place, _name
+from discovery.sandbox.container import OWNER_LABEL, RUN_LABEL, described
+from discovery.sandbox.docker import DockerBackend, _meeting_place, _name
 from discovery.sandbox.engine import Container, Image
 
 DEAD = this_owner().replace(f"|{os.getpid()}|", "|999999999|")
@@ -106,7 +107,7 @@ def test_an_image_that_is_not_there_is_named_with_the_command_that_makes_it():
 def test_a_container_is_closed_on_every_side(tmp_path):
     limits = Limits(memory_bytes=1 << 28, processes=5, file_bytes=1 << 20)
     spec = SandboxSpec(limits=limits, label="run-1", environment={"KEY": "v"}, extra_readable=("/data",))
-    made = _container(spec, IMAGE, tmp_path)
+    made = described(spec, IMAGE, tmp_path)
     host = made["HostConfig"]
     assert made["NetworkDisabled"]
     assert (host["NetworkMode"], host["IpcMode"], host["Privileged"]) == ("none", "none", False)
