@@ -46,16 +46,22 @@ semtimedop 192 msgget 186 msgsnd 189 msgrcv 188 msgctl 187 mq_open 180 mq_unlink
 migrate_pages 238 sched_setaffinity 122 vmsplice 75 io_setup 0 inotify_init1 26 sync 81 syncfs 267
 """
 _MACHINES = {
-    # audit architecture; clone, clone3, socket, socketpair, setrlimit, prlimit64, fcntl, setsockopt, fadvise64; denied
-    "x86_64": (0xC000003E, (56, 435, 41, 53, 160, 302, 72, 54, 221), _DENIED_X86_64),
-    "aarch64": (0xC00000B7, (220, 435, 198, 199, 164, 261, 25, 208, 223), _DENIED_AARCH64),
+    # audit architecture; clone, clone3, socket, socketpair, setrlimit, prlimit64; those of _REFUSED; denied
+    "x86_64": (0xC000003E, (56, 435, 41, 53, 160, 302), (72, 54, 221, 157), _DENIED_X86_64),
+    "aarch64": (0xC00000B7, (220, 435, 198, 199, 164, 261), (25, 208, 223, 167), _DENIED_AARCH64),
 }
-# A lease on a file makes whoever opens it for writing wait, outside too; notices are what inotify replaced.
-_F_SETLEASE, _F_NOTIFY = 1024, 1026
-# What a socket holds is no process's memory but the kernel's: the default size has to do.
-_SO_SNDBUF = 7
-# Taking shared files out of the cache makes whoever reads them next slow: the baseline of a measurement, say.
-_FADV_DONTNEED = 4
+_REFUSED = (
+    # Refused in calls that are otherwise allowed: which argument, from 0, and its values.
+    # fcntl: F_SETLEASE makes whoever opens a file for writing wait, outside too; F_NOTIFY is what inotify replaced.
+    (1, (1024, 1026)),
+    # setsockopt: SO_SNDBUF, since what a socket holds is no process's memory but the kernel's, and the default has to
+    # do; SO_ATTACH_FILTER and SO_ATTACH_REUSEPORT_CBPF are programs for the kernel.
+    (2, (7, 26, 51)),
+    # fadvise64: POSIX_FADV_DONTNEED makes whoever reads shared files next slow: the baseline of a measurement, say.
+    (3, (4,)),
+    # prctl: PR_SCHED_CORE keeps the other thread of a processor's core idle.
+    (0, (62,)),
+)
 _X32_BIT = 0x40000000
 _FIRST_UNKNOWN = 463  # the same everywhere; younger calls are absent until someone has looked at them
 
@@ -66,7 +72,7 @@ def denied_calls() -> dict:
     Raises:
         OSError: The architecture is unknown here.
     """
-    words = _machine()[2].split()
+    words = _machine()[3].split()
     return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
@@ -81,12 +87,11 @@ def _machine() -> tuple:
 
 def seccomp_program() -> bytes:
     """The filter as packed ``struct sock_filter``; allows what it does not name."""
-    audit, (clone, clone3, socket, socketpair, setrlimit, prlimit, fcntl, setsockopt, fadvise), _ = _machine()
+    audit, (clone, clone3, socket, socketpair, setrlimit, prlimit), refusing, _ = _machine()
     load, jeq, jge, jset, ret = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, deny = (ret, 0, 0, 0x7FFF0000), (ret, 0, 0, 0x00050000 | errno.EPERM)
     absent = (ret, 0, 0, 0x00050000 | errno.ENOSYS)
     first, second, third, third_high = (load, 0, 0, 16), (load, 0, 0, 24), (load, 0, 0, 32), (load, 0, 0, 36)
-    fourth = (load, 0, 0, 40)
     denied = sorted(denied_calls().values())
     # Every jump is relative to the next line.
     code = [(load, 0, 0, 4), (jeq, 1, 0, audit), deny, (load, 0, 0, 0)]
@@ -99,9 +104,10 @@ def seccomp_program() -> bytes:
     code += [(jeq, 0, 4, setrlimit), first, (jeq, 1, 0, core), allow, deny]
     code += [(jeq, 0, 9, prlimit), second, (jeq, 1, 0, core), allow]
     code += [third, (jeq, 0, 3, 0), third_high, (jeq, 0, 1, 0), allow, deny]
-    code += [(jeq, 0, 5, fcntl), second, (jeq, 1, 0, _F_SETLEASE), (jeq, 0, 1, _F_NOTIFY), deny, allow]
-    code += [(jeq, 0, 4, setsockopt), third, (jeq, 0, 1, _SO_SNDBUF), deny, allow]
-    code += [(jeq, 0, 4, fadvise), fourth, (jeq, 0, 1, _FADV_DONTNEED), deny, allow]
+    for number, (argument, values) in zip(refusing, _REFUSED, strict=True):
+        last = len(values)
+        code += [(jeq, 0, last + 3, number), (load, 0, 0, 16 + 8 * argument)]
+        code += [*((jeq, last - i, 0, value) for i, value in enumerate(values)), allow, deny]
     last = len(denied)
     code += [(jeq, last - i, 0, number) for i, number in enumerate(denied)]
     code += [allow, deny]

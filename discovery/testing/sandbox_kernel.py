@@ -16,6 +16,9 @@ _CALLS = """
 import ctypes, errno, fcntl, mmap, os, platform, signal, socket
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
+def refusal(call):
+    ctypes.set_errno(0)
+    return ctypes.get_errno() if call() == -1 else 0
 intel = platform.machine() == "x86_64"
 """
 
@@ -141,10 +144,11 @@ def solve():
         through.append("vmsplice")
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    try:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
-    except OSError:
-        pass
+    for option in (socket.SO_SNDBUF, 26, 51):
+        try:
+            ours.setsockopt(socket.SOL_SOCKET, option, 1 << 24)
+        except OSError as error:
+            through += ["socket option %d" % option] * (error.errno != errno.EPERM)
     sent = 0
     try:
         while sent < 1 << 24:
@@ -154,7 +158,7 @@ def solve():
     if sent > 1 << 20:
         through.append("%d bytes in a socket" % sent)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return through
+    return through + ["a core of its own"] * (refusal(lambda: libc.prctl(62, 1, 0, 0, 0)) != errno.EPERM)
 """
     )
     result = await bench.attack(source)
