@@ -62,6 +62,10 @@ class DockerBackend:
 
     name = "docker"
 
+    def __init__(self) -> None:
+        # All sandboxes of a run are made of one image: what it was made from may change here meanwhile.
+        self._images: dict[tuple[str | None, tuple[str, ...]], Image] = {}
+
     def missing(self) -> Sequence[str]:
         """What keeps it from working here, each as one line that ends with the fix."""
         try:
@@ -83,7 +87,7 @@ class DockerBackend:
             SandboxError: The sandbox cannot start or failed meanwhile.
         """
         with Engine() as engine:
-            facts, image = engine.facts(), _image(engine, spec)
+            facts, image = engine.facts(), self._image(engine, spec)
         details = {
             "docker": facts.version,
             "storage": facts.storage,
@@ -100,7 +104,20 @@ class DockerBackend:
         Raises:
             MissingComponent: A package is not installed, or the image is not there.
         """
-        return ZygoteSandbox(spec, _launch)
+        return ZygoteSandbox(spec, self._launch)
+
+    def _launch(self, spec: SandboxSpec) -> Launched:
+        with Engine() as engine:
+            if not engine.is_local:
+                raise MissingComponent(_elsewhere())
+            return _launched(engine, spec, self._image(engine, spec))
+
+    def _image(self, engine: Engine, spec: SandboxSpec) -> Image:
+        key = spec.image, spec.packages
+        kept = self._images.get(key)
+        if kept is None or engine.image(kept.id) is None:
+            kept = self._images[key] = _image(engine, spec)
+        return kept
 
     def sweep(self) -> Sequence[str]:
         """Remove the containers and folders of processes of this host that are gone; says each in a line."""
@@ -187,12 +204,9 @@ class _Running:
             self.group.close()
 
 
-def _launch(spec: SandboxSpec) -> Launched:
+def _launched(engine: Engine, spec: SandboxSpec, image: Image) -> Launched:
     """Start a container with a zygote in it; takes a few hundred milliseconds."""
-    with Engine() as engine, _meeting_place() as (folder, listener), ExitStack() as undo:
-        if not engine.is_local:
-            raise MissingComponent(_elsewhere())
-        image = _image(engine, spec)
+    with _meeting_place() as (folder, listener), ExitStack() as undo:
         container = engine.create(_name(spec), described(spec, image, folder))
         undo.callback(_remove, container)
         output = engine.attach(container)

@@ -176,3 +176,20 @@ def test_sweep_without_an_engine_says_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(docker.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(docker, "Engine", absent)
     assert list(DockerBackend().sweep()) == []
+
+
+def test_all_sandboxes_of_a_backend_are_of_one_image_while_it_is_there(monkeypatch):
+    tags = iter(["discovery-python:1", "discovery-python:2", "discovery-python:3"])
+    monkeypatch.setattr(docker.images, "tag", lambda recipe, packages: next(tags))
+    used = []
+    monkeypatch.setattr(docker, "_launched", lambda engine, spec, image: used.append(image))
+    names = ["discovery-python:1", "discovery-python:2", IMAGE.id]
+    monkeypatch.setattr(docker, "Engine", FakeEngine(images=names))
+    backend = DockerBackend()
+    backend._launch(SandboxSpec())
+    backend._launch(SandboxSpec())
+    assert used == [IMAGE, IMAGE]
+    assert next(tags) == "discovery-python:2", "it was asked once for what an image is made from now"
+    names.clear()
+    with pytest.raises(MissingComponent, match="discovery image build"):
+        backend._launch(SandboxSpec())
