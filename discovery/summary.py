@@ -50,6 +50,7 @@ class RunSummary:
         generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
         chains: Where each chain stands.
         quarantine: Results in doubt that were scored again.
+        refuted: Candidates whose second scoring disagreed, in the order of their places.
         audit: The latest audit of the best; None when it never was.
     """
 
@@ -68,6 +69,7 @@ class RunSummary:
     generator_utilisation: float | None
     chains: tuple[ChainSummary, ...]
     quarantine: Quarantine
+    refuted: tuple[CandidateKey, ...]
     audit: BestAudit | None
 
 
@@ -103,6 +105,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         generator_utilisation=utilisation,
         chains=tuple(storage.chain_summaries(record.id)),
         quarantine=quarantined(storage, record.id),
+        refuted=tuple(storage.disagreements(record.id)),
         audit=_audit(storage, record, best.key) if best else None,
     )
 

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from discovery import __version__
-from discovery.errors import DiscoveryError, StorageError
+from discovery.errors import ConfigError, DiscoveryError, StorageError
 from discovery.sandbox.isolation import expanded
 
 MISUSE = 2
@@ -83,11 +83,15 @@ def properties(given: Sequence[str] | None) -> tuple[str, ...] | None:
     """Names of ``--require-isolation``, which may be repeated or separated by commas; None when it was not given.
 
     Raises:
-        ConfigError: One is unknown.
+        ConfigError: One is unknown or empty.
     """
     if given is None:
         return None
-    names = tuple(name.strip() for each in given for name in each.split(",") if name.strip())
+    names = tuple(name.strip() for each in given for name in each.split(","))
+    if "" in names:  # an unset variable of a shell must not turn into nothing being required
+        raise ConfigError(
+            f"--require-isolation {','.join(given)!r} has an empty name; give levels or properties, or none"
+        )
     expanded(names)
     return names
 

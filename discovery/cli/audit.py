@@ -33,14 +33,14 @@ def audit_run(
 ) -> int:
     """Score a run's best candidates again, from nothing, and say which scores differ.
 
+    Exit code 0 when all agree, 1 when one differs.
+
     Args:
         run: Its id, or a unique beginning of it.
         top: How many different candidates; the announced best and the initial one are always among them.
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         sandbox: auto, bubblewrap, docker or process.
         json: Print one JSON object on standard output, nothing else.
-
-    Exit code 0 when all agree, 1 when one differs.
     """
     with_storage = open_existing(storage)
     try:

@@ -17,7 +17,8 @@ from discovery.cli.app import app, err, notice, out, print_json, print_table, pr
 from discovery.errors import MissingComponent, ProblemError, SandboxError, SandboxUnavailable, UsageError
 from discovery.plugins import load_problem
 from discovery.sandbox import images, recipes
-from discovery.sandbox.engine import Engine, Image
+from discovery.sandbox.docker import engine_fix
+from discovery.sandbox.engine import Engine, Image, ImageInUse
 from discovery.toolchain import toolchain
 
 _OWN = "discovery.dockerfile"
@@ -129,7 +130,7 @@ def list_images(*, json: Flag = False) -> int:
 
 @image.command
 def remove(*tags: str, all: Flag = False, outdated: Flag = False, json: Flag = False) -> int:
-    """Remove images that were made here.
+    """Remove images that were made here. Exit code 1 when one is kept, because a container uses it.
 
     Args:
         tags: Names, as discovery image list shows them.
@@ -143,19 +144,31 @@ def remove(*tags: str, all: Flag = False, outdated: Flag = False, json: Flag = F
         )
     with _engine() as engine:
         ours = dict(_ours(engine))
-        unknown = [tag for tag in tags if tag not in ours]
+        named = [tag if tag in ours else f"{tag}:latest" for tag in tags]
+        unknown = [tag for tag, name in zip(tags, named, strict=True) if name not in ours]
         if unknown:
-            raise UsageError(f"{unknown[0]!r} was not made by `discovery image`: docker rmi {unknown[0]}")
-        chosen = list(tags) or [n for n, found in ours.items() if all or _state(found) == "outdated"]
-        for name in chosen:
-            engine.remove_image(name)
-            if not json:
-                out.print(f"removed {name}", markup=False)
+            raise UsageError(
+                f"{unknown[0]!r} is no image that was made here; `discovery image list` shows those that were"
+            )
+        chosen = named or [n for n, found in ours.items() if all or _state(found) == "outdated"]
+        removed = [name for name in dict.fromkeys(chosen) if _is_removed(engine, name, quiet=json)]
     if json:
-        print_json(chosen)
+        print_json(removed)
     elif not chosen:
         out.print("nothing to remove")
-    return 0
+    return 0 if len(removed) == len(set(chosen)) else 1
+
+
+def _is_removed(engine: Engine, name: str, *, quiet: bool) -> bool:
+    """Remove an image and say so; False where a container still uses it."""
+    try:
+        engine.remove_image(name)
+    except ImageInUse as error:
+        notice(f"{name} is kept: {error}; end the run that uses it, then remove it again")
+        return False
+    if not quiet:
+        out.print(f"removed {name}", markup=False)
+    return True
 
 
 @contextmanager
@@ -164,6 +177,8 @@ def _engine() -> Iterator[Engine]:
     try:
         with Engine() as engine:
             yield engine
+    except SandboxUnavailable as error:
+        raise UsageError(f"{error}: {engine_fix()}") from error
     except SandboxError as error:
         raise UsageError(str(error)) from error
 

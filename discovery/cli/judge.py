@@ -42,8 +42,7 @@ def score(
         problem: Name of a bundled or installed problem, or a path.
         solution: A program file, or a .json data file.
         sandbox: auto, bubblewrap, docker or process.
-        require_isolation: Refuse to start unless the sandbox was verified to hold this here: none, untrusted (what
-            model-written code needs), full, or properties; may be repeated, or separated by commas.
+        require_isolation: Refuse to start unless this was verified to hold here: untrusted, full, none, or properties.
         json: Print one JSON object on standard output, nothing else.
 
     Exit code 0 when it is valid, 1 when it is not.
@@ -194,7 +193,7 @@ def new(
     Args:
         name: Lower-case letters, digits and dashes; also the folder's name.
         language: What its candidates are written in: python, cpp or rust.
-        parent: Folder to make it in [.].
+        parent: Folder to make it in.
     """
     from discovery.scaffold import create_problem
 

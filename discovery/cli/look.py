@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,8 @@ from discovery.storage import open_existing
 from discovery.storage.base import Storage
 from discovery.summary import BestAudit, RunSummary, summarize
 
+_SHOWN = 5
+"""So many of a list of candidates are shown."""
 _WIDE = 100
 """Terminal columns from which a list of runs shows all it has."""
 
@@ -125,6 +127,7 @@ def show(
         ("programs", f"{summary.distinct_candidates} different ones"),
         ("failed", f"{sum(summary.failures.values())}{f' ({failures})' if failures else ''}"),
         ("quarantined", str(summary.quarantine) if summary.quarantine.total else ""),
+        ("disagreed", _few(summary.refuted)),
         ("initial", number(summary.initial_score)),
         (
             "best",
@@ -166,6 +169,12 @@ def _sandbox_line(facts: Mapping[str, Json], asked: SandboxConfig, verified: San
     held = len(verified.properties) - len(missing)
     found = f"{name}, {held} of {len(verified.properties)} properties verified"
     return f"{found}; not {', '.join(missing)}" if missing else found
+
+
+def _few(keys: Sequence[CandidateKey]) -> str:
+    """The first candidates, and how many more there are."""
+    more = len(keys) - _SHOWN
+    return ", ".join(map(str, keys[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def _audited(audit: BestAudit) -> str:

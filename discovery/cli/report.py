@@ -24,6 +24,7 @@ from discovery.storage.base import Storage
 from discovery.summary import RunSummary
 
 RESULTS = Path("discovery-runs")
+_LABEL = len("quarantined")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
             "agreed": summary.quarantine.agreed,
             "disagreed": summary.quarantine.disagreed,
         },
+        "disagreements": [str(key) for key in summary.refuted],
         "audit": {
             "at": summary.audit.at.isoformat(),
             "agrees": summary.audit.agrees,
@@ -196,12 +198,14 @@ def report(
     )
     known = best_known(problem.settings.known_best, problem.direction) if problem else None
     failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
+    low_high = summary.best_interval
+    interval = f", interval [{number(low_high[0])}, {number(low_high[1])}]" if low_high else ""
     rows = [
         ("initial", number(summary.initial_score), ""),
         (
             "best",
-            with_interval(summary.best_score, summary.best_interval),
-            f"candidate {summary.best}" if summary.best is not None else "",
+            number(summary.best_score),
+            f"candidate {summary.best}{interval}" if summary.best is not None else "",
         ),
         ("best known", number(known.value), known.source) if known else ("", "", ""),
         ("failed", str(sum(summary.failures.values())), failures),
@@ -212,7 +216,7 @@ def report(
     for label, value, note in rows:
         if label:
             style = "bold green" if label == "best" else ""
-            table.add_row(f"  {label:10s}", Text(value, style=style), Text(note))
+            table.add_row(f"  {label:{_LABEL}}", Text(value, style=style), Text(note))
     print_table(table)
     for label, path in (
         ("program", results.program),
@@ -220,7 +224,7 @@ def report(
         ("plot", results.progress),
     ):
         if path is not None:
-            console.print(f"  {label:10s}  {path}", markup=False)
+            console.print(f"  {label:{_LABEL}}  {path}", markup=False)
     for line in results.problems:
         console.print(f"  {line}", markup=False)
     console.print("\nNext:")

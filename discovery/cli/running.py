@@ -125,8 +125,7 @@ def run(
         max_tokens: Most tokens of one completion [8192].
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
-        require_isolation: Refuse to start unless the sandbox was verified to hold this here: none, untrusted (what
-            model-written code needs), full, or properties; may be repeated, or separated by commas.
+        require_isolation: Refuse to start unless this was verified to hold here: untrusted, full, none, or properties.
         generation_slots: Completions in flight [C x K].
         evaluation_slots: Evaluations at once [one per CPU].
         max_evaluations: Stop after so many evaluations [C x L x K].

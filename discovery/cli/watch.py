@@ -79,7 +79,7 @@ def line(progress: Progress) -> str:
         parts.append(f"{failed} failed")
     if progress.quarantine.total:
         parts.append(f"quarantined {progress.quarantine}")
-    if progress.remaining_s is not None and progress.evaluations < progress.planned:
+    if progress.remaining_s is not None and progress.evaluations < progress.planned and not progress.notice:
         parts.append(f"{duration(progress.remaining_s)} left")
     if progress.notice:
         parts.append(_waiting(progress.notice))
@@ -91,7 +91,7 @@ def screen(progress: Progress, title: str, known: float | None = None) -> Render
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(printable(title), style="bold"))
     bar = Table.grid(padding=(0, 1))
-    remaining = progress.remaining_s
+    remaining = None if progress.notice else progress.remaining_s  # how long it will wait, nobody knows
     bar.add_row(
         ProgressBar(total=max(progress.planned, 1), completed=progress.evaluations, width=36),
         f"{progress.evaluations}/{progress.planned}",

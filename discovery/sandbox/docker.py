@@ -75,7 +75,7 @@ class DockerBackend:
                 if not engine.images("discovery.recipe"):
                     return ["the Docker engine has no image for sandboxes: discovery image build"]
         except SandboxUnavailable as error:
-            return [f"{error}: {_engine_fix()}"]
+            return [f"{error}: {engine_fix()}"]
         except (MissingComponent, SandboxError) as error:
             return [str(error)]
         return []
@@ -323,7 +323,7 @@ def _peer(channel: socket.socket) -> int:
     return int(struct.unpack("3i", credentials)[0])
 
 
-def _engine_fix() -> str:
+def engine_fix() -> str:
     """How to get an engine that answers."""
     if os.environ.get("DOCKER_HOST"):
         return "set DOCKER_HOST to the address of an engine that runs, or unset it"

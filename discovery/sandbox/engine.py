@@ -288,9 +288,17 @@ class Engine:
             self._api.tag(image, repository, tag)
 
     def remove_image(self, name: str) -> None:
-        """Remove a name of an image, and with its last one the image; none is no error."""
-        with self._attributed(), suppress(self._docker.errors.ImageNotFound):
-            self._api.remove_image(name)
+        """Remove a name of an image, and with its last one the image; none is no error.
+
+        Raises:
+            ImageInUse: A container was made of it and is still there.
+        """
+        try:
+            with self._attributed(), suppress(self._docker.errors.ImageNotFound):
+                self._api.remove_image(name)
+        except _Conflict as error:
+            used = re.search(r"container (\w+)", str(error))
+            raise ImageInUse(f"the container {used[1]} uses it" if used else str(error)) from error
 
     def create(self, name: str, config: Mapping[str, Any]) -> str:
         """Make a container, not started.
@@ -409,6 +417,10 @@ def _time(text: object) -> datetime | None:
 
 class _NotFound(SandboxError):
     """The engine does not have it."""
+
+
+class ImageInUse(SandboxError):
+    """An image cannot be removed, since a container was made of it."""
 
 
 class _Conflict(SandboxError):

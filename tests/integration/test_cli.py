@@ -586,6 +586,8 @@ MISUSES = [
     (["run", "constants-10", "--generator", "mutation", "--model", "m"], ["--model m", "leave one"]),
     (["run", "constants-10", "--generator", "mutation", "--base-url", "u"], ["--base-url u", "leave one"]),
     (["run", "constants-10", "--sandbox", "jail"], ["jail", "bubblewrap, docker, process"]),
+    (["run", "constants-10", "--require-isolation", ""], ["''", "empty name", "none"]),
+    (["run", "constants-10", "--require-isolation", "full,"], ["'full,'", "empty name", "none"]),
     (["run", "constants-10", "--require-isolation", "jail"], ["'jail'", "untrusted", "no_network"]),
     (["run", "constants-10", "--config", "nosuch.toml"], ["nosuch.toml", "TOML"]),
     (["run", "constants-10", "--storage", "mysql://u:secret@h/x"], ["mysql", "sqlite and postgresql"]),

@@ -115,6 +115,26 @@ def test_without_the_package_one_line_names_the_extra(tmp_path):
     assert line.endswith("pip install 'discovery-loop[docker]'")
 
 
+def test_an_image_that_a_container_uses_is_kept(own_image, capsys):
+    docker = pytest.importorskip("docker")
+    from discovery.cli import main
+
+    api = docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
+    labels = ["LABEL discovery.dockerfile=1"]
+    first = api.create_container(own_image, ["true"])
+    api.commit(first["Id"], repository="own-used", changes=labels)
+    user = api.create_container("own-used", ["true"])
+    try:
+        assert main(["image", "remove", "own-used"]) == 1
+        assert f"own-used:latest is kept: the container {user['Id'][:12]} uses it" in capsys.readouterr().err
+    finally:
+        api.remove_container(user["Id"])
+        api.remove_container(first["Id"])
+        api.close()
+        assert main(["image", "remove", "own-used"]) == 0
+    assert capsys.readouterr().out == "removed own-used:latest\n"
+
+
 def test_without_the_image_one_line_names_the_command(docker_engine, tmp_path):
     problem = tmp_path / "needy"
     shutil.copytree(Path(__file__).parents[2] / "problems/constants-10", problem)

@@ -119,7 +119,11 @@ def test_a_scorer_that_is_wrong_once_is_caught_and_an_audit_confirms_the_rest(di
     assert (code, result["status"], result["evaluations"]) == (0, "finished", 20)
     assert result["best_score"] <= 0
     assert result["quarantined"]["disagreed"] == result["failures"]["disagreement"] >= 1
-    assert f"quarantined  {result['quarantined']['total']}: " in discovery("show", run)[1]
+    shown = discovery("show", run)[1]
+    assert f"quarantined  {result['quarantined']['total']}: " in shown
+    assert len(result["disagreements"]) >= 1
+    assert f"disagreed    {result['disagreements'][0]}" in shown
+    assert "disagreement: " in discovery("show", run, result["disagreements"][0])[1]
 
     code, out, err = discovery("audit", run, "--top", 2)
     assert (code, err) == (0, "")

@@ -10,7 +10,7 @@ import pytest
 from discovery.cli import image, main
 from discovery.errors import SandboxError, SandboxUnavailable
 from discovery.sandbox import images
-from discovery.sandbox.engine import Image
+from discovery.sandbox.engine import Image, ImageInUse
 
 
 class FakeEngine:
@@ -18,6 +18,7 @@ class FakeEngine:
         self.have: dict[str, Image] = {}
         self.sizes: list[int] = []
         self.builds: list[tuple[str, str]] = []
+        self.used: set[str] = set()
 
     def image(self, name):
         return self.have.get(name)
@@ -44,6 +45,8 @@ class FakeEngine:
         raise SandboxError("no such host")
 
     def remove_image(self, name):
+        if name in self.used:
+            raise ImageInUse("the container c0ffee uses it")
         del self.have[name]
 
 
@@ -152,7 +155,7 @@ def test_a_dockerfile_is_built_from_its_folder_and_is_nobodys_recipe(engine, cap
         (["build", "--dockerfile", "HERE", "--tag", "discovery-x"], "are for recipes"),
         (["remove"], "say which"),
         (["remove", "--all", "--outdated"], "say which"),
-        (["remove", "debian:12"], "docker rmi debian:12"),
+        (["remove", "debian:12"], "'debian:12' is no image that was made here; `discovery image list`"),
         (
             ["pull", "debian:12"],
             "debian:12 cannot be fetched (no such host); images of recipes need no registry",
@@ -172,5 +175,22 @@ def test_no_engine_is_one_line(monkeypatch, capsys):
         raise SandboxUnavailable("no Docker engine answers at unix:///nope: Connection refused")
 
     monkeypatch.setattr(image, "Engine", refuse)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nope")
     assert main(["image", "list"]) == 2
-    assert "no Docker engine answers" in capsys.readouterr().err
+    assert "no Docker engine answers at unix:///nope: Connection refused: set DOCKER_HOST" in (
+        capsys.readouterr().err
+    )
+
+
+def test_an_image_in_use_is_kept_and_the_others_are_removed(engine, capsys, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    for tag in ("a", "b", "c"):
+        main(["image", "build", "--dockerfile", str(tmp_path), "--tag", tag])
+    engine.used = {"a:latest"}
+    capsys.readouterr()
+    assert main(["image", "remove", "b"]) == 0, "a name without a tag is that of the latest"
+    assert main(["image", "remove", "--all", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == 'removed b:latest\n["c:latest"]\n'
+    assert "a:latest is kept: the container c0ffee uses it; end the run" in captured.err
+    assert list(engine.have) == ["a:latest"]

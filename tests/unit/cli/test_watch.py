@@ -98,6 +98,14 @@ def test_results_in_doubt_are_counted_once_there_are_any():
     assert "quarantined  123457: 100000 agreed, 23456 disagreed, 1 being scored again" in shown(tally, 80)
 
 
+def test_a_run_that_waits_does_not_say_how_long_it_takes():
+    tally = full()
+    assert "left" in line(tally)
+    tally.notice = "no sandbox can be started"
+    assert " left" not in line(tally) + "".join(shown(tally, 80))
+    assert "waiting: no sandbox can be started" in line(tally)
+
+
 def test_texts_from_elsewhere_cannot_act_on_the_terminal():
     tally = full()
     tally.notice = HOSTILE
