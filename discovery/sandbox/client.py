@@ -205,7 +205,10 @@ class ZygoteSandbox:
             log = self._log()
             await self.close()
             raise SandboxError(f"{error}{': ' if log else ''}{log}") from error
-        except BaseException:
+        except BaseException as error:
+            # Ending it takes up to seconds, for which the other sandboxes of this event loop must not wait.
+            if isinstance(error, asyncio.CancelledError):
+                await self.close()
             self.cleanup()
             raise
         told = header_of(answer)[0]
@@ -289,6 +292,8 @@ class ZygoteSandbox:
             self._state = "closed"
             launched, self._launched = self._launched, None
         atexit.unregister(self.cleanup)
+        if self._totals is not None:
+            self._totals.end()  # else it may look at a group whose files were just let go of
         transport, self._transport = self._transport, None
         if transport is not None:
             with suppress(RuntimeError):  # its event loop is closed
@@ -318,7 +323,7 @@ class ZygoteSandbox:
             if self._transport is not None and self._frames.owed:
                 await self._exchange(frame(b"X"), _GRACE_S)
         except (SandboxError, asyncio.CancelledError):
-            self.cleanup()
+            await self.close()
 
     def _log(self) -> str:
         if self._launched is None:

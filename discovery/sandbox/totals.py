@@ -95,6 +95,8 @@ class Totals:
                 self._group.limit(*wanted)
                 self._set = wanted
             self._cpu_s = self._group.cpu_s()
+            # Those of a request that was cancelled, which nobody judged, are not this one's.
+            self._kills = self._group.kills()
             self._group.forget_fullness()
             self._fullness = self._group.fullness()
         except OSError as error:

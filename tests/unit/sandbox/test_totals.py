@@ -101,6 +101,18 @@ async def test_kills_of_earlier_requests_are_not_blamed_on_later_ones():
     assert totals.judged(asked, answer) == answer
 
 
+async def test_kills_of_a_request_that_was_cancelled_are_not_blamed_on_the_next():
+    group = Group()
+    totals = Totals(group, lambda: None)
+    totals.begin(Limits(), 0)
+    group.used, group.hits = replace(group.used, kills=2), 1
+    totals.end()
+    answer = SandboxResult(data=b"x", wall_s=0.01, cpu_s=0.01)
+    totals.begin(Limits(), 0)
+    totals.end()
+    assert totals.judged(Limits(), answer) == answer
+
+
 async def test_what_the_kernel_ends_within_its_limits_is_not_to_blame():
     group = Group()
     group.hits = 7
