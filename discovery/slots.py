@@ -174,7 +174,10 @@ class SlotPool:
         except SandboxError:
             return False
         self._unavailable = None
-        self._idle.append(slot)
+        if len(self._idle) < self.meter.slots:
+            self._idle.append(slot)
+        else:  # who waits wants a fresh one
+            await asyncio.shield(self._end(slot))
         return True
 
     async def pause(self, error: SandboxUnavailable, tries: int) -> None:
@@ -218,7 +221,11 @@ class SlotPool:
             slot.spoil(f"used {slot.used} times")
         if slot.spoiled is None and slot.sandbox.suspicion is None:
             if slot.worker_spoiled is not None:
-                await asyncio.shield(self._replace_worker(slot))
+                try:
+                    await self._replace_worker(slot)
+                except BaseException:
+                    await asyncio.shield(self._end(slot))
+                    raise
             if slot.spoiled is None and slot in self._live:
                 self._idle.append(slot)
                 return
@@ -311,7 +318,13 @@ class SlotPool:
 
     async def _replace_sandbox(self, slot: Slot) -> None:
         await _close(slot.sandbox)
-        slot.sandbox = await self._sandbox()
+        try:
+            slot.sandbox = await self._sandbox()
+        except SandboxError as error:
+            # That a new one does not start is not the program's fault.
+            raise SandboxUnavailable(
+                f"no sandbox can be started in place of one that was odd: {error}"
+            ) from error
 
     async def _replace_worker(self, slot: Slot) -> None:
         slot.worker.kill()
@@ -332,10 +345,10 @@ async def _prove(sandbox: Sandbox) -> None:
     try:
         result = await sandbox.run(_PROBE)
     except BaseException:
-        sandbox.cleanup()
+        await _close(sandbox)
         raise
     if result.data is None:
-        sandbox.cleanup()
+        await _close(sandbox)
         raise SandboxError(f"a program that only returns 1 failed in a new sandbox: {result.failure}")
 
 

@@ -130,6 +130,30 @@ async def test_a_worker_that_cannot_be_replaced_ends_its_slot():
     assert (await use(pool))[0] is not slot.sandbox
 
 
+async def test_a_pair_whose_worker_is_being_replaced_is_not_lost_by_a_cancellation():
+    pool, host, _ = pool_of(InProcessBackend())
+    asked, fork = asyncio.Event(), host.fork
+
+    async def late():
+        asked.set()
+        await asyncio.sleep(60)
+        return await fork()
+
+    async def one():
+        async with pool.slot() as slot:
+            slot.spoil_worker("odd")
+            host.fork = late
+
+    task = asyncio.create_task(one())
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not pool._live
+    assert pool._backend.made[0].closed
+    assert host.workers[0].killed
+
+
 async def test_what_was_killed_while_idle_is_replaced_before_use():
     pool, host, _ = pool_of(InProcessBackend())
     sandbox, worker = await use(pool)
@@ -261,6 +285,21 @@ async def test_those_who_wait_for_a_fresh_pair_get_no_used_one():
     pool.wait = wait
     async with pool.fresh_slot() as slot:
         assert slot.sandbox is not spare[0]
+
+
+async def test_pairs_that_nobody_takes_do_not_pile_up():
+    backend = InProcessBackend()
+    pool, _, _ = pool_of(backend, slots=2)
+
+    async def wait(error, tries):
+        assert await pool.starts()
+
+    pool.wait = wait
+    for _ in range(5):
+        backend.starts = [SandboxError("no room")] * 4
+        async with pool.fresh_slot():
+            pass
+    assert sum(not sandbox.closed for sandbox in backend.made) == len(pool._live) == 2
 
 
 async def test_waiting_can_be_cancelled_and_leaves_the_place_free():
