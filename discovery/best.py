@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
@@ -63,6 +64,14 @@ def announced_evaluation(storage: Storage, run: str, announcement: Announcement)
     return next(same, scored[0] if scored else None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refutation:
+    """What a second scoring of one of several equal programs found."""
+
+    key: CandidateKey
+    failure: Failure
+
+
 class BestKeeper:
     """Scores results in doubt again, and announces a run-best once a second scoring confirms it.
 
@@ -97,7 +106,10 @@ class BestKeeper:
         self._lease = lease
         self._ledger = ledger
         self._progress = progress
-        self._refuted = dict(storage.disagreements(run))
+        self._refuted: dict[CandidateKey, _Refutation] = {}
+        for key, failure in storage.disagreements(run).items():
+            first = storage.evaluations(run, key)[0]
+            self._refuted.setdefault(first.duplicate_of or key, _Refutation(key=key, failure=failure))
         self._turns: WeakValueDictionary[CandidateKey, asyncio.Lock] = WeakValueDictionary()
         self._best: float | None = None
         if announced is not None:
@@ -141,8 +153,9 @@ class BestKeeper:
         # Equal programs take turns, so that what one of them is found to be holds for all.
         turn = self._turns.setdefault(original, asyncio.Lock())
         async with turn:
-            if original in self._refuted and original != evaluation.key:
-                return await self._refute_duplicate(evaluation, original, lease)
+            refutation = self._refuted.get(original)
+            if refutation is not None and refutation.key != evaluation.key:
+                return await self._refute_equal(evaluation, refutation, lease)
             in_doubt = evaluation.suspicion is not None
             if not in_doubt and not self._would_be_best(evaluation):
                 return evaluation
@@ -156,7 +169,7 @@ class BestKeeper:
                 quarantine.disagreed += in_doubt and _is_refuted(again)
             if _is_refuted(again):
                 assert again.failure is not None
-                self._refuted[original] = again.failure
+                self._refuted[original] = _Refutation(key=again.key, failure=again.failure)
                 return again
             await self._announce(evaluation, again)
             return evaluation
@@ -170,22 +183,22 @@ class BestKeeper:
         stored = self._storage.evaluations(self._run, key)
         return next((e for e in stored if e.purpose is Purpose.VERIFY and e.state.is_finished), None)
 
-    async def _refute_duplicate(
-        self, evaluation: Evaluation, original: CandidateKey, lease: Lease
+    async def _refute_equal(
+        self, evaluation: Evaluation, refutation: _Refutation, lease: Lease
     ) -> Evaluation:
         refuted = self._again(evaluation.key)
         if refuted is None:
             now = datetime.now(UTC)
             failure = Failure(
                 kind=FailureKind.DISAGREEMENT,
-                message=f"the same program as candidate {original}: {self._refuted[original].message}",
+                message=f"the same program as candidate {refutation.key}: {refutation.failure.message}",
             )
             refuted = Evaluation(
                 key=evaluation.key,
                 purpose=Purpose.VERIFY,
                 state=EvaluationState.FAILED,
                 failure=failure,
-                duplicate_of=original,
+                duplicate_of=refutation.key,
                 suspicion=evaluation.suspicion,
                 scorer_version=evaluation.scorer_version,
                 started_at=now,

@@ -344,13 +344,15 @@ class Chain:
                 extracted = extract(completion, ports.problem)
                 if isinstance(extracted, Failure):
                     now = datetime.now(UTC)
-                    evaluation = Evaluation(
-                        key=completion.key,
-                        state=EvaluationState.FAILED,
-                        failure=extracted,
-                        scorer_version=ports.problem.version,
-                        started_at=now,
-                        finished_at=now,
+                    evaluation = await self._keep(
+                        Evaluation(
+                            key=completion.key,
+                            state=EvaluationState.FAILED,
+                            failure=extracted,
+                            scorer_version=ports.problem.version,
+                            started_at=now,
+                            finished_at=now,
+                        )
                     )
                 else:
                     candidate = Candidate(
@@ -361,12 +363,8 @@ class Chain:
                     )
                     await ports.journal.append(self._lease, candidate)
             if evaluation is None and candidate is not None:
-                evaluation = await ports.evaluator.evaluate(candidate)
-                suspicion = ports.best.suspicion(evaluation)
-                if suspicion is not None:
-                    evaluation = replace(evaluation, suspicion=suspicion)
+                evaluation = await ports.evaluator.evaluate(candidate, self._keep)
             assert evaluation is not None
-            await ports.journal.append(self._lease, evaluation)
         outcome = _outcome(evaluation, candidate.source_hash if candidate else None)
         if index not in self._counted:
             self._counted.add(index)
@@ -377,6 +375,14 @@ class Chain:
             self._settled.add(index)
             self._settle(outcome)
         return outcome
+
+    async def _keep(self, evaluation: Evaluation) -> Evaluation:
+        """Store a finished evaluation, with the reason for doubt where there is one."""
+        suspicion = self._ports.best.suspicion(evaluation)
+        if suspicion is not None:
+            evaluation = replace(evaluation, suspicion=suspicion)
+        await self._ports.journal.append(self._lease, evaluation)
+        return evaluation
 
     async def _confirmed(
         self, candidate: Candidate | None, evaluation: Evaluation, outcome: Outcome

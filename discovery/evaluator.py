@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +54,9 @@ from discovery.toolchain import suffix_of, toolchain
 _ATTEMPTS = 3
 _MOST_EXCUSED = 20
 _OUTPUT_CHARS = 4000
+
+Keep = Callable[[Evaluation], Awaitable[Evaluation]]
+"""Stores a finished evaluation, and returns it as it is stored."""
 
 
 @dataclass(slots=True)
@@ -140,33 +143,37 @@ class Evaluator:
         """Note a source that has a stored result, so that a later equal one is looked up."""
         self._seen.add(_short(source_hash))
 
-    async def evaluate(self, candidate: Candidate) -> Evaluation:
+    async def evaluate(self, candidate: Candidate, keep: Keep | None = None) -> Evaluation:
         """Score a candidate, or take over the result of an equal one if the scorer is deterministic.
 
         Args:
             candidate: Stored before.
+            keep: Stores the result; equal programs that come meanwhile wait for that, so that none is scored again.
 
         Returns:
-            A finished evaluation.
+            A finished evaluation, as it was kept.
 
         Raises:
             SandboxUnavailable: No sandbox can be started, and the pool has nobody who waits; nothing was charged.
             UsageError: None ever could be: a component is missing, or the problem has changed.
         """
+        keep = keep or _as_it_is
         if not self.problem.settings.deterministic:
-            return await self._in_slot(candidate, Purpose.SEARCH)
+            return await keep(await self._in_slot(candidate, Purpose.SEARCH))
         source_hash = candidate.source_hash
         while (running := self._in_flight.get(source_hash)) is not None:
             await asyncio.wait([running])
             if not running.cancelled() and running.exception() is None:
-                return _duplicate(candidate, running.result())
+                return await keep(_duplicate(candidate, running.result()))
         known = self._known(source_hash)
         if known is not None and known.key != candidate.key:
-            return _duplicate(candidate, known)
+            return await keep(_duplicate(candidate, known))
         future: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
         self._in_flight[source_hash] = future
         try:
-            evaluation = await self._in_slot(candidate, Purpose.SEARCH)
+            evaluation = await keep(await self._in_slot(candidate, Purpose.SEARCH))
+            if keep is not _as_it_is:
+                self.remember(source_hash)
             future.set_result(evaluation)
             return evaluation
         finally:
@@ -433,6 +440,10 @@ class Evaluator:
         verdict = Verdict(failure=Failure(kind=kind, message=message))
         evaluation = self._finished(candidate, purpose, verdict, now, Durations(wall_s=0.0), None)
         return dataclasses.replace(evaluation, attempt=_ATTEMPTS - 1)
+
+
+async def _as_it_is(evaluation: Evaluation) -> Evaluation:
+    return evaluation
 
 
 def _duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:

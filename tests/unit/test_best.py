@@ -1,5 +1,6 @@
 """What counts: results in doubt are scored again before they do; noisy ones are announced by their second value."""
 
+import asyncio
 import itertools
 import re
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ import pytest
 
 from discovery import data
 from discovery.budget import Budget
+from discovery.chain import Chain
 from discovery.config import RunConfig, SearchConfig
 from discovery.errors import GeneratorRefused
 from discovery.evaluator import Evaluator
@@ -263,13 +265,53 @@ async def test_equal_programs_at_once_share_it_too(climb, storage):
     async with running(climb("{'max_jump': 50}"), storage, backend, [[7] * 6], slots=4) as run:
         summary = await run.execute()
         assert run.progress.quarantine == Quarantine(total=1, disagreed=1)
-    # One that arrives while the first result is on its way to the disk is scored for itself.
-    forged = {
-        key for key in (CandidateKey(0, 1, i) for i in range(6)) if claimed(storage, summary.run, key) == 900
-    }
-    assert FIRST in forged
-    assert set(storage.disagreements(summary.run)) == forged
-    assert summary.best_score < 500
+    keys = [CandidateKey(0, 1, i) for i in range(6)]
+    assert [claimed(storage, summary.run, key) for key in keys] == [900] * 6
+    assert set(storage.disagreements(summary.run)) == set(keys)
+    assert len([1 for number, _ in backend.where if number == 7]) == 2, "once, and once again"
+    assert summary.best_score == 0.0
+
+
+async def test_what_an_equal_program_was_found_to_be_holds_for_the_first_one_too(climb, storage, monkeypatch):
+    """A run that is resumed may come to the later one first."""
+    problem, second_one = climb("{'max_jump': 50}"), CandidateKey(0, 1, 1)
+    async with running(problem, storage, Lying({7: [900.0]}), [[7, 7]], slots=4) as run:
+        evaluate, verify, both_stored = run._evaluator.evaluate, run._evaluator.verify, asyncio.Event()
+
+        async def watched(candidate, keep=None):
+            evaluation = await evaluate(candidate, keep)
+            if candidate.key == second_one:
+                both_stored.set()
+            return evaluation
+
+        async def cut(candidate, claimed):
+            if candidate.key == INITIAL:
+                return await verify(candidate, claimed)
+            await both_stored.wait()
+            raise GeneratorRefused("cut here")
+
+        run._evaluator.evaluate, run._evaluator.verify = watched, cut
+        with pytest.raises(GeneratorRefused):
+            await run.execute()
+    record = storage.get_run(run.record.id)
+    judge, judged = Chain._judge, asyncio.Event()
+
+    async def late(self, completion, stored):
+        if completion.key == FIRST:
+            await judged.wait()
+        outcome = await judge(self, completion, stored)
+        judged.set()
+        return outcome
+
+    monkeypatch.setattr(Chain, "_judge", late)
+    # Scored once more, the first one would get away with it.
+    async with running(problem, storage, Lying({7: [7.0, 900.0]}), [[7, 7]], record=record) as run:
+        summary = await run.execute()
+        assert run.progress.quarantine == Quarantine(total=1, disagreed=1)
+    assert set(storage.disagreements(summary.run)) == {FIRST, second_one}
+    assert "same program as candidate 0.1.1" in storage.disagreements(summary.run)[FIRST].message
+    assert summary.best_score == 0.0
+    assert summary.quarantine == Quarantine(total=1, disagreed=1)
 
 
 async def test_noise_without_repeats_is_confirmed_by_any_valid_score_with_a_note(climb, storage):

@@ -1,11 +1,12 @@
 import asyncio
+import dataclasses
 import os
 import signal
 from datetime import UTC, datetime
 
 import pytest
 
-from discovery.errors import ConfigError, SandboxError, SandboxUnavailable
+from discovery.errors import ConfigError, SandboxError, SandboxUnavailable, StorageError
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
 from discovery.records import (
@@ -32,6 +33,9 @@ STATE = []
 def score(program):
     value = program.call("solve")
     STATE.append(value)
+    if value == "twice":
+        program.call("solve")
+        return 2.0
     if value == "die":
         os._exit(3)
     if value == "hang":
@@ -49,6 +53,28 @@ def score(program):
     return Score(value=value, metrics={{"twice": 2 * value}}, private={{"calls": len(STATE)}}, feedback="ok",
                  artifact=[value])
 """
+
+
+class Odd(InProcessBackend):
+    """Its first sandboxes are odd after their first request."""
+
+    def __init__(self, times, starts):
+        super().__init__(starts=starts)
+        self.times = times
+
+    def create(self, spec):
+        sandbox = super().create(spec)
+        run = sandbox.run
+
+        async def once(request):
+            result = await run(request)
+            if self.times:
+                self.times -= 1
+                sandbox.suspicion = "left a process"
+            return result
+
+        sandbox.run = once
+        return sandbox
 
 
 def candidate(value, index=0):
@@ -234,6 +260,54 @@ async def test_a_stored_result_is_taken_over(toy, evaluators):
     again = await evaluator.evaluate(candidate(1.0, 7))
     assert again.duplicate_of == first.key
     assert len(backend.sources) == 1
+
+
+async def test_an_equal_program_waits_until_the_first_ones_result_is_kept(toy, evaluators):
+    backend, known, storing = InProcessBackend(), {}, asyncio.Event()
+    evaluator = await evaluators(toy(), backend, slots=4, find_source=known.get)
+
+    async def keep(evaluation):
+        storing.set()
+        await asyncio.sleep(0.02)
+        kept = dataclasses.replace(evaluation, suspicion=evaluation.suspicion or "too good")
+        known.setdefault(candidate(1.0).source_hash, kept)
+        return kept
+
+    first = asyncio.create_task(evaluator.evaluate(candidate(1.0), keep))
+    await storing.wait()
+    during = await evaluator.evaluate(candidate(1.0, 1))
+    after = await evaluator.evaluate(candidate(1.0, 2))
+    assert len(backend.sources) == 1
+    key = (await first).key
+    assert [(e.duplicate_of, e.suspicion) for e in (during, after)] == [(key, "too good")] * 2
+
+
+async def test_a_result_that_could_not_be_kept_is_nobodys(toy, evaluators):
+    backend = InProcessBackend()
+    evaluator = await evaluators(toy(), backend, slots=4)
+
+    async def refuse(evaluation):
+        await asyncio.sleep(0.01)
+        raise StorageError("full")
+
+    first = asyncio.create_task(evaluator.evaluate(candidate(1.0), refuse))
+    await asyncio.sleep(0)
+    other = await evaluator.evaluate(candidate(1.0, 1))
+    with pytest.raises(StorageError):
+        await first
+    assert other.duplicate_of is None
+    assert len(backend.sources) == 2
+    assert not evaluator._in_flight
+
+
+async def test_a_program_is_not_blamed_for_a_replacement_that_does_not_start(toy, evaluators):
+    """Its second request finds the sandbox odd, and no new one starts: three times, more than it has attempts."""
+    gone = SandboxError("no room")
+    backend = Odd(times=3, starts=[None, gone] * 3)
+    evaluator = await evaluators(toy(), backend)
+    evaluator.pool._sleep = no_sleep
+    assert (await evaluator.evaluate(candidate("twice"))).score.value == 2.0
+    assert evaluator.meter.busy == 0
 
 
 async def test_scorers_with_noise_are_asked_every_time(toy, evaluators):

@@ -276,10 +276,10 @@ async def test_a_step_that_infrastructure_failed_can_be_tried_again(problem, sto
     async with running(problem, storage, shape(chains=1)) as run:
         evaluate = run._evaluator.evaluate
 
-        async def failing(candidate):
+        async def failing(candidate, keep=None):
             if candidate.key.step == 2 and failures:
                 raise failures.pop()
-            return await evaluate(candidate)
+            return await evaluate(candidate, keep)
 
         run._evaluator.evaluate = failing
         summary = await run.execute(twice)
@@ -586,13 +586,13 @@ async def test_stored_completions_beyond_a_smaller_budget_are_not_evaluated(prob
     async with running(problem, storage, config, generator=generator) as run:
         evaluate = run._evaluator.evaluate
 
-        async def only_the_first(candidate):
+        async def only_the_first(candidate, keep=None):
             if candidate.key.index > 1:
                 async with asyncio.timeout(10):
                     while storage.counts(run.record.id).completions < 6:  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
                 raise SandboxError("gone")
-            return await evaluate(candidate)
+            return await evaluate(candidate, keep)
 
         run._evaluator.evaluate = only_the_first
         with pytest.raises(SandboxError):
@@ -636,10 +636,10 @@ async def test_a_step_taken_up_again_counts_what_was_stored_meanwhile(problem, s
     async with running(problem, storage, config, generator=Wordy(climb)) as run:
         slow, evaluate = storage.append, run._evaluator.evaluate
 
-        async def not_at_first(candidate):
+        async def not_at_first(candidate, keep=None):
             if candidate.key.index == 3 and not told:
                 raise SandboxError("gone")
-            return await evaluate(candidate)
+            return await evaluate(candidate, keep)
 
         run._evaluator.evaluate = not_at_first
 
