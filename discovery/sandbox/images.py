@@ -32,7 +32,7 @@ from discovery.sandbox.recipes import DEFAULT
 NAME = "discovery-"
 """What the names of our images begin with."""
 LABELS = ("discovery.recipe", "discovery.packages", "discovery.hash")
-_FORMAT = "1"  # grows when equal inputs are made into other images
+_FORMAT = "2"  # grows when equal inputs are made into other images
 _UID = 1000
 _MADE = {
     "/etc/passwd": f"root:x:0:0::/:/bin/sh\ncandidate:x:{_UID}:{_UID}::/box/work:/bin/sh\n".encode(),
@@ -46,6 +46,8 @@ _UNUSED = {
 }
 _OPTIMISED = (".opt-1.pyc", ".opt-2.pyc")  # nobody asks for them
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64")
+_LOCALES = "/usr/lib/locale"
+"""Where the C library finds the locale of `LANG`, unless it has it inside."""
 _HOPS = 40
 _LOADED = re.compile(rb"(?:=> |^\s*)(/.+) \(0x[0-9a-f]+\)$", re.M)
 _CHUNK = 1 << 20
@@ -128,6 +130,8 @@ def contents(recipe: str = DEFAULT, packages: tuple[str, ...] = ()) -> Contents:
         for answer in recipes.answers(ask):
             tree.answer(answer, ask.take)
             folders_on_path += [str(answer.resolve() / folder) for folder in ask.path]
+    for locale in sorted(Path(_LOCALES).glob("C.[Uu][Tt][Ff]*8")):
+        tree.folder(locale, locale, without=set(), packages=False)
     tree.libraries([*interpreter().hidden, *shown.values()])
     for name in ("python", "python3"):
         tree.links[f"/programs/{name}"] = str(interpreter().executable)

@@ -186,6 +186,16 @@ async def fresh_module_each_time(bench: Bench) -> None:
 
 
 @case
+async def the_locale_is_there(bench: Bench) -> None:
+    """Programs that ask for the locale of their environment get it, and it is one of UTF-8."""
+    source = (
+        "import locale\ndef solve():\n    locale.setlocale(locale.LC_ALL, '')\n"
+        "    return locale.nl_langinfo(locale.CODESET)"
+    )
+    assert await bench.value(source) == "UTF-8"
+
+
+@case
 async def random_state_is_reproducible(bench: Bench) -> None:
     """Equal requests draw equal numbers; other arguments draw others."""
     source = (
