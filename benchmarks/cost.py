@@ -14,7 +14,7 @@ def run() -> Report:
     }
     figures = []
     for name, result in measured.items():
-        goal = 20.0 if name == "bubblewrap" else None
+        goal = 10.0 if name == "bubblewrap" else None
         figures += [
             Figure(name=f"{name}: CPU per evaluation", value=result.cpu_ms, unit="ms", at_most=goal),
             Figure(name=f"{name}: from start to first step", value=result.start_s, unit="s"),
