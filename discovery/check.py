@@ -156,7 +156,7 @@ def _check_statement(problem: Problem) -> Iterator[Finding]:
     if 0 < words < MIN_STATEMENT_WORDS:
         yield _warning(
             "statement",
-            f"the statement has {words} words; a model knows nothing else of the problem",
+            f"the statement has {words} word{'s' if words > 1 else ''}; a model knows nothing else of the problem",
             "say what is given, what the program must return, what is valid and how it is scored",
         )
 
@@ -210,9 +210,15 @@ def _check_initial(problem: Problem) -> Iterator[Finding]:
     if not problem.initial.strip():
         return
     yield from _check_blocks(problem.initial)
-    if problem.settings.language.lower() != "python":
+    entry, language = problem.settings.entry, problem.settings.language
+    if toolchain(problem.settings).build is not None and _is_python(problem.initial, entry):
+        yield _error(
+            "initial",
+            f"the language is {language!r}, and the initial program is Python: it defines {entry!r}",
+            f"write it in {language}, and let the scorer use program.run(); or leave language=... and build=... out",
+        )
+    if language.lower() != "python":
         return
-    entry = problem.settings.entry
     try:
         tree = ast.parse(problem.initial)
     except (SyntaxError, ValueError) as error:
@@ -225,6 +231,14 @@ def _check_initial(problem: Problem) -> Iterator[Finding]:
             f"the initial candidate defines no {entry!r}",
             f"define it, or say entry=... in the declaration (it is {entry!r} unless said)",
         )
+
+
+def _is_python(source: str, entry: str) -> bool:
+    """Whether it is Python that a scorer can call, so that it scores although nothing is ever built."""
+    try:
+        return entry in _defined(ast.parse(source))
+    except (SyntaxError, ValueError):
+        return False
 
 
 def _check_blocks(initial: str) -> Iterator[Finding]:

@@ -164,6 +164,24 @@ async def test_a_bundled_problem_has_no_findings(name):
     assert await check_problem(name, Scoring()) == []
 
 
+async def test_a_compiled_language_whose_initial_program_is_python(check):
+    """It would score, called as Python, while every model writes C++."""
+    found = only([f for f in await check(with_setting('language="cpp"')) if f.where == "initial"])
+    assert found.level is Level.ERROR
+    assert "'cpp'" in found.message
+    assert "defines 'solve'" in found.message
+    assert "program.run()" in found.fix
+    triton = await check(with_setting('language="triton"'))
+    assert not [f for f in triton if f.where == "initial"], "which is Python, and not built"
+
+
+async def test_a_statement_of_one_word(check):
+    text = GOOD.replace(
+        "Write a function solve() that returns one number as close as you can to one half.", "x"
+    )
+    assert "has 1 word;" in only(await check(text)).message
+
+
 async def test_no_such_problem_is_an_error_not_a_finding():
     with pytest.raises(ProblemError, match="nowhere"):
         await check_problem("./nowhere", Scoring())
@@ -254,7 +272,8 @@ async def test_a_build_has_to_make_a_binary_of_the_program_in_time(check, settin
 async def test_a_compiler_that_is_not_here_is_a_finding_and_nothing_is_tried(check, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     scoring = Scoring()
-    (finding,) = [f for f in await check(with_setting("language='cpp'"), scoring) if f.level is Level.ERROR]
+    text = with_setting("language='cpp'").replace("def solve():\n    return 0.1", "int main() {}")
+    (finding,) = [f for f in await check(text, scoring) if f.level is Level.ERROR]
     assert (finding.where, finding.fix) == ("image", "sudo apt-get install g++")
     assert "takes g++, gcc, as, ld, which are not installed" in finding.message
     assert scoring.sources == []
