@@ -42,6 +42,8 @@ async def evaluate(problem: Problem, source: str) -> Evaluation:
         result = score(problem, source)
     except RuntimeError as error:
         failure = Failure(kind=FailureKind.CRASHED, message=str(error))
+    except Invalid as error:
+        failure = Failure(kind=FailureKind.INVALID, message=error.reason)
     return Evaluation(
         key=INITIAL,
         state=EvaluationState.SCORED if result else EvaluationState.FAILED,
