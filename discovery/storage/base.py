@@ -298,7 +298,8 @@ class Storage(Protocol):
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Scores of all finished search evaluations in the order they finished; for plots.
 
-        None stands for a failure, a second scoring that disagreed included. The initial candidate's is among them.
+        None stands for a failure, or a second scoring that disagreed or is still to come. The initial candidate's is
+        among them.
         """
         ...
 

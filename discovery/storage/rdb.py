@@ -308,8 +308,8 @@ class RdbStorage:
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Every finished search evaluation's score in the order they finished, None for failures.
 
-        One whose second scoring disagreed counts as failed. The initial candidate's is among them, as the first
-        one that finishes.
+        One whose second scoring disagreed, or is still to come, counts as failed. The initial candidate's is among
+        them, as the first one that finishes.
         """
         with self._db.reading() as connection:
             return reading.scores(connection, self._key(connection, run))

@@ -7,7 +7,7 @@ evaluation are stored, the latest counts as its result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +24,7 @@ from discovery.records import (
     Failure,
     FailureKind,
     Outcome,
+    Purpose,
     SandboxRecord,
 )
 from discovery.storage import candidate_rows, contents, rows
@@ -221,12 +222,31 @@ def _evaluations(connection: Connection, found: sa.Select[Any]) -> list[Evaluati
     return [candidate_rows.read_evaluation(row, unpacker) for row in stored]
 
 
-def _disagreed(connection: Connection, run: int) -> sa.ColumnElement[bool]:
-    """Evaluations of candidates whose second scoring disagreed."""
+def _uncounted(connection: Connection, run: int) -> set[CandidateKey]:
+    """Candidates that do not count as scored: their second scoring disagreed, or they are in doubt without one."""
+    open_steps = connection.execute(
+        sa.select(steps.c.chain, steps.c.step).where(steps.c.run == run, steps.c.state != COMMITTED)
+    ).all()
+    uncounted = set(_disagreeing(connection, run))
+    if open_steps:  # no step is committed before what is in doubt in it was scored again
+        found = sa.select(evaluations).where(
+            evaluations.c.run == run,
+            sa.tuple_(evaluations.c.chain, evaluations.c.step).in_([tuple(row) for row in open_steps]),
+            evaluations.c.purpose.in_((SEARCH, VERIFY)),
+            evaluations.c.score.is_not(None),
+        )
+        stored = _evaluations(connection, found)
+        confirmed = {e.key for e in stored if e.purpose is Purpose.VERIFY}
+        uncounted |= {e.key for e in stored if e.suspicion is not None} - confirmed
+    return uncounted
+
+
+def _is_of(keys: Iterable[CandidateKey]) -> sa.ColumnElement[bool]:
+    """Evaluations of some candidates."""
     # Few or none: as a list they cost nothing, as a correlated subquery one look-up per evaluation.
-    keys = [(key.chain, key.step, key.index) for key in _disagreeing(connection, run)]
+    places = [(key.chain, key.step, key.index) for key in keys]
     place = sa.tuple_(evaluations.c.chain, evaluations.c.step, evaluations.c.idx)
-    return place.in_(keys) if keys else sa.false()
+    return place.in_(places) if places else sa.false()
 
 
 def _disagreeing(connection: Connection, run: int) -> dict[CandidateKey, int]:
@@ -305,7 +325,7 @@ def _searched(run: int) -> sa.ColumnElement[bool]:
 
 def counts(connection: Connection, run: int) -> RunCounts:
     """Totals over a run."""
-    disagreed = _disagreed(connection, run)
+    disagreed = _is_of(_disagreeing(connection, run))
     by_failure = connection.execute(
         sa.select(evaluations.c.state, evaluations.c.failure, sa.func.count())
         .where(_searched(run), ~disagreed)
@@ -344,8 +364,8 @@ def counts(connection: Connection, run: int) -> RunCounts:
 def chain_summaries(connection: Connection, run: int, direction: Direction) -> list[ChainSummary]:
     """Where each chain stands.
 
-    Of equally good candidates the earlier one is the best; one whose second scoring disagreed does not count as
-    scored.
+    Of equally good candidates the earlier one is the best; one whose second scoring disagreed, or is still to
+    come, does not count as scored.
     """
     committed = connection.execute(
         sa.select(steps.c.chain, sa.func.sum(steps.c.state))
@@ -400,7 +420,7 @@ def _best(connection: Connection, run: int, direction: Direction) -> sa.Select[A
     )
     ranked = (
         sa.select(evaluations.c.chain, evaluations.c.step, evaluations.c.idx, score, rank.label("rank"))
-        .where(_searched(run), score.is_not(None), ~_disagreed(connection, run))
+        .where(_searched(run), score.is_not(None), ~_is_of(_uncounted(connection, run)))
         .subquery()
     )
     return sa.select(ranked).where(ranked.c.rank == 1)
@@ -409,11 +429,11 @@ def _best(connection: Connection, run: int, direction: Direction) -> sa.Select[A
 def scores(connection: Connection, run: int) -> list[tuple[CandidateKey, float | None]]:
     """Scores in the order their evaluations finished, the initial candidate's included."""
     table = evaluations
-    disagreed = _disagreeing(connection, run)
+    uncounted = _uncounted(connection, run)
     found = (
         sa.select(table.c.chain, table.c.step, table.c.idx, table.c.score)
         .where(table.c.run == run, table.c.purpose == SEARCH, table.c.state != RUNNING)
         .order_by(table.c.finished_at, table.c.chain, table.c.step, table.c.idx)
     )
     places = ((CandidateKey(*place), score) for *place, score in connection.execute(found))
-    return [(key, None if key in disagreed else score) for key, score in places]
+    return [(key, None if key in uncounted else score) for key, score in places]

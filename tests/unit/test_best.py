@@ -211,6 +211,8 @@ async def test_a_crash_between_the_two_scorings_lets_nothing_through(climb, stor
             await run.execute()
     record = storage.get_run(run.record.id)
     assert [a.score for a in storage.announcements(record.id)][-1] < 500
+    assert 900.0 not in [score for _, score in storage.scores(record.id)]
+    assert storage.chain_summaries(record.id)[0].best_score < 500
     backend = Lying({})
     async with running(problem, storage, backend, [[7, 3]], until=500, record=record) as run:
         summary = await run.execute()
