@@ -33,6 +33,7 @@ NAME = "discovery-"
 """What the names of our images begin with."""
 LABELS = ("discovery.recipe", "discovery.packages", "discovery.hash")
 _FORMAT = "2"  # grows when equal inputs are made into other images
+_START_BYTES = 1 << 16
 _UID = 1000
 _MADE = {
     "/etc/passwd": f"root:x:0:0::/:/bin/sh\ncandidate:x:{_UID}:{_UID}::/box/work:/bin/sh\n".encode(),
@@ -168,8 +169,9 @@ def labels(recipe: str, packages: tuple[str, ...]) -> dict[str, str]:
 def content_hash(recipe: str = DEFAULT, packages: tuple[str, ...] = ()) -> str:
     """Twelve hexadecimal digits that change when what an image is made from does.
 
-    It reads no file but the recipe: names, sizes and times of the packages' files, of the interpreter, of the loader
-    and of the recipe's programs stand for the rest, so an edit of a header alone is not seen.
+    It reads no file whole but the recipe. Names, sizes and times of the packages' files stand for these; sizes and
+    starts of the interpreter, the loader and the recipe's programs for the rest, so an edit of a header alone is not
+    seen. Times of programs do not count: much touches them that changes nothing.
 
     Raises:
         MissingComponent: As for :func:`contents`.
@@ -181,10 +183,10 @@ def content_hash(recipe: str = DEFAULT, packages: tuple[str, ...] = ()) -> str:
         digest.update("\0".join([*map(str, parts), ""]).encode(errors="surrogateescape"))
 
     add(_FORMAT, said.text, recipes.load(DEFAULT).text, sys.version, platform.machine())
-    add(_stamp(interpreter().executable), *(_stamp(loader) for loader in _loaders()))
+    add(_start(interpreter().executable), *(_start(loader) for loader in _loaders()))
     for one in dict.fromkeys((recipe, DEFAULT)):
         for name, path in sorted(recipes.programs(recipes.load(one)).items()):
-            add(name, _stamp(path))
+            add(name, _start(path))
     for ask in said.asks:
         if not ask.names:
             for answer in recipes.answers(ask):
@@ -199,6 +201,16 @@ def content_hash(recipe: str = DEFAULT, packages: tuple[str, ...] = ()) -> str:
 def _loaders() -> list[Path]:
     """The programs that load shared libraries; new with every new C library."""
     return [path for glob in ("lib64/ld-*.so*", "lib/ld-*.so*") for path in sorted(Path("/").glob(glob))]
+
+
+def _start(path: Path) -> str:
+    """A program's size and its first bytes, among which a build leaves its id."""
+    try:
+        with path.open("rb") as file:
+            head = hashlib.sha256(file.read(_START_BYTES)).hexdigest()
+            return f"{path.resolve()} {os.fstat(file.fileno()).st_size} {head}"
+    except OSError:
+        return f"{path} is not there"
 
 
 def _stamp(path: Path) -> str:

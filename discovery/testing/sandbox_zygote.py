@@ -277,7 +277,11 @@ def solve():
     through = []
     for path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev", "/usr/bin/env", "/", "/proc"):
         try:
-            os.utime(path)
+            if path.startswith("/dev/"):
+                os.utime(path)
+            else:  # where this gets through, it changes nothing
+                found = os.stat(path)
+                os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
             through.append(path)
         except OSError:
             pass

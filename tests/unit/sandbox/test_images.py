@@ -153,3 +153,15 @@ def test_links_on_the_way_to_a_file_are_taken(tmp_path):
     (tmp_path / "round").symlink_to("round")
     assert tree.path(tmp_path / "round") is None
     assert tree.path(tmp_path / "absent") is None
+
+
+def test_a_program_counts_by_what_it_is_and_not_by_when_it_was_touched(tmp_path, monkeypatch):
+    tool = tmp_path / "tool"
+    tool.write_bytes(b"one build")
+    programs = images.recipes.programs
+    monkeypatch.setattr(images.recipes, "programs", lambda recipe: {**programs(recipe), "tool": tool})
+    first = images.content_hash()
+    os.utime(tool, (1, 1))
+    assert images.content_hash() == first
+    tool.write_bytes(b"two build")
+    assert images.content_hash() != first
