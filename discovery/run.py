@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import platform
 import secrets
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any, TypeVar
 
 from discovery.best import BestKeeper, best_announced
 from discovery.budget import Ledger, Spent, allot
@@ -54,6 +57,9 @@ LEASE_TTL_S = 30.0
 _HEARTBEAT_S = 5.0
 
 StepRunner = Callable[[Chain], Awaitable[None]]
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 def new_run(problem: Problem, config: RunConfig) -> RunRecord:
@@ -125,6 +131,8 @@ class Run:
         # A notice is announced once it is stored, and the heartbeat stores none that is older.
         self._notice_order = asyncio.Lock()
         self._gone: dict[str, str] = {}
+        # Its thread is there from the start: none may be to be had when there is something to tell.
+        self._desk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="supervision")
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.
@@ -149,6 +157,7 @@ class Run:
             self._is_new = False
         journal = Journal(self._storage)
         status, message = RunStatus.STOPPED, None
+        self._desk.submit(lambda: None)
         try:
             self._take_leases()
             self._supervise(RunStatus.RUNNING, None, config=self.record.config)
@@ -164,6 +173,7 @@ class Run:
             try:
                 await journal.close()
             finally:
+                self._desk.shutdown(wait=False)
                 self._leave(status, message)
         return summarize(self._storage, self.record.id)
 
@@ -254,8 +264,12 @@ class Run:
     async def _keep_leases(self, chains: Mapping[int, asyncio.Task[None]]) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT_S)
-            wanted = list(self._leases.values())
-            held = await asyncio.to_thread(self._storage.renew, wanted, LEASE_TTL_S)
+            try:
+                held = await self._apart(self._storage.renew, list(self._leases.values()), LEASE_TTL_S)
+            except LeaseLost:
+                raise
+            except StorageError:
+                continue  # it may pass before the leases do; until then nobody else can have them
             numbers = {lease.chain for lease in held}
             if SHARED_CHAIN not in numbers:
                 raise LeaseLost(f"run {self.record.id} was taken over by another process")
@@ -389,8 +403,18 @@ class Run:
             self.progress.notice = notice
 
     async def _store_notice(self, reason: str | None) -> None:
+        """Store how the run stands; what keeps a sandbox away may keep storage away: the next heartbeat tries again."""
         status = RunStatus.RUNNING if reason is None else RunStatus.PAUSED
-        await asyncio.to_thread(self._supervise, status, reason)
+        try:
+            await self._apart(self._supervise, status, reason)
+        except LeaseLost:
+            raise
+        except StorageError as error:
+            _log.warning("the status %s of run %s is not stored yet: %s", status, self.record.id, error)
+
+    async def _apart(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Run something of storage's in the thread of this run's supervision."""
+        return await asyncio.get_running_loop().run_in_executor(self._desk, call, *arguments)
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

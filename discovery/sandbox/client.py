@@ -267,8 +267,20 @@ class ZygoteSandbox:
     async def close(self) -> None:
         """End it and everything in it."""
         launched = self._taken()
-        if launched is not None:
-            await asyncio.shield(asyncio.to_thread(_end, launched))
+        if launched is None:
+            return
+        waiting = [launched]
+
+        def end_once() -> None:
+            with suppress(IndexError):
+                _end(waiting.pop())
+
+        try:
+            ended = asyncio.get_running_loop().run_in_executor(None, end_once)
+        except RuntimeError:  # no thread is to be had now; one that is busy may still come to it
+            end_once()
+        else:
+            await asyncio.shield(ended)
 
     def cleanup(self) -> None:
         """Like ``close``, without an event loop."""

@@ -785,6 +785,7 @@ def test_a_sandbox_that_is_missing(discovery, home, monkeypatch):
     for name in ("sh", "env", "rm", "cat"):
         (programs / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{programs}/docker.sock")
     shape = [option for option in SHAPE if option not in ("--sandbox", "process")]
     solution = share_dir("problems") / "constants-10" / "initial.py"
     for command in (

@@ -87,7 +87,7 @@ async def disturbed(tmp_path, sandbox, expected, *, evaluations=24):
         storage.close()
 
 
-async def until(holds, timeout_s=60):
+async def until(holds, timeout_s=30):
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -204,12 +204,17 @@ async def test_no_descriptors_left(tmp_path, sandbox, undisturbed):
         there = processes_of(run.record.id)
         taken = [os.open("/dev/null", os.O_RDONLY)]
         resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
-        try:
+
+        def is_paused():  # what the ended sandboxes had must not be left to new ones
             with contextlib.suppress(OSError):
                 while True:
                     taken.append(os.dup(taken[0]))
+            return run.progress.notice is not None
+
+        try:
+            is_paused()
             end(there)
-            await until(lambda: run.progress.notice is not None)
+            await until(is_paused)
             assert "Too many open files" in run.progress.notice
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -144,7 +144,8 @@ async def test_the_command_line_honours_the_usual_variables_and_keeps_the_key_se
 async def test_a_model_without_a_sandbox_is_refused(tmp_path):
     async with FakeServer() as server:
         arguments = ("run", "constants-10", "--base-url", server.url, "--steps", "1")
-        ran = await asyncio.to_thread(discovery, *arguments, cwd=tmp_path, PATH="/nonexistent")
+        nothing = {"PATH": "/nonexistent", "DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
+        ran = await asyncio.to_thread(discovery, *arguments, cwd=tmp_path, **nothing)
     assert ran.returncode == 2
     assert "--sandbox process" in ran.stderr
     assert server.requests == []
