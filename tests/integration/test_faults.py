@@ -229,7 +229,9 @@ async def test_no_process_can_be_started(tmp_path, sandbox, undisturbed, monkeyp
             refused.setattr(threading, "_start_new_thread", no_thread)
             end(processes_of(run.record.id))
             await until(lambda: run.progress.notice is not None)
-            assert "Resource temporarily unavailable" in run.progress.notice
+            # Which of the two is refused first, the machine's load decides.
+            said = run.progress.notice
+            assert "Resource temporarily unavailable" in said or "can't start new thread" in said, said
 
 
 def no_process(*_):
