@@ -5,7 +5,6 @@ import gc
 import os
 import random
 import secrets
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -270,7 +269,8 @@ def _report(found: Found, remains: dict[str, list[Any]], evaluations: int, sandb
 
 
 def _typical(memory: list[tuple[int, float]], at: int) -> float:
-    """The median about a number of evaluations: single samples depend on which candidates are just running."""
+    """The lower quartile about a number of evaluations: above it is what hostile candidates are just taking."""
     width = max(at, memory[-1][0] // 10) // 2 if at < memory[-1][0] // 2 else memory[-1][0] // 10
     near = [used for number, used in memory if abs(number - at) <= width]
-    return statistics.median(near or [min(memory, key=lambda each: abs(each[0] - at))[1]])
+    near = sorted(near or [min(memory, key=lambda each: abs(each[0] - at))[1]])
+    return near[len(near) // 4]

@@ -10,8 +10,9 @@ from discovery.generation.prompt import view
 from discovery.records import Candidate, CandidateKey, Score
 from discovery.storage.base import Storage
 
-MOST_CHARACTERS = 1 << 20
+MOST_CHARACTERS = 1 << 19
 """Source text that one chain keeps in memory; the candidates used longest ago go first."""
+_OVERHEAD = 1024  # what a candidate takes beside its text, so that very many small ones are bounded too
 
 
 class ParentViews:
@@ -52,8 +53,8 @@ class ParentViews:
 
     def _take(self, found: ParentView) -> None:
         if found.key not in self._kept:
-            self._characters += len(found.source)
+            self._characters += len(found.source) + _OVERHEAD
         self._kept[found.key] = found
         while self._characters > MOST_CHARACTERS and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
-            self._characters -= len(dropped.source)
+            self._characters -= len(dropped.source) + _OVERHEAD

@@ -48,7 +48,7 @@ def test_what_is_kept_is_not_read_and_what_is_not_is_read_once():
 
 
 def test_memory_is_bounded_by_text_and_the_last_used_stay(monkeypatch):
-    monkeypatch.setattr(parents, "MOST_CHARACTERS", 25)
+    monkeypatch.setattr(parents, "MOST_CHARACTERS", 25 + 2 * parents._OVERHEAD)
     stored = Stored(*(candidate(index) for index in range(4)))
     views = ParentViews("run", stored)
     for index in (0, 1, 0, 2):
@@ -58,6 +58,13 @@ def test_memory_is_bounded_by_text_and_the_last_used_stay(monkeypatch):
     assert stored.reads == 3
     views.get(CandidateKey(0, 1, 1))
     assert stored.reads == 4
+
+
+def test_ever_so_many_without_text_are_bounded_too():
+    views = ParentViews("run", Stored())
+    for index in range(2000):
+        views.keep(candidate(index, size=0), Score(value=0.0))
+    assert len(views._kept) <= parents.MOST_CHARACTERS // 1000
 
 
 def test_one_that_is_larger_than_the_bound_is_shown_all_the_same(monkeypatch):
