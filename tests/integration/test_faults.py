@@ -135,7 +135,9 @@ async def test_sandboxes_killed_at_random_many_times(tmp_path, sandbox, undistur
 async def test_the_scorers_host_killed_many_times(tmp_path, undisturbed):
     async with disturbed(tmp_path, "process", undisturbed) as run:
         for _ in range(5):
-            os.kill(run._evaluator._host._process.pid, signal.SIGKILL)
+            process = run._evaluator._host._process
+            if process is not None:  # else it is just being started again
+                process.kill()
             await another(run)
 
 
