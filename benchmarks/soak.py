@@ -7,6 +7,7 @@ import random
 import secrets
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,8 @@ async def _soak(folder: Path, mark: str, evaluations: int, sandbox: str) -> Foun
         budget=Budget(max_evaluations=evaluations),
     )
     script = Script(mark=mark)
+    generator = ScriptedGenerator(lambda key, _: script.source(key))
+    generator.requested = deque(maxlen=1)  # its log would be part of what is measured
     gc.collect()
     opened, begun = hostile.descriptors(), time.monotonic()
     storage = open_storage(str(folder / "soak.db"))
@@ -164,7 +167,7 @@ async def _soak(folder: Path, mark: str, evaluations: int, sandbox: str) -> Foun
             config,
             problem,
             storage,
-            generator=ScriptedGenerator(lambda key, _: script.source(key)),
+            generator=generator,
             selector=make_selector("best-of-n", problem.direction, {}),
             evaluator=evaluator,
             is_new=True,
