@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 
 from discovery import data
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError, UsageError, boundary
@@ -125,13 +125,10 @@ class SlotPool:
         async with self._place():
             slot = await self._made(used=True)
             slot.used += 1
-            try:
+            async with self._ended_unless_kept(slot) as keep:
                 yield slot
-            except BaseException as error:
-                slot.spoil(f"left by {type(error).__name__}")
-                raise
-            finally:
-                await self._take_back(slot)
+                keep()
+            await self._take_back(slot)
 
     @asynccontextmanager
     async def fresh_slot(self, *, proven: bool = False) -> AsyncIterator[Slot]:
@@ -152,7 +149,7 @@ class SlotPool:
             try:
                 yield slot
             finally:
-                await asyncio.shield(self._end(slot))
+                await self._end_shielded(slot)
 
     @asynccontextmanager
     async def fresh_worker(self) -> AsyncIterator[ScorerWorker]:
@@ -219,17 +216,13 @@ class SlotPool:
     async def _take_back(self, slot: Slot) -> None:
         if slot.used >= self._recycle_after:
             slot.spoil(f"used {slot.used} times")
-        if slot.spoiled is None and slot.sandbox.suspicion is None:
-            if slot.worker_spoiled is not None:
-                try:
+        async with self._ended_unless_kept(slot) as keep:
+            if slot.spoiled is None and slot.sandbox.suspicion is None:
+                if slot.worker_spoiled is not None:
                     await self._replace_worker(slot)
-                except BaseException:
-                    await asyncio.shield(self._end(slot))
-                    raise
-            if slot.spoiled is None and slot in self._live:
-                self._idle.append(slot)
-                return
-        await asyncio.shield(self._end(slot))
+                if slot.spoiled is None and slot in self._live:
+                    self._idle.append(slot)
+                    keep()
 
     # Making and ending
 
@@ -258,16 +251,20 @@ class SlotPool:
         """A pair that waits to be used; what was killed meanwhile is nobody's fault, and replaced before use."""
         while self._idle:
             slot = self._idle.pop()
-            try:
+            async with self._ended_unless_kept(slot) as keep:
                 if slot.sandbox.suspicion is None and not slot.worker.is_alive:
                     await self._replace_worker(slot)
-            except BaseException:
-                await asyncio.shield(self._end(slot))
-                raise
-            if slot.sandbox.suspicion is None and slot.spoiled is None:
-                return slot
-            await asyncio.shield(self._end(slot))
+                if slot.sandbox.suspicion is None and slot.spoiled is None:
+                    keep()
+                    return slot
         return None
+
+    @asynccontextmanager
+    async def _ended_unless_kept(self, slot: Slot) -> AsyncIterator[Callable[[], object]]:
+        """End a pair when the block is left, however that is, unless what this gives was called."""
+        async with AsyncExitStack() as otherwise:
+            otherwise.push_async_callback(self._end_shielded, slot)
+            yield otherwise.pop_all
 
     async def _tried(self, proven: bool) -> Slot:
         pause = _FIRST_PAUSE_S
@@ -284,13 +281,12 @@ class SlotPool:
 
     async def _pair(self, proven: bool) -> Slot:
         worker = await self._fork()
-        try:
+        with ExitStack() as undo:
+            undo.callback(worker.kill)
             sandbox = await self._sandbox()
             if proven:
                 await _prove(sandbox)
-        except BaseException:
-            worker.kill()
-            raise
+            undo.pop_all()
         slot = Slot(self, sandbox, worker)
         self._live.add(slot)
         return slot
@@ -300,12 +296,11 @@ class SlotPool:
             raise UsageError("this evaluator has no sandbox; it scores data only")
         with boundary("making a sandbox", SandboxError):
             sandbox = self._backend.create(self._spec)
-        try:
+        with ExitStack() as undo:
+            undo.callback(sandbox.cleanup)
             with boundary("starting a sandbox", SandboxError):
                 await sandbox.start()
-        except BaseException:
-            sandbox.cleanup()
-            raise
+            undo.pop_all()
         self.made += 1
         return sandbox
 
@@ -334,6 +329,9 @@ class SlotPool:
             slot.spoil(str(error))
         slot.worker_spoiled = None
 
+    async def _end_shielded(self, slot: Slot) -> None:
+        await asyncio.shield(self._end(slot))
+
     async def _end(self, slot: Slot) -> None:
         self._live.discard(slot)
         slot.worker.kill()
@@ -342,14 +340,12 @@ class SlotPool:
 
 async def _prove(sandbox: Sandbox) -> None:
     """Run an honest program in a new sandbox, which is ended if that does not work."""
-    try:
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(_close, sandbox)
         result = await sandbox.run(_PROBE)
-    except BaseException:
-        await _close(sandbox)
-        raise
-    if result.data is None:
-        await _close(sandbox)
-        raise SandboxError(f"a program that only returns 1 failed in a new sandbox: {result.failure}")
+        if result.data is None:
+            raise SandboxError(f"a program that only returns 1 failed in a new sandbox: {result.failure}")
+        undo.pop_all()
 
 
 async def _close(sandbox: Sandbox) -> None:

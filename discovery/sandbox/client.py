@@ -19,7 +19,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -181,46 +181,43 @@ class ZygoteSandbox:
             raise SandboxError("a sandbox is started once")
         self._state = "started"
         atexit.register(self.cleanup)
-        try:
-            launched = await asyncio.to_thread(self._launch_unless_closed)
-        except BaseException:
-            self.cleanup()
-            raise
-        try:
-            loop = asyncio.get_running_loop()
-            self._transport, _ = await loop.connect_accepted_socket(lambda: self._frames, launched.channel)
-            settings = {
-                "packages": list(self._spec.packages),
-                "preload": list(self._spec.preload),
-                "confinement": launched.confinement,
-                "uid": launched.uid,
-                "box": launched.box,
-                "grouped": launched.group is not None,
-                "file_bytes": self._spec.limits.file_bytes,
-            }
-            _, answer = await self._exchange(frame(b"I", settings), _START_S)
-            if launched.group is not None:
-                self._totals = Totals(launched.group, self._stop)
-        except SandboxError as error:
-            log = self._log()
-            await self.close()
-            raise SandboxError(f"{error}{': ' if log else ''}{log}") from error
-        except BaseException as error:
+        async with AsyncExitStack() as undo:
             # Ending it takes up to seconds, for which the other sandboxes of this event loop must not wait.
-            if isinstance(error, asyncio.CancelledError):
-                await self.close()
-            self.cleanup()
-            raise
-        told = header_of(answer)[0]
-        self._resident_bytes = told["resident_bytes"]
-        failed = told["failed"]
-        if failed:
-            await self.close()
-            name, reason = next(iter(failed.items()))
-            raise MissingComponent(
-                f"the package {name!r} cannot be imported in the sandbox: {reason}; mend or remove it from "
-                "the problem's packages"
-            )
+            undo.push_async_callback(self.close)
+            launched = await asyncio.to_thread(self._launch_unless_closed)
+            try:
+                answer = await self._introduced(launched)
+            except SandboxError as error:
+                log = self._log()
+                raise SandboxError(f"{error}{': ' if log else ''}{log}") from error
+            told = header_of(answer)[0]
+            self._resident_bytes = told["resident_bytes"]
+            failed = told["failed"]
+            if failed:
+                name, reason = next(iter(failed.items()))
+                raise MissingComponent(
+                    f"the package {name!r} cannot be imported in the sandbox: {reason}; mend or remove it from "
+                    "the problem's packages"
+                )
+            undo.pop_all()
+
+    async def _introduced(self, launched: Launched) -> bytes:
+        """Tell the zygote what it is to be; what it answers."""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.connect_accepted_socket(lambda: self._frames, launched.channel)
+        settings = {
+            "packages": list(self._spec.packages),
+            "preload": list(self._spec.preload),
+            "confinement": launched.confinement,
+            "uid": launched.uid,
+            "box": launched.box,
+            "grouped": launched.group is not None,
+            "file_bytes": self._spec.limits.file_bytes,
+        }
+        _, answer = await self._exchange(frame(b"I", settings), _START_S)
+        if launched.group is not None:
+            self._totals = Totals(launched.group, self._stop)
+        return answer
 
     async def run(self, request: FunctionCall | CommandRun) -> SandboxResult:
         """Run one request to its end or to its limits.

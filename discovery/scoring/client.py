@@ -187,11 +187,10 @@ class ScorerHost:
             ProblemError: The plugin does not load there, or is not the one that is loaded here.
             ScoringError: The process does not start.
         """
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._end)
             await self._start()
-        except BaseException:
-            self._end()
-            raise
+            undo.pop_all()
         self._is_open = True
 
     async def _start(self) -> None:

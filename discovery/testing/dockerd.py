@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -61,11 +61,10 @@ class PrivateEngine:
         # namespace, which may hold letters and digits alone.
         self._folder = Path(f"/tmp/dockerd-{secrets.token_hex(6)}")
         self._folder.mkdir(mode=0o700)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._remove)
             self.start()
-        except BaseException:
-            self._remove()
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(
