@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import platform
 import secrets
 import socket
-import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
 
 from discovery.best import BestKeeper, best_announced
 from discovery.budget import Ledger, Spent, allot
@@ -29,37 +24,29 @@ from discovery.errors import (
     GeneratorRefused,
     LeaseLost,
     ProblemError,
-    RunBusy,
     SandboxError,
     StorageError,
     UsageError,
 )
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
-from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.pace import GenerationGate, Outage
 from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.records import (
     INITIAL,
-    SHARED_CHAIN,
     Candidate,
     Evaluation,
     Json,
     RunStatus,
 )
 from discovery.selection.base import Selector
-from discovery.storage.base import Lease, RunRecord, Storage
+from discovery.storage.base import RunRecord, Storage
 from discovery.storage.journal import Journal
 from discovery.summary import RunSummary, summarize
-
-LEASE_TTL_S = 30.0
-_HEARTBEAT_S = 5.0
+from discovery.supervision import Supervision
 
 StepRunner = Callable[[Chain], Awaitable[None]]
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 
 def new_run(problem: Problem, config: RunConfig) -> RunRecord:
@@ -123,16 +110,8 @@ class Run:
         self._gate = GenerationGate(slots)
         self.progress.generation = self._gate.meter
         self.progress.evaluation = evaluator.meter
-        self._leases: dict[int, Lease] = {}
+        self._supervision = Supervision(record, storage, self.progress, self._facts)
         self._reason: str | None = None
-        # A heartbeat's thread outlives its cancelled task; it must not write over the last status.
-        self._status_guard = threading.Lock()
-        self._has_left = False
-        # A notice is announced once it is stored, and the heartbeat stores none that is older.
-        self._notice_order = asyncio.Lock()
-        self._gone: dict[str, str] = {}
-        # Its thread is there from the start: none may be to be had when there is something to tell.
-        self._desk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="supervision")
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.
@@ -157,10 +136,8 @@ class Run:
             self._is_new = False
         journal = Journal(self._storage)
         status, message = RunStatus.STOPPED, None
-        self._desk.submit(lambda: None)
         try:
-            self._take_leases()
-            self._supervise(RunStatus.RUNNING, None, config=self.record.config)
+            self._supervision.begin(self.config.search.chains, self.record.config)
             await self._drive(journal, initial, evaluation, step_runner or Chain.advance)
             status, message = RunStatus.FINISHED, self._reason
         except asyncio.CancelledError:
@@ -173,8 +150,7 @@ class Run:
             try:
                 await journal.close()
             finally:
-                self._desk.shutdown(wait=False)
-                self._leave(status, message)
+                self._supervision.leave(status, message)
         return summarize(self._storage, self.record.id)
 
     @property
@@ -203,45 +179,6 @@ class Run:
             )
         return candidate, evaluation
 
-    # Leases and status
-
-    def _take_leases(self) -> None:
-        run, chains = self.record.id, [SHARED_CHAIN, *range(self.config.search.chains)]
-        owner = self._storage.holder(run)
-        dead = [owner] if owner is not None and is_dead(owner) else []
-        got = self._storage.acquire(run, chains, this_owner(), LEASE_TTL_S, dead=dead)
-        self._leases = {lease.chain: lease for lease in got}
-        if SHARED_CHAIN not in self._leases:
-            self._storage.release(got)
-            self._leases = {}
-            holder = self._storage.holder(run)
-            who = describe_owner(holder) if holder else "another process"
-            raise RunBusy(
-                f"run {run} is being run by {who}; watch it with `discovery show {run}`, or end that process first"
-            )
-
-    def _supervise(
-        self,
-        status: RunStatus,
-        message: str | None,
-        *,
-        config: Mapping[str, Json] | None = None,
-        leaves: bool = False,
-    ) -> None:
-        with self._status_guard:
-            if self._has_left:
-                return
-            self._has_left = leaves
-            self._storage.update_run(
-                self._leases[SHARED_CHAIN],
-                status=status,
-                message=message,
-                wall_s=self.record.wall_s + self.progress.elapsed_s,
-                facts=self._facts(),
-                config=config,
-                finished_at=datetime.now(UTC) if status is RunStatus.FINISHED else None,
-            )
-
     def _facts(self) -> dict[str, Json]:
         evaluation = self.progress.evaluation
         facts = {
@@ -254,37 +191,12 @@ class Run:
         }
         return {name: value for name, value in facts.items() if value is not None}
 
-    def _leave(self, status: RunStatus, message: str | None) -> None:
-        if SHARED_CHAIN in self._leases:
-            with suppress(StorageError):
-                self._supervise(status, message, leaves=True)
-            with suppress(StorageError):
-                self._storage.release(list(self._leases.values()))
-
-    async def _keep_leases(self, chains: Mapping[int, asyncio.Task[None]]) -> None:
-        while True:
-            await asyncio.sleep(_HEARTBEAT_S)
-            try:
-                held = await self._apart(self._storage.renew, list(self._leases.values()), LEASE_TTL_S)
-            except LeaseLost:
-                raise
-            except StorageError:
-                continue  # it may pass before the leases do; until then nobody else can have them
-            numbers = {lease.chain for lease in held}
-            if SHARED_CHAIN not in numbers:
-                raise LeaseLost(f"run {self.record.id} was taken over by another process")
-            for number, task in chains.items():
-                if number not in numbers and not task.done():
-                    task.cancel("lease lost")
-            async with self._notice_order:
-                await self._store_notice(self.progress.notice)
-
     # Driving the chains
 
     async def _drive(
         self, journal: Journal, initial: Candidate, evaluation: Evaluation, step_runner: StepRunner
     ) -> None:
-        shared = self._leases[SHARED_CHAIN]
+        shared = self._supervision.shared
         record = self._evaluator.record
         await journal.append(shared, *([record] if record else []), initial, evaluation)
         counts = self._storage.counts(self.record.id)
@@ -301,8 +213,8 @@ class Run:
         assert evaluation.score is not None
         self.progress.initial = evaluation.score.value
         pool = self._evaluator.pool
-        outage = Outage(self._generator.ready, partial(self._notice, "generator"))
-        sandbox_outage = Outage(pool.starts, partial(self._notice, "sandbox"))
+        outage = Outage(self._generator.ready, partial(self._supervision.notice, "generator"))
+        sandbox_outage = Outage(pool.starts, partial(self._supervision.notice, "sandbox"))
         ports = Ports(
             run=self.record.id,
             problem=self.problem,
@@ -332,7 +244,7 @@ class Run:
         chains = self._replay(ports, initial, evaluation)
         self.progress.replayed()
         tasks: dict[int, asyncio.Task[None]] = {}
-        keeper = asyncio.create_task(self._keep_leases(tasks))
+        keeper = asyncio.create_task(self._supervision.keep(tasks))
         pool.wait = sandbox_outage.wait
         try:
             # Scoring again may take longer than a lease lasts.
@@ -360,19 +272,19 @@ class Run:
         disagreed = self._storage.disagreements(self.record.id)
         chains = []
         for number, share in enumerate(shares):
-            if number in self._leases:
-                chain = Chain(ports, self._leases[number], share, disagreed)
+            if number in self._supervision.leases:
+                chain = Chain(ports, self._supervision.leases[number], share, disagreed)
                 chain.replay(initial, evaluation)
                 chains.append(chain)
         return chains
 
     async def _announce_unannounced(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> None:
         """Verify the best that is stored, in case an earlier process ended before it could."""
-        await ports.best.consider(initial, evaluation, self._leases[SHARED_CHAIN])
+        await ports.best.consider(initial, evaluation, self._supervision.shared)
         for chain in self.progress.chains:
             if chain.best_key is None or chain.best_key == INITIAL:
                 continue
-            lease = self._leases.get(chain.best_key.chain)
+            lease = self._supervision.leases.get(chain.best_key.chain)
             candidate = self._storage.candidate(self.record.id, chain.best_key)
             found = [
                 e for e in self._storage.evaluations(self.record.id, chain.best_key) if e.score is not None
@@ -386,35 +298,9 @@ class Run:
                 await step_runner(chain)
             self._reason = reason
         except LeaseLost:
-            self._leases.pop(chain.number, None)
+            self._supervision.lost(chain.number)
         finally:
             chain.settle()
-
-    async def _notice(self, what: str, reason: str | None) -> None:
-        """Tell that something is gone, and why, or with None that it is back; other things may be gone meanwhile."""
-        async with self._notice_order:
-            if reason is None:
-                self._gone.pop(what, None)
-            else:
-                self._gone[what] = f"{what}: {reason}"
-            gone = "; ".join(self._gone.values())
-            notice = f"{gone}; goes on by itself when that is over" if gone else None
-            await self._store_notice(notice)
-            self.progress.notice = notice
-
-    async def _store_notice(self, reason: str | None) -> None:
-        """Store how the run stands; what keeps a sandbox away may keep storage away: the next heartbeat tries again."""
-        status = RunStatus.RUNNING if reason is None else RunStatus.PAUSED
-        try:
-            await self._apart(self._supervise, status, reason)
-        except LeaseLost:
-            raise
-        except StorageError as error:
-            _log.warning("the status %s of run %s is not stored yet: %s", status, self.record.id, error)
-
-    async def _apart(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Run something of storage's in the thread of this run's supervision."""
-        return await asyncio.get_running_loop().run_in_executor(self._desk, call, *arguments)
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import re
 import threading
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -23,6 +24,7 @@ from discovery.errors import (
     RunBusy,
     SandboxError,
     SandboxUnavailable,
+    StorageError,
     StorageFull,
 )
 from discovery.evaluator import Evaluator
@@ -711,7 +713,7 @@ async def test_a_committed_candidate_that_disagrees_later_does_not_end_the_resum
 
 
 async def test_leases_are_renewed_while_the_best_is_scored_again(problem, storage, monkeypatch):
-    monkeypatch.setattr("discovery.run._HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("discovery.supervision._HEARTBEAT_S", 0.01)
     renewed = []
     renew = storage.renew
     monkeypatch.setattr(storage, "renew", lambda leases, ttl: renewed.append(1) or renew(leases, ttl))
@@ -731,7 +733,7 @@ async def test_leases_are_renewed_while_the_best_is_scored_again(problem, storag
 
 
 async def test_a_late_heartbeat_does_not_write_over_the_last_status(problem, storage, monkeypatch):
-    monkeypatch.setattr("discovery.run._HEARTBEAT_S", 0.001)
+    monkeypatch.setattr("discovery.supervision._HEARTBEAT_S", 0.001)
     update, release = storage.update_run, storage.release
     asked, over = threading.Event(), threading.Event()
     main = threading.get_ident()
@@ -754,6 +756,48 @@ async def test_a_late_heartbeat_does_not_write_over_the_last_status(problem, sto
     assert asked.is_set()
     assert over.is_set()
     assert summary.status is RunStatus.FINISHED
+
+
+async def test_a_storage_that_refuses_heartbeats_for_a_while_costs_nothing(problem, storage, monkeypatch):
+    monkeypatch.setattr("discovery.supervision._HEARTBEAT_S", 0.005)
+    refused = Counter()
+    renew, update = storage.renew, storage.update_run
+
+    def failing(name, call):
+        def called(*arguments, **fields):
+            if threading.get_ident() != main and refused[name] < 2:
+                refused[name] += 1
+                raise StorageError("unable to open database file")
+            return call(*arguments, **fields)
+
+        return called
+
+    main = threading.get_ident()
+    monkeypatch.setattr(storage, "renew", failing("renew", renew))
+    monkeypatch.setattr(storage, "update_run", failing("update", update))
+    async with running(problem, storage, shape(chains=1, steps=20)) as run:
+        summary = await run.execute()
+    assert refused == {"renew": 2, "update": 2}
+    assert summary.status is RunStatus.FINISHED
+
+
+async def test_a_pause_that_cannot_be_stored_is_told_all_the_same(problem, storage, monkeypatch):
+    async with running(problem, storage, shape(chains=1, steps=1)) as run:
+        supervision = run._supervision
+        storage.create_run(run.record)
+        supervision.begin(1, run.record.config)
+        update = storage.update_run
+
+        def refusing(*arguments, **fields):
+            raise StorageError("unable to open database file")
+
+        monkeypatch.setattr(storage, "update_run", refusing)
+        await supervision.notice("sandbox", "no descriptors left")
+        assert run.progress.notice == "sandbox: no descriptors left; goes on by itself when that is over"
+        monkeypatch.setattr(storage, "update_run", update)
+        await supervision.notice("sandbox", None)
+        assert run.progress.notice is None
+        supervision.leave(RunStatus.STOPPED, None)
 
 
 async def test_the_best_is_the_best_whatever_the_clocks_said(problem, storage):

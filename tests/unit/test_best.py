@@ -202,7 +202,7 @@ async def test_a_crash_between_the_two_scorings_lets_nothing_through(climb, stor
                 raise GeneratorRefused("cut here")
             again = await verify(candidate, claimed, *rest)
             if candidate.key == FIRST:
-                storage.append([Write(lease=run._leases[0], records=(again,))])
+                storage.append([Write(lease=run._supervision.leases[0], records=(again,))])
                 raise GeneratorRefused("cut here")
             return again
 
@@ -233,7 +233,7 @@ async def test_a_second_scoring_that_is_stored_is_not_made_again(climb, storage)
         async def cut(candidate, claimed):
             again = await verify(candidate, claimed)
             if candidate.key == FIRST:
-                storage.append([Write(lease=run._leases[0], records=(again,))])
+                storage.append([Write(lease=run._supervision.leases[0], records=(again,))])
                 raise GeneratorRefused("cut here")
             return again
 
