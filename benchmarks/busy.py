@@ -58,7 +58,7 @@ async def _measure() -> tuple[float, int]:
             config = RunConfig(
                 problem=str(plugin),
                 search=SearchConfig(chains=CHAINS, steps=1000, candidates=CANDIDATES),
-                generator=GeneratorConfig(kind="openai", base_url=server.url),
+                generator=GeneratorConfig(kind="openai", base_url=(server.url,)),
                 slots=SlotsConfig(evaluation=16),
             )
             storage = open_storage(str(Path(folder) / "bench.db"))

@@ -469,7 +469,7 @@ class Chain:
         return outcome if failure is None else _refuted(outcome, failure)
 
     def _open_step(self) -> StoredStep | None:
-        return self._ports.storage.open_step(self._ports.run, self.number)
+        return next(iter(self._ports.storage.open_steps(self._ports.run, self.number)), None)
 
 
 def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -33,6 +33,8 @@ class SearchConfig:
         parents: How many candidates a prompt shows, 1 to 32.
         selector: Name of the selector.
         selector_params: Its own parameters.
+        overlap: How many steps of a chain may be open beside its oldest open one, 0 to 8. Step s then learns from the
+            committed steps up to s - 1 - overlap, whatever the timing. None: see :attr:`RunConfig.overlap`.
     """
 
     chains: int = 4
@@ -41,8 +43,11 @@ class SearchConfig:
     parents: int = 3
     selector: str = "rpucg"
     selector_params: Mapping[str, Any] = field(default_factory=dict)
+    overlap: int | None = None
 
     def __post_init__(self) -> None:
+        if self.overlap is not None:
+            _in_range("overlap", self.overlap, 0, 8)
         for name, top in (
             ("chains", 10_000),
             ("steps", 1_000_000),
@@ -53,33 +58,79 @@ class SearchConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorConfig:
-    """What makes candidates.
+class SamplingConfig:
+    """How a model samples.
 
     Args:
-        kind: ``mutation`` (embedded) or ``openai`` (any compatible server).
-        base_url: The server's URL, ending in ``/v1``.
-        model: Model name; None takes the only one that the server lists.
         temperature: Sampling temperature, 0 to 2.
         top_p: Nucleus mass, above 0 to 1.
         max_tokens: Most tokens of one completion, reasoning included.
-        timeout_s: Deadline of one whole request, in seconds.
-        extra: Further request fields, passed as they are.
+        extra: Further request fields, passed as they are; they win over ours, and one that is null leaves ours out.
     """
 
-    kind: str = "mutation"
-    base_url: str | None = None
-    model: str | None = None
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 8192
-    timeout_s: float = 600.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _in_range("temperature", self.temperature, 0, 2)
         _in_range("top_p", self.top_p, 1e-6, 1)
         _in_range("max_tokens", self.max_tokens, 1, 10_000_000)
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Reasoning efforts that vLLM knows; a model may know fewer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningConfig:
+    """How a reasoning model reasons.
+
+    Args:
+        effort: Reasoning effort, one of :data:`EFFORTS`; None leaves it to the server.
+        answer_tokens: Most tokens of the final answer that is forced when ``max_tokens`` were spent in reasoning,
+            on top of them; 0 forces none, and such a completion is a failure.
+    """
+
+    effort: str | None = None
+    answer_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.effort is not None and self.effort not in EFFORTS:
+            raise ConfigError(f"effort is {self.effort!r}; it must be one of {', '.join(EFFORTS)}")
+        _in_range("answer_tokens", self.answer_tokens, 0, 10_000_000)
+
+
+KEEP = ("text", "tokens", "logprobs")
+"""What is kept of a completion: its texts; token ids as well; log-probabilities as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorConfig:
+    """What makes candidates.
+
+    Args:
+        kind: ``mutation`` (embedded) or ``openai`` (any compatible server).
+        base_url: URLs of the servers, each ending in ``/v1``; one may be given as plain text.
+        model: Model name; None takes the only one that the servers list.
+        sampling: How it samples.
+        reasoning: How it reasons, where it does.
+        keep: One of :data:`KEEP`, as far as the server gives it.
+        timeout_s: Deadline of one whole request, in seconds.
+    """
+
+    kind: str = "mutation"
+    base_url: tuple[str, ...] = ()
+    model: str | None = None
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
+    keep: str = "logprobs"
+    timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEEP:
+            raise ConfigError(f"keep is {self.keep!r}; it must be one of {', '.join(KEEP)}")
         _in_range("timeout_s", self.timeout_s, 1, 86_400)
 
 
@@ -152,6 +203,19 @@ class RunConfig:
                 f"max_cost is {self.budget.max_cost:g}, but tokens cost nothing, so it is never reached; "
                 "set prompt or completion under [prices] in the configuration file"
             )
+
+    @property
+    def overlap(self) -> int:
+        """Steps of a chain that may be open beside its oldest open one.
+
+        Where none is asked for: 1 where C x K completions, of which the last of each step is always waited for, cannot
+        keep the given generation slots busy (fewer than twice as many), else 0. Stale parents are not worth having
+        where nothing would stand idle.
+        """
+        if self.search.overlap is not None:
+            return self.search.overlap
+        slots, in_flight = self.slots.generation, self.search.chains * self.search.candidates
+        return 1 if slots is not None and in_flight < 2 * slots else 0
 
     @property
     def planned_evaluations(self) -> int:
@@ -231,9 +295,11 @@ def _coerce(hint: Any, value: Any, place: str) -> Any:
     if origin in (int, float, str, bool) and type(value) is not origin:
         raise ConfigError(f"{place} is {value!r}; expected {origin.__name__}")
     if origin is tuple:
+        (each, _) = typing.get_args(hint)
+        if each is str and isinstance(value, str):
+            return (value,)
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{place} is {value!r}; expected a list")
-        (each, _) = typing.get_args(hint)
         return tuple(_coerce(each, part, f"{place}[{i}]") for i, part in enumerate(value))
     if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
         if not isinstance(value, Mapping):

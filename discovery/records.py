@@ -226,7 +226,11 @@ class Completion:
         seed: The seed that was sent for this choice.
         tokens: What it cost.
         token_ids: Ids of the completion's tokens, where served.
-        logprobs: Log-probability of each of them, where served.
+        logprobs: Log-probability of each of them, where served: of the model's own distribution, before temperature
+            and top_p; None for a token that it did not draw.
+        prompt_token_ids: Ids of the tokens that the server made of the prompt, where served.
+        forced: First and past-the-last position, among the completion's tokens, of those that we put in to make the
+            model stop reasoning and answer; None where it answered by itself.
         latency_s: From sending the request to the end of this choice, in seconds.
         created_at: When it was complete.
     """
@@ -241,6 +245,8 @@ class Completion:
     tokens: TokenUsage | None = None
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float | None, ...] | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+    forced: tuple[int, int] | None = None
     latency_s: float | None = None
     created_at: datetime
 
@@ -488,6 +494,20 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """How a run stood at one moment: one point of its time series.
+
+    Args:
+        at: When.
+        values: Name to finite number; what was not known then is left out. The names are in
+            :mod:`discovery.pulse`.
+    """
+
+    at: datetime
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
     """The ordered committed steps of one chain."""
 
@@ -496,5 +516,5 @@ class Trajectory:
     steps: tuple[CommittedStep, ...]
 
 
-Record = Step | Prompt | Completion | Candidate | Evaluation | SandboxRecord | Announcement
+Record = Step | Prompt | Completion | Candidate | Evaluation | SandboxRecord | Announcement | Measurement
 """What ``Storage.append`` takes."""

@@ -31,7 +31,7 @@ from discovery.summary import RunSummary, status_of, summarize
 _LOOK_S = 0.02
 Scheduler = Literal["auto", "prefect", "local"]
 
-_FIELDS = {
+_FIELDS: dict[str, tuple[str, ...]] = {
     "chains": ("search", "chains"),
     "steps": ("search", "steps"),
     "candidates": ("search", "candidates"),
@@ -40,8 +40,8 @@ _FIELDS = {
     "generator": ("generator", "kind"),
     "base_url": ("generator", "base_url"),
     "model": ("generator", "model"),
-    "temperature": ("generator", "temperature"),
-    "max_tokens": ("generator", "max_tokens"),
+    "temperature": ("generator", "sampling", "temperature"),
+    "max_tokens": ("generator", "sampling", "max_tokens"),
     "generation_slots": ("slots", "generation"),
     "evaluation_slots": ("slots", "evaluation"),
     "sandbox": ("sandbox", "backend"),
@@ -71,8 +71,11 @@ def make_config(problem: str, file: Path | None, **options: Any) -> RunConfig:
         if value is None:
             continue
         if option in _FIELDS:
-            part, field = _FIELDS[option]
-            settings.setdefault(part, {})[field] = value
+            *parts, field = _FIELDS[option]
+            table = settings
+            for part in parts:
+                table = table.setdefault(part, {})
+            table[field] = value
         else:
             settings[option] = value
     return from_dict(RunConfig, settings)
@@ -89,7 +92,7 @@ def run(
     selector: str | None = None,
     selector_param: Annotated[list[str] | None, Parameter(negative=())] = None,
     generator: str | None = None,
-    base_url: str | None = None,
+    base_url: Annotated[list[str] | None, Parameter(negative=())] = None,
     model: str | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -119,7 +122,7 @@ def run(
         selector: best-of-n, balance or rpucg [rpucg].
         selector_param: A parameter of the selector, as NAME=NUMBER; may be repeated.
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
-        base_url: URL of the server, ending in /v1 [$OPENAI_BASE_URL].
+        base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion [8192].
@@ -138,13 +141,14 @@ def run(
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
     """
-    for option, value in (("--base-url", base_url), ("--model", model)):
+    for option, value in (("--base-url", base_url and base_url[0]), ("--model", model)):
         if generator == EMBEDDED and value is not None:
             raise ConfigError(
                 f"{option} {value} is for a model, and --generator {EMBEDDED} has none; leave one of them out"
             )
-    base_url = base_url or (os.environ.get("OPENAI_BASE_URL") if generator in (None, "openai") else None)
-    if generator is None and (base_url is not None or model is not None):
+    if not base_url and generator in (None, "openai") and (configured := os.environ.get("OPENAI_BASE_URL")):
+        base_url = [configured]
+    if generator is None and (base_url or model is not None):
         generator = "openai"
     settings = make_config(
         problem,
@@ -194,7 +198,7 @@ def resume(
     require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
     generation_slots: int | None = None,
     evaluation_slots: int | None = None,
-    base_url: str | None = None,
+    base_url: Annotated[list[str] | None, Parameter(negative=())] = None,
     max_evaluations: int | None = None,
     max_tokens_total: int | None = None,
     max_cost: float | None = None,
@@ -213,7 +217,7 @@ def resume(
         require_isolation: What the sandbox must be verified to hold, instead of what was required before.
         generation_slots: Other completions in flight than before.
         evaluation_slots: Other evaluations at once than before.
-        base_url: The server has moved here.
+        base_url: The server has moved here; repeat it for several.
         max_evaluations: Another cap on evaluations, those so far included.
         max_tokens_total: Another cap on tokens.
         max_cost: Another cap on money.
@@ -237,7 +241,7 @@ def resume(
             search={"steps": steps},
             sandbox={"backend": sandbox, "require": properties(require_isolation)},
             slots={"generation": generation_slots, "evaluation": evaluation_slots},
-            generator={"base_url": base_url},
+            generator={"base_url": tuple(base_url) if base_url else None},
             budget={
                 "max_evaluations": max_evaluations,
                 "max_tokens": max_tokens_total,

@@ -53,6 +53,35 @@ class GenerationRequest:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLoad:
+    """What one server says of itself at one moment; None where it does not say.
+
+    Totals count since the server began, so two readings give a rate, and a smaller one means that it was restarted.
+
+    Args:
+        server: Its URL, without credentials.
+        running: Choices being generated.
+        waiting: Choices that wait for a place.
+        kv_usage: Used share of its key-value cache, 0 to 1.
+        preemptions: Total of choices put back because that cache was full.
+        prompt_tokens: Total of prompt tokens.
+        completion_tokens: Total of generated tokens.
+        cache_queries: Total of prompt tokens looked up in the prefix cache.
+        cache_hits: Total of those found there.
+    """
+
+    server: str
+    running: float | None = None
+    waiting: float | None = None
+    kv_usage: float | None = None
+    preemptions: float | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    cache_queries: float | None = None
+    cache_hits: float | None = None
+
+
 class Generator(Protocol):
     """Makes completions. See the module docstring for the contract."""
 
@@ -75,6 +104,10 @@ class Generator(Protocol):
 
     def sample(self, request: GenerationRequest) -> AsyncGenerator[Completion, None]:
         """Completions as they arrive. See the module docstring."""
+        ...
+
+    async def loads(self) -> tuple[ServerLoad, ...]:
+        """What its servers say of themselves now, without those that say nothing. Never raises; takes seconds at most."""
         ...
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from discovery.generation import edits
-from discovery.generation.base import GenerationRequest, ParentView
+from discovery.generation.base import GenerationRequest, ParentView, ServerLoad
 from discovery.generation.sketch import Literal, Sketch, sketch
 from discovery.problem import Problem
 from discovery.records import CandidateKey, Completion, ModelIdentity
@@ -117,6 +117,10 @@ class Mutation:
     async def ready(self) -> bool:
         """Always."""
         return True
+
+    async def loads(self) -> tuple[ServerLoad, ...]:
+        """Nothing: it has no server."""
+        return ()
 
     async def close(self) -> None:
         """Nothing to free."""

@@ -32,6 +32,7 @@ from discovery.records import (
     Evaluation,
     Failure,
     Json,
+    Measurement,
     Prompt,
     Record,
     RunStatus,
@@ -251,8 +252,11 @@ class Storage(Protocol):
         """The committed steps of a chain in order, from 1, without texts."""
         ...
 
-    def open_step(self, run: str, chain: int) -> StoredStep | None:
-        """The planned step of a chain that is not committed, with all that is stored of it."""
+    def open_steps(self, run: str, chain: int) -> list[StoredStep]:
+        """The planned steps of a chain that are not committed, in order, with all that is stored of them.
+
+        There are few, and they come after all committed ones.
+        """
         ...
 
     def step(self, run: str, chain: int, step: int) -> StoredStep | None:
@@ -281,6 +285,10 @@ class Storage(Protocol):
 
     def announcements(self, run: str) -> list[Announcement]:
         """Verified run-bests in the order they were announced."""
+        ...
+
+    def measurements(self, run: str) -> list[Measurement]:
+        """The run's time series, in the order of time."""
         ...
 
     def sandbox(self, record_id: str) -> SandboxRecord | None:

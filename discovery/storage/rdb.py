@@ -240,14 +240,13 @@ class RdbStorage:
             yield from page
             after = page[-1].step
 
-    def open_step(self, run: str, chain: int) -> StoredStep | None:
-        """The planned step of a chain that is not committed, with all that is stored of it."""
+    def open_steps(self, run: str, chain: int) -> list[StoredStep]:
+        """The planned steps of a chain that are not committed, in order, with all that is stored of them."""
         with self._db.reading() as connection:
             key = self._key(connection, run)
-            number = reading.open_step(connection, key, chain)
-            if number is None:
-                return None
-            return reading.stored_step(connection, key, chain, number)
+            numbers = reading.open_steps(connection, key, chain)
+            stored = [reading.stored_step(connection, key, chain, number) for number in numbers]
+        return [step for step in stored if step is not None]
 
     def step(self, run: str, chain: int, step: int) -> StoredStep | None:
         """One step with all that is stored of it, or None."""

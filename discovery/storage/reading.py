@@ -8,6 +8,7 @@ evaluation are stored, the latest counts as its result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,6 +48,8 @@ from discovery.storage.models import (
 )
 
 _PAGE = 512
+_MOST_OPEN = 16
+"""More steps of a chain than ever are open at once."""
 _DISAGREEMENT = FailureKind.DISAGREEMENT.value
 
 _RUN: sa.BindParameter[int] = sa.bindparam("run")
@@ -122,15 +125,15 @@ def committed_page(connection: Connection, run: int, chain: int, after: int) -> 
     ]
 
 
-def open_step(connection: Connection, run: int, chain: int) -> int | None:
-    """Number of the chain's planned step, or None. Looks at its last step only."""
+def open_steps(connection: Connection, run: int, chain: int) -> list[int]:
+    """Numbers of the chain's planned steps in order. Walks back from its last step to the last committed one."""
     last = connection.execute(
         sa.select(steps.c.step, steps.c.state)
         .where(steps.c.run == run, steps.c.chain == chain)
         .order_by(steps.c.step.desc())
-        .limit(1)
-    ).first()
-    return None if last is None or last.state == COMMITTED else int(last.step)
+        .limit(_MOST_OPEN)
+    )
+    return sorted(int(row.step) for row in takewhile(lambda row: row.state != COMMITTED, last))
 
 
 def stored_step(connection: Connection, run: int, chain: int, number: int) -> StoredStep | None:

@@ -15,7 +15,7 @@ from types import ModuleType
 
 from discovery import data
 from discovery.errors import DataError, GeneratorUnavailable, SandboxError
-from discovery.generation.base import GenerationRequest
+from discovery.generation.base import GenerationRequest, ServerLoad
 from discovery.records import (
     CandidateKey,
     Completion,
@@ -186,6 +186,10 @@ class ScriptedGenerator:
                 seed=request.seed + index,
                 created_at=datetime.now(UTC),
             )
+
+    async def loads(self) -> tuple[ServerLoad, ...]:
+        """Nothing: it has no server."""
+        return ()
 
     async def close(self) -> None:
         """Nothing to free."""

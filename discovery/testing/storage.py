@@ -655,17 +655,17 @@ class StorageContract:
         """A step is open from its plan to its commit, with whatever is stored of it."""
         storage = storage_factory()
         lease = start(storage)[0]
-        assert storage.open_step("run-1", 0) is None
+        assert storage.open_steps("run-1", 0) == []
         planned = make_step(0, 1)
         append(storage, lease, planned)
-        opened = storage.open_step("run-1", 0)
+        (opened,) = storage.open_steps("run-1", 0)
         assert opened is not None
         assert (opened.step, opened.prompt, opened.completions) == (planned, None, {})
         append(storage, lease, *full_step()[1:])
-        assert storage.open_step("run-1", 0) == storage.step("run-1", 0, 1)
+        assert storage.open_steps("run-1", 0) == [storage.step("run-1", 0, 1)]
         append(storage, lease, make_committed(planned, None))
-        assert storage.open_step("run-1", 0) is None
-        assert storage.open_step("run-1", 1) is None
+        assert storage.open_steps("run-1", 0) == []
+        assert storage.open_steps("run-1", 1) == []
 
     def test_source_is_found_where_it_was_judged(self, storage_factory: StorageFactory) -> None:
         """Not while it runs, not at a duplicate, not at a verification, not in another run."""

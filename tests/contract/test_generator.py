@@ -31,7 +31,7 @@ class TestOpenAI(GeneratorContract):
     @pytest.fixture
     async def generator(self):
         async with FakeServer() as server:
-            generator = OpenAIGenerator(GeneratorConfig(kind="openai", base_url=server.url))
+            generator = OpenAIGenerator(GeneratorConfig(kind="openai", base_url=(server.url,)))
             yield generator
             await generator.close()
 
@@ -40,6 +40,6 @@ class TestOpenAIWithAServerThatIgnoresN(GeneratorContract):
     @pytest.fixture
     async def generator(self):
         async with FakeServer(FakeConfig(most_choices=2)) as server:
-            generator = OpenAIGenerator(GeneratorConfig(kind="openai", base_url=server.url))
+            generator = OpenAIGenerator(GeneratorConfig(kind="openai", base_url=(server.url,)))
             yield generator
             await generator.close()

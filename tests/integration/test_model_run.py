@@ -29,7 +29,7 @@ def config(url, **search):
     return RunConfig(
         problem="constants-10",
         search=SearchConfig(**{"chains": 2, "steps": 3, "candidates": 4, **search}),
-        generator=GeneratorConfig(kind="openai", base_url=url, timeout_s=20),
+        generator=GeneratorConfig(kind="openai", base_url=(url,), timeout_s=20),
     )
 
 

@@ -600,7 +600,7 @@ async def test_stored_completions_beyond_a_smaller_budget_are_not_evaluated(prob
         with pytest.raises(SandboxError):
             await run.execute()
     record = storage.get_run(run.record.id)
-    open_step = storage.open_step(record.id, 0)
+    (open_step,) = storage.open_steps(record.id, 0)
     before = storage.counts(record.id).evaluations
     assert len(open_step.completions) > len(open_step.evaluations) + 1
     smaller = shape(chains=1, candidates=6, budget=Budget(max_evaluations=before + 1))

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 
 from discovery.budget import Budget, Prices
 from discovery.config import (
+    EFFORTS,
+    KEEP,
     GeneratorConfig,
+    ReasoningConfig,
     RunConfig,
+    SamplingConfig,
     SandboxConfig,
     SearchConfig,
     SlotsConfig,
@@ -46,13 +50,20 @@ run_configs = st.builds(
     generator=st.builds(
         GeneratorConfig,
         kind=names,
-        base_url=maybe | names,
+        base_url=st.lists(names, max_size=3).map(tuple),
         model=maybe | names,
-        temperature=st.floats(0, 2),
-        top_p=st.floats(1e-6, 1),
-        max_tokens=st.integers(1, 10_000_000),
+        sampling=st.builds(
+            SamplingConfig,
+            temperature=st.floats(0, 2),
+            top_p=st.floats(1e-6, 1),
+            max_tokens=st.integers(1, 10_000_000),
+            extra=tables,
+        ),
+        reasoning=st.builds(
+            ReasoningConfig, effort=maybe | st.sampled_from(EFFORTS), answer_tokens=st.integers(0, 10_000_000)
+        ),
+        keep=st.sampled_from(KEEP),
         timeout_s=st.floats(1, 86_400),
-        extra=tables,
     ),
     slots=st.builds(
         SlotsConfig, generation=maybe | st.integers(1, 100_000), evaluation=maybe | st.integers(1, 100_000)
@@ -89,8 +100,10 @@ def test_the_plan_is_the_shape_or_the_budget(chains, steps, candidates, cap):
 
 
 def test_whole_numbers_do_where_fractions_are_meant():
-    config = from_dict(RunConfig, {"problem": "toy", "generator": {"temperature": 1}, "budget": {"until": 3}})
-    assert type(config.generator.temperature) is float
+    config = from_dict(
+        RunConfig, {"problem": "toy", "generator": {"sampling": {"temperature": 1}}, "budget": {"until": 3}}
+    )
+    assert type(config.generator.sampling.temperature) is float
     assert type(config.budget.until) is float
 
 
@@ -108,8 +121,11 @@ def test_whole_numbers_do_where_fractions_are_meant():
         ({"search": {"selector": 1}}, "search.selector is 1; expected str"),
         ({"search": {"selector_params": [1]}}, r"search.selector_params is \[1\]; expected a table"),
         ({"search": {"selector_params": {"c": math.nan}}}, "search.selector_params is .*JSON"),
-        ({"generator": {"extra": {"x": {1, 2}}}}, "generator.extra is .*JSON"),
-        ({"generator": {"temperature": True}}, "generator.temperature is True; expected float"),
+        ({"generator": {"sampling": {"extra": {"x": {1, 2}}}}}, "generator.sampling.extra is .*JSON"),
+        (
+            {"generator": {"sampling": {"temperature": True}}},
+            "generator.sampling.temperature is True; expected float",
+        ),
         ({"generator": {"model": 3}}, "generator.model is 3; expected str"),
         ({"slots": {"evaluation": True}}, "slots.evaluation is True; expected int"),
         ({"budget": {"max_cost": "much"}}, "budget.max_cost is 'much'; expected float"),
@@ -130,10 +146,19 @@ def test_a_wrong_name_or_type_is_named_with_its_place(settings, says):
         ("search", "steps", 1_000_001, "search: steps is 1000001"),
         ("search", "candidates", 1025, "search: candidates is 1025"),
         ("search", "parents", 33, "search: parents is 33"),
-        ("generator", "temperature", 2.1, "generator: temperature is 2.1"),
-        ("generator", "temperature", math.nan, "generator: temperature is nan"),
-        ("generator", "top_p", 0, "generator: top_p is 0.0"),
-        ("generator", "max_tokens", 0, "generator: max_tokens is 0"),
+        ("generator.sampling", "temperature", 2.1, "generator.sampling: temperature is 2.1"),
+        ("generator.sampling", "temperature", math.nan, "generator.sampling: temperature is nan"),
+        ("generator.sampling", "top_p", 0, "generator.sampling: top_p is 0.0"),
+        ("generator.sampling", "max_tokens", 0, "generator.sampling: max_tokens is 0"),
+        ("generator", "keep", "all", "generator: keep is 'all'; it must be one of text, tokens, logprobs"),
+        (
+            "generator.reasoning",
+            "effort",
+            "huge",
+            "generator.reasoning: effort is 'huge'; it must be one of none",
+        ),
+        ("generator.reasoning", "answer_tokens", -1, "generator.reasoning: answer_tokens is -1"),
+        ("search", "overlap", 9, "search: overlap is 9"),
         ("generator", "timeout_s", 0.5, "generator: timeout_s is 0.5"),
         ("slots", "evaluation", 0, "slots: evaluation slots is 0"),
         ("slots", "generation", -1, "slots: generation slots is -1"),
@@ -144,8 +169,11 @@ def test_a_wrong_name_or_type_is_named_with_its_place(settings, says):
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_place(part, name, value, says):
+    settings: dict = {name: value}
+    for table in reversed(part.split(".")):
+        settings = {table: settings}
     with pytest.raises(ConfigError, match=says):
-        from_dict(RunConfig, {"problem": "toy", part: {name: value}})
+        from_dict(RunConfig, {"problem": "toy", **settings})
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
@@ -183,3 +211,21 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(ConfigError, match="expected a readable TOML file"):
             load_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "slots", "chains", "overlap"),
+    [(None, None, 4, 0), (None, 16, 4, 1), (None, 16, 8, 0), (0, 16, 4, 0), (2, None, 4, 2)],
+)
+def test_steps_overlap_where_slots_would_stand_idle(asked, slots, chains, overlap):
+    search = SearchConfig(chains=chains, candidates=4, overlap=asked)
+    assert RunConfig(problem="toy", search=search, slots=SlotsConfig(generation=slots)).overlap == overlap
+
+
+def test_one_url_may_be_plain_text():
+    one = from_dict(RunConfig, {"problem": "toy", "generator": {"base_url": "http://a/v1"}})
+    assert one.generator.base_url == ("http://a/v1",)
+    several = from_dict(
+        RunConfig, {"problem": "toy", "generator": {"base_url": ["http://a/v1", "http://b/v1"]}}
+    )
+    assert several.generator.base_url == ("http://a/v1", "http://b/v1")

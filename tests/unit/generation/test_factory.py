@@ -10,7 +10,7 @@ from discovery.generation import make_generator
 
 @pytest.mark.parametrize("kind", ["mutation", "openai"])
 def test_makes_what_is_configured(problem_of, kind):
-    config = GeneratorConfig(kind=kind, base_url="http://127.0.0.1:1/v1")
+    config = GeneratorConfig(kind=kind, base_url=("http://127.0.0.1:1/v1",))
     assert make_generator(config, problem_of(), api_key="x").name == kind
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import logging
 import random
 import time
@@ -7,9 +8,10 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from discovery.config import GeneratorConfig
+from discovery.config import GeneratorConfig, SamplingConfig
 from discovery.errors import ConfigError, GeneratorRefused, GeneratorUnavailable
-from discovery.generation.openai import OpenAIGenerator, Patience
+from discovery.generation.openai import OpenAIGenerator
+from discovery.generation.served import Patience
 from discovery.testing.generator import collect, request_for
 from discovery.testing.server import FakeConfig, FakeServer, Reply, Trouble
 
@@ -33,10 +35,12 @@ async def until(condition):
 async def asked(troubles=(), *, server=None, answer=None, api_key=None, patience=None, start=True, **config):
     """A server, a generator that speaks to it, and the pauses it made."""
     more = {} if answer is None else {"answer": answer}
+    names = {field.name for field in dataclasses.fields(SamplingConfig)}
+    sampling = SamplingConfig(**{name: config.pop(name) for name in names & config.keys()})
     async with FakeServer(FakeConfig(**(server or {})), troubles=troubles, **more) as fake:
         sleeps = Sleeps()
         generator = OpenAIGenerator(
-            GeneratorConfig(kind="openai", base_url=fake.url, **config),
+            GeneratorConfig(kind="openai", base_url=(fake.url,), sampling=sampling, **config),
             api_key,
             patience=patience or Patience(stall_s=0.3, first_byte_s=0.3, probe_s=2.0),
             sleep=sleeps,
@@ -85,7 +89,7 @@ async def test_start_with_a_wrong_key(key):
 
 async def test_start_where_nothing_listens(unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/v1"
-    generator = OpenAIGenerator(GeneratorConfig(base_url=url))
+    generator = OpenAIGenerator(GeneratorConfig(base_url=(url,)))
     with pytest.raises(GeneratorUnavailable, match=url):
         await generator.start()
     assert await generator.ready() is False
@@ -94,7 +98,7 @@ async def test_start_where_nothing_listens(unused_tcp_port):
 
 async def test_start_at_a_wrong_path():
     async with FakeServer() as server:
-        generator = OpenAIGenerator(GeneratorConfig(base_url=server.url.removesuffix("/v1")))
+        generator = OpenAIGenerator(GeneratorConfig(base_url=(server.url.removesuffix("/v1"),)))
         with pytest.raises(GeneratorRefused, match="most end in /v1"):
             await generator.start()
         await generator.close()
@@ -399,7 +403,7 @@ async def test_a_server_that_repeats_the_key_is_cleared_of_it():
 
 
 def test_credentials_in_the_url_are_not_shown():
-    generator = OpenAIGenerator(GeneratorConfig(base_url="http://user:pass@host:1/v1"))
+    generator = OpenAIGenerator(GeneratorConfig(base_url=("http://user:pass@host:1/v1",)))
     assert "pass" not in repr(generator)
     assert "host:1/v1" in repr(generator)
 

@@ -186,7 +186,7 @@ async def test_many_chains_on_a_real_database(tmp_path):
             step = make_step(chain, number)
             await journal.append(leases[chain], step)
             await journal.append(leases[chain], make_scored(key, float(number)))
-            assert storage.open_step("run-1", chain).evaluations[0].score.value == number
+            assert storage.open_steps("run-1", chain)[0].evaluations[0].score.value == number
             await journal.append(leases[chain], make_committed(step, key))
 
     await asyncio.gather(*map(work, range(8)))

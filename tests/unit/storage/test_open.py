@@ -124,7 +124,7 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     assert stored.step == make_committed(step, best)
     assert (stored.prompt, stored.completions[0]) == (prompt, completion)
     assert (stored.candidates[0], stored.evaluations) == (candidate, {0: evaluation, 1: failed})
-    assert storage.open_step("run-1", 0).step == make_step(0, 2)
+    assert storage.open_steps("run-1", 0)[0].step == make_step(0, 2)
     assert storage.counts("run-1").evaluations == 2
     assert storage.announcements("run-1")[0].key == best
     (lease,) = storage.acquire("run-1", [0], "next", 60.0)
