@@ -107,7 +107,7 @@ class Generator(Protocol):
         ...
 
     async def loads(self) -> tuple[ServerLoad, ...]:
-        """What its servers say of themselves now, without those that say nothing. Never raises; takes seconds at most."""
+        """What its servers say of themselves now, without those that say nothing. Never raises."""
         ...
 
     async def close(self) -> None:
