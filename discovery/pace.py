@@ -54,9 +54,11 @@ class GenerationGate:
         """Hold places for one request of ``count`` completions."""
         await self._enter(count)
         places = Places(self, count)
+        self.meter.users += 1
         try:
             yield places
         finally:
+            self.meter.users -= 1
             places.leave_all()
 
     async def _enter(self, count: int) -> None:
@@ -64,7 +66,8 @@ class GenerationGate:
         self._waiting.append((turn, count))
         self._wake()
         try:
-            await turn
+            with self.meter.queueing():
+                await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
                 self._leave(count)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from discovery.records import CandidateKey, Direction, FailureKind
@@ -17,8 +18,26 @@ _RATE_WINDOW_S = 20.0
 _HISTORY = 64
 
 
+@dataclass(frozen=True, slots=True)
+class BusyTime:
+    """What some slots did since their first use, so that two of these tell what they did in between.
+
+    Args:
+        busy_s: Slot-seconds that were busy.
+        slot_s: Slot-seconds that there were.
+    """
+
+    busy_s: float = 0.0
+    slot_s: float = 0.0
+
+    def share_since(self, earlier: BusyTime) -> float | None:
+        """Busy share since an earlier one, 0 to 1; None where no time has passed."""
+        slot_s = self.slot_s - earlier.slot_s
+        return (self.busy_s - earlier.busy_s) / slot_s if slot_s > 0 else None
+
+
 class BusyMeter:
-    """Integrates how many of some slots are busy over time.
+    """Integrates how many of some slots are busy over time, and tells how many wait for one.
 
     Args:
         slots: How many there are.
@@ -26,32 +45,59 @@ class BusyMeter:
     """
 
     def __init__(self, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.slots = slots
         self.busy = 0
+        self.waiting = 0
+        """Those that wait for a slot: requests at the gate, evaluations at the pool."""
+        self.users = 0
+        """Those that hold slots: one request may hold several."""
+        self._slots = slots
         self._clock = clock
-        self._first: float | None = None
-        self._last = 0.0
-        self._area = 0.0
+        self._last: float | None = None
+        self._past = BusyTime()
+
+    @property
+    def slots(self) -> int:
+        """How many there are now. Setting it leaves the past as it was."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        if self._last is not None:
+            self._pass()
+        self._slots = slots
 
     def change(self, delta: int) -> None:
         """Note that so many more (or fewer) are busy from now on."""
-        now = self._clock()
-        if self._first is None:
-            self._first = now
-        else:
-            self._area += min(self.busy, self.slots) * (now - self._last)
-        self._last = now
+        self._pass()
         self.busy += delta
+
+    @contextmanager
+    def queueing(self) -> Iterator[None]:
+        """Count one more that waits while the body runs."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    @property
+    def busy_time(self) -> BusyTime:
+        """Slot-seconds since the first use."""
+        return self._past if self._last is None else self._until(self._clock())
 
     @property
     def utilisation(self) -> float | None:
-        """Busy slot-seconds over slots times seconds since the first use; None before it."""
-        if self._first is None:
-            return None
+        """Busy slot-seconds over all of them since the first use; None before it."""
+        return self.busy_time.share_since(BusyTime())
+
+    def _pass(self) -> None:
         now = self._clock()
-        area = self._area + min(self.busy, self.slots) * (now - self._last)
-        span = now - self._first
-        return area / (self.slots * span) if span > 0 else None
+        self._past, self._last = self._until(now), now
+
+    def _until(self, now: float) -> BusyTime:
+        span = now - self._last if self._last is not None else 0.0
+        busy = min(self.busy, self._slots)
+        return BusyTime(self._past.busy_s + busy * span, self._past.slot_s + self._slots * span)
 
 
 @dataclass(slots=True)

@@ -206,12 +206,14 @@ class SlotPool:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        async with self._places:
-            self.meter.change(1)
-            try:
-                yield
-            finally:
-                self.meter.change(-1)
+        with self.meter.queueing():
+            await self._places.acquire()
+        self.meter.change(1)
+        try:
+            yield
+        finally:
+            self.meter.change(-1)
+            self._places.release()
 
     async def _take_back(self, slot: Slot) -> None:
         if slot.used >= self._recycle_after:

@@ -24,11 +24,12 @@ async def test_a_request_waits_until_one_place_is_free():
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert entered == ["a", "b"]
-    assert gate.meter.busy == 4
+    assert (gate.meter.busy, gate.meter.users, gate.meter.waiting) == (4, 2, 1)
     first.set()
     for _ in range(5):
         await asyncio.sleep(0)
     assert entered == ["a", "b", "c"]
+    assert (gate.meter.users, gate.meter.waiting) == (2, 0)
     second.set()
     await asyncio.gather(*tasks)
     assert gate.meter.busy == 0
@@ -41,6 +42,7 @@ async def test_a_cancelled_waiter_loses_no_place():
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+        assert gate.meter.waiting == 0
     async with asyncio.timeout(1):
         await _hold(gate)
 

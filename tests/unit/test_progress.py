@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.progress import BusyMeter, Progress
+from discovery.progress import BusyMeter, BusyTime, Progress
 from discovery.records import CandidateKey, Direction, FailureKind
 
 SLOTS = 4
@@ -41,6 +41,39 @@ def test_busy_time_is_integrated_exactly(moves):
         assert meter.utilisation == expected, "looking changes nothing"
         assert expected is None or 0 <= expected <= 1
     assert meter.busy == busy
+
+
+@given(st.lists(st.tuples(st.integers(-3, 5), st.integers(1, 9), waits), min_size=1, max_size=30))
+def test_slots_that_come_and_go_count_while_they_are_there(moves):
+    clock = Clock()
+    meter = BusyMeter(SLOTS, clock)
+    meter.slots = 7
+    meter.change(0)
+    area = total = 0
+    for delta, slots, wait in moves:
+        delta = max(delta, -meter.busy)
+        meter.slots = slots
+        meter.change(delta)
+        clock.now += wait
+        area += min(meter.busy, slots) * wait
+        total += slots * wait
+        assert meter.slots == slots
+        assert meter.busy_time == BusyTime(area, total)
+    assert meter.utilisation == (area / total if total else None)
+
+
+def test_two_readings_tell_the_time_between_them():
+    clock = Clock()
+    meter = BusyMeter(SLOTS, clock)
+    assert meter.busy_time.share_since(BusyTime()) is None
+    meter.change(4)
+    clock.now += 8.0
+    first = meter.busy_time
+    assert meter.busy_time.share_since(first) is None
+    meter.change(-3)
+    clock.now += 2.0
+    assert meter.busy_time.share_since(first) == 0.25
+    assert meter.utilisation == (4 * 8 + 1 * 2) / (4 * 10)
 
 
 def progress(direction=Direction.MAXIMIZE, planned=100, chains=2):

@@ -373,3 +373,16 @@ def test_no_pair_is_ever_lost_lent_twice_or_left(deeds, slots, recycle_after):
         assert all(worker.killed for worker in host.workers)
 
     asyncio.run(scenario())
+
+
+async def test_those_that_wait_for_a_slot_are_counted():
+    pool, _, _ = pool_of(InProcessBackend(), slots=1)
+    async with pool.slot():
+        waiting = [asyncio.create_task(use(pool)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert (pool.meter.busy, pool.meter.waiting) == (1, 3)
+        waiting.pop().cancel()
+        await asyncio.sleep(0)
+        assert pool.meter.waiting == 2
+    await asyncio.gather(*waiting)
+    assert (pool.meter.busy, pool.meter.waiting) == (0, 0)
