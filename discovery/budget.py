@@ -137,6 +137,8 @@ class Ledger:
         spent = spent or Spent()
         self.budget = budget
         self.prices = prices or Prices()
+        self.waiting = 0
+        """Requests that wait for others in flight to need less than is reserved for them."""
         self._clock = clock
         self._started = clock()
         self._earlier_s = spent.seconds
@@ -183,7 +185,11 @@ class Ledger:
         while (reason := self.stop_reason(tokens)) is not None:
             if not self._in_flight_tokens or self.stop_reason(tokens, in_flight=False) is not None:
                 return reason
-            await self._settled.wait()
+            self.waiting += 1
+            try:
+                await self._settled.wait()
+            finally:
+                self.waiting -= 1
         self.reserve(tokens)
         return None
 

@@ -47,7 +47,14 @@ class Journal:
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
+        self._accepted = 0
+        self._written = 0
         self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Writes that are not on disk yet."""
+        return self._accepted - self._written
 
     async def append(self, lease: Lease, *records: Record) -> None:
         """Write records of one chain together; returns when they are on disk.
@@ -72,6 +79,7 @@ class Journal:
                 # Not a daemon: an interpreter that exits lets it finish what is queued.
                 self._thread = threading.Thread(target=self._run, name="discovery-journal")
                 self._thread.start()
+            self._accepted += 1
             self._queue.put(pending)
         await pending.done
 
@@ -112,6 +120,7 @@ class Journal:
                 refused = set(map(id, self._storage.append([pending.write for pending in batch])))
         except StorageError as error:
             failure = error
+        self._written += len(batch)
         by_loop: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
         for pending in batch:
             by_loop.setdefault(pending.loop, []).append(pending)

@@ -1,5 +1,6 @@
 """What a run may spend: allotment, and the ledger."""
 
+import asyncio
 import math
 
 import pytest
@@ -162,3 +163,17 @@ def test_nothing_is_spent_before_the_last_evaluation():
     assert ledger.stop_reason() is None
     ledger.add_evaluation()
     assert ledger.stop_reason() == "2 evaluations spent"
+
+
+async def test_a_request_that_waits_for_others_to_settle_is_counted():
+    ledger = Ledger(Budget(max_tokens=100))
+    assert await ledger.admit(80) is None
+    waiting = [asyncio.create_task(ledger.admit(30)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert ledger.waiting == 2
+    waiting.pop().cancel()
+    await asyncio.sleep(0)
+    assert ledger.waiting == 1
+    ledger.settle(80)
+    assert await waiting[0] is None
+    assert ledger.waiting == 0

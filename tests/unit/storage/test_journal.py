@@ -76,8 +76,10 @@ async def test_what_queues_up_is_written_together_in_order(journal, recorder):
     first = await _queued(journal, 1)
     await asyncio.sleep(0.05)
     rest = await _queued(journal, 20)
+    assert journal.waiting == 21
     recorder.gate.set()
     await asyncio.gather(*first, *rest)
+    assert journal.waiting == 0
     assert [len(batch) for batch in recorder.batches] == [1, 20]
     assert [write.records[0].step for write in recorder.batches[1]] == list(range(20))
 
