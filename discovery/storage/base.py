@@ -6,7 +6,8 @@ Contract of every implementation:
 - Records are immutable: what was appended is never changed, with two exceptions, each a single forward step:
   a planned ``Step`` becomes a committed one, a running ``Evaluation`` becomes a finished one. Appending an
   equal record again is no error and changes nothing (the primary keys are the records' places); appending a
-  *different* finished record under a taken place raises ``StorageError``.
+  *different* finished record under a taken place raises ``StorageError``. A second measurement of one microsecond
+  is no error either: the first one stays.
 - ``append`` is one transaction for all the writes given: all of those whose lease is still held are on disk
   when it returns, none of the others. A write whose lease was lost is returned as refused, whole.
 - A write is fenced by the lease of the chain it belongs to; ``SHARED_CHAIN`` is the supervisor's own.

@@ -27,7 +27,6 @@ from discovery.storage.codec import (
     Packer,
     Unpacker,
     ids_in,
-    ids_out,
     json_in,
     json_out,
     key_in,
@@ -89,6 +88,11 @@ def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
         logprobs=None if completion.logprobs is None else packer.pack(logprobs_in(completion.logprobs)),
         latency_s=number_in(completion.latency_s, f"{what}: latency_s"),
         created_at=time_in(completion.created_at, f"{what}: created_at"),
+        prompt_token_ids=None
+        if completion.prompt_token_ids is None
+        else packer.pack(ids_in(completion.prompt_token_ids)),
+        forced_from=completion.forced[0] if completion.forced else None,
+        forced_to=completion.forced[1] if completion.forced else None,
     )
     return row
 
@@ -112,8 +116,10 @@ def read_completion(row: Mapping[str, Any], unpacker: Unpacker) -> Completion:
         )
         if row["has_tokens"]
         else None,
-        token_ids=None if row["token_ids"] is None else ids_out(unpacker.unpack(row["token_ids"])),
+        token_ids=unpacker.unpack_ids(row["token_ids"]),
         logprobs=None if row["logprobs"] is None else logprobs_out(unpacker.unpack(row["logprobs"])),
+        prompt_token_ids=unpacker.unpack_ids(row["prompt_token_ids"]),
+        forced=None if row["forced_from"] is None else (row["forced_from"], row["forced_to"]),
         latency_s=row["latency_s"],
         created_at=time_out(row["created_at"]),
     )

@@ -219,10 +219,11 @@ class Unpacker:
         contents: Contents of ``blobs`` by name.
     """
 
-    __slots__ = ("_contents",)
+    __slots__ = ("_contents", "_ids")
 
     def __init__(self, contents: Mapping[bytes, bytes]) -> None:
         self._contents = contents
+        self._ids: dict[bytes, tuple[int, ...]] = {}
 
     def content(self, name: bytes) -> bytes:
         """A content by its name.
@@ -244,6 +245,17 @@ class Unpacker:
     def unpack_text(self, cell: bytes | None) -> str | None:
         """The text of a packed cell; None stays None."""
         return None if cell is None else text_out(self.unpack(cell))
+
+    def unpack_ids(self, cell: bytes | None) -> tuple[int, ...] | None:
+        """The token ids of a packed cell; None stays None.
+
+        Equal cells give one tuple: the completions of a step share their long prompt.
+        """
+        if cell is None:
+            return None
+        if cell not in self._ids:
+            self._ids[cell] = ids_out(self.unpack(cell))
+        return self._ids[cell]
 
 
 def reference(cell: bytes | None) -> bytes | None:

@@ -34,7 +34,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every schema revision, oldest first; known here so that opening a current database needs no Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -139,6 +139,9 @@ completions = Table(
     Column("logprobs", LargeBinary),
     Column("latency_s", Double),
     Column("created_at", BigInteger, nullable=False),
+    Column("prompt_token_ids", LargeBinary),
+    Column("forced_from", Integer),
+    Column("forced_to", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -192,5 +195,14 @@ announcements = Table(
     Column("score", Double, nullable=False),
     Column("evaluations", Integer, nullable=False),
     Column("announced_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("points", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -27,6 +27,7 @@ from discovery.records import (
     Evaluation,
     Failure,
     Json,
+    Measurement,
     RunStatus,
     SandboxRecord,
 )
@@ -286,6 +287,11 @@ class RdbStorage:
         """Verified run-bests in the order they were announced."""
         with self._db.reading() as connection:
             return reading.announced(connection, self._key(connection, run))
+
+    def measurements(self, run: str) -> list[Measurement]:
+        """The run's time series, in the order of time."""
+        with self._db.reading() as connection:
+            return reading.measured(connection, self._key(connection, run))
 
     def sandbox(self, record_id: str) -> SandboxRecord | None:
         """A record of verified properties, or None."""

@@ -24,6 +24,7 @@ from discovery.records import (
     Evaluation,
     Failure,
     FailureKind,
+    Measurement,
     Outcome,
     Purpose,
     SandboxRecord,
@@ -42,6 +43,7 @@ from discovery.storage.models import (
     candidates,
     completions,
     evaluations,
+    measurements,
     prompts,
     sandboxes,
     steps,
@@ -307,6 +309,12 @@ def announced(connection: Connection, run: int) -> list[Announcement]:
         .order_by(table.c.announced_at, table.c.evaluations, table.c.chain, table.c.step, table.c.idx)
     )
     return [rows.read_announcement(dict(row)) for row in connection.execute(found).mappings()]
+
+
+def measured(connection: Connection, run: int) -> list[Measurement]:
+    """Measurements in the order of time."""
+    found = sa.select(measurements).where(measurements.c.run == run).order_by(measurements.c.at)
+    return [rows.read_measurement(dict(row)) for row in connection.execute(found).mappings()]
 
 
 def sandbox(connection: Connection, record_id: str) -> SandboxRecord | None:

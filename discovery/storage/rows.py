@@ -15,6 +15,7 @@ from discovery.records import (
     Announcement,
     CandidateKey,
     Direction,
+    Measurement,
     Message,
     Prompt,
     RunStatus,
@@ -28,6 +29,8 @@ from discovery.storage.codec import (
     KEY_BYTES,
     Packer,
     Unpacker,
+    compress,
+    decompress,
     json_in,
     json_out,
     key_in,
@@ -58,6 +61,7 @@ _PACKED = (
     "sampling",
     "token_ids",
     "logprobs",
+    "prompt_token_ids",
     "context",
     "result",
 )
@@ -199,7 +203,7 @@ def read_prompt(row: Mapping[str, Any], unpacker: Unpacker) -> Prompt:
     )
 
 
-# Sandboxes and announcements
+# Sandboxes, announcements and measurements
 
 
 def write_sandbox(record: SandboxRecord) -> Row:
@@ -243,3 +247,20 @@ def read_announcement(row: Mapping[str, Any]) -> Announcement:
         evaluations=row["evaluations"],
         announced_at=time_out(row["announced_at"]),
     )
+
+
+def write_measurement(run: int, measurement: Measurement) -> Row:
+    """The row of a measurement; its values are a content of their own kind, for no two are equal."""
+    what = f"measurement at {measurement.at.isoformat()}"
+    values = {
+        name: number_in(value, f"{what}: {name}") if isinstance(value, float) else value
+        for name, value in measurement.values.items()
+    }
+    codec, data = compress(json_in(values, what))
+    return {"run": run, "at": time_in(measurement.at, f"{what}: at"), "points": bytes([codec]) + data}
+
+
+def read_measurement(row: Mapping[str, Any]) -> Measurement:
+    """The inverse of :func:`write_measurement`."""
+    points = row["points"]
+    return Measurement(at=time_out(row["at"]), values=json_out(decompress(points[0], points[1:])))

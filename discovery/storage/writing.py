@@ -13,6 +13,7 @@ What happens at a taken place, given the stored record and the new one:
 - a finished one and the unfinished one that it grew from (the same plan; the same ``started_at``): nothing,
   so that a batch whose answer was lost can be appended again;
 - a sandbox record of equal backend and properties: nothing, the first details stay;
+- another measurement of the same microsecond: nothing, the first one stays;
 - anything else: ``StorageError``, and the whole batch is rolled back.
 """
 
@@ -32,6 +33,7 @@ from discovery.records import (
     Candidate,
     Completion,
     Evaluation,
+    Measurement,
     Prompt,
     Purpose,
     Record,
@@ -69,6 +71,7 @@ _KINDS: dict[type, _Kind] = {
     Candidate: _Kind(models.candidates, candidate_rows.read_candidate),
     Evaluation: _Kind(models.evaluations, candidate_rows.read_evaluation, grows=True),
     Announcement: _Kind(models.announcements, lambda row, _: rows.read_announcement(row)),
+    Measurement: _Kind(models.measurements, lambda row, _: rows.read_measurement(row)),
 }
 
 
@@ -124,13 +127,15 @@ def _row(run: int, record: Record, packer: Packer) -> Row:
         return rows.write_prompt(run, record, packer)
     if isinstance(record, SandboxRecord):
         return rows.write_sandbox(record)
+    if isinstance(record, Measurement):
+        return rows.write_measurement(run, record)
     return rows.write_announcement(run, record)
 
 
 def _check_chain(record: Record, lease: Lease) -> None:
     if isinstance(record, SandboxRecord):
         return
-    chain = record.chain if isinstance(record, (Step, Prompt)) else record.key.chain
+    chain = _chain(record)
     if chain == lease.chain:
         return
     # Scoring again and announcing a run-best is the supervisor's work as well.
@@ -142,6 +147,12 @@ def _check_chain(record: Record, lease: Lease) -> None:
             f"a {type(record).__name__} of chain {chain} was appended under the lease of chain "
             f"{lease.chain}; write it under its own chain's"
         )
+
+
+def _chain(record: Step | Prompt | Completion | Candidate | Evaluation | Announcement | Measurement) -> int:
+    if isinstance(record, Measurement):
+        return SHARED_CHAIN
+    return record.chain if isinstance(record, (Step, Prompt)) else record.key.chain
 
 
 class Appender:
@@ -257,7 +268,7 @@ def _grows(old: Record, new: Record) -> bool:
     Raises:
         StorageError: They contradict each other.
     """
-    if old == new:
+    if old == new or isinstance(new, Measurement):
         return False
     if isinstance(old, Step) and isinstance(new, Step) and _plan(old) == _plan(new):
         if old.state.is_finished != new.state.is_finished:
@@ -287,4 +298,6 @@ def _name(record: Record) -> str:
         return f"the {type(record).__name__.lower()} {record.chain}.{record.step}"
     if isinstance(record, Evaluation):
         return f"the {record.purpose} evaluation of {record.key} (attempt {record.attempt}, {record.state})"
+    if isinstance(record, Measurement):
+        return f"the measurement at {record.at.isoformat()}"
     return f"the {type(record).__name__.lower()} {record.key}"

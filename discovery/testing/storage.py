@@ -33,6 +33,7 @@ from discovery.records import (
     EvaluationState,
     Failure,
     FailureKind,
+    Measurement,
     Message,
     ModelIdentity,
     Outcome,
@@ -143,6 +144,11 @@ def make_failed(key: CandidateKey, kind: FailureKind = FailureKind.CRASHED) -> E
     )
 
 
+def make_measurement(after_s: float = 0.0, **values: float) -> Measurement:
+    """A moment of a run, some seconds after its start."""
+    return Measurement(at=START + timedelta(seconds=after_s), values=values)
+
+
 def full_step() -> Sequence[Record]:
     """A planned step 0.1 whose records have everything that records can have."""
     key, other = CandidateKey(0, 1, 0), CandidateKey(0, 1, 1)
@@ -165,10 +171,19 @@ def full_step() -> Sequence[Record]:
             tokens=TokenUsage(prompt=10, completion=20, reasoning=0, cached=None),
             token_ids=(0, 151643, 2**31),
             logprobs=(None, -0.1, 0.0, -1e-300, float("-inf"), None),
+            prompt_token_ids=(*range(20), 2**31),
+            forced=(1, 3),
             latency_s=0.1 + 0.2,
             created_at=START.astimezone(timezone(timedelta(hours=5))),
         ),
-        replace(make_completion(other, None), tokens=TokenUsage(), token_ids=(), logprobs=()),
+        replace(
+            make_completion(other, None),
+            tokens=TokenUsage(),
+            token_ids=(),
+            logprobs=(),
+            prompt_token_ids=(),
+            forced=(0, 0),
+        ),
         make_candidate(key, WEIRD * 100),
         Evaluation(
             key=key,
@@ -265,6 +280,7 @@ class StorageContract:
             lambda: storage.chain_summaries("none"),
             lambda: storage.scores("none"),
             lambda: storage.verifications("none"),
+            lambda: storage.measurements("none"),
             lambda: storage.update_run(replace(lease, chain=SHARED_CHAIN)),
         ]
         for call in calls:
@@ -831,6 +847,41 @@ class StorageContract:
         ]
         append(storage, lease, *made)
         assert storage.announcements("run-1") == made[::-1]
+
+    def test_measurements_are_in_order_of_time(self, storage_factory: StorageFactory) -> None:
+        """Whatever the order of writing, of the run asked for, with every value as it was."""
+        storage = storage_factory()
+        lease, other = start(storage)[SHARED_CHAIN], start(storage, "run-2")[SHARED_CHAIN]
+        early = make_measurement(1, running=3, tokens_per_s=0.1 + 0.2, zulu=-1e-300)
+        late = make_measurement(2, **{f"series_{i}": i / 7 for i in range(40)})
+        append(storage, lease, late, early, make_measurement(3))
+        append(storage, other, make_measurement(1, running=9))
+        assert storage.measurements("run-1") == [early, late, make_measurement(3)]
+        assert list(storage.measurements("run-1")[0].values) == ["running", "tokens_per_s", "zulu"]
+        assert storage_factory().measurements("run-2") == [make_measurement(1, running=9)]
+
+    def test_first_measurement_of_an_instant_stays(self, storage_factory: StorageFactory) -> None:
+        """An equal one again, or another of the same microsecond, is no error; neither ends a run."""
+        storage = storage_factory()
+        lease = start(storage)[SHARED_CHAIN]
+        first, second = make_measurement(1, running=3), make_measurement(1, running=4)
+        append(storage, lease, first, second)
+        append(storage, lease, first)
+        append(storage, lease, second, make_measurement(2, running=5))
+        assert storage.measurements("run-1") == [first, make_measurement(2, running=5)]
+
+    def test_measurements_are_fenced_by_the_shared_lease(self, storage_factory: StorageFactory) -> None:
+        """A chain's lease is no use, and whoever lost the run writes none; NaN is refused."""
+        storage = storage_factory()
+        leases = start(storage)
+        with pytest.raises(StorageError, match="Measurement"):
+            append(storage, leases[0], make_measurement(1, running=1))
+        with pytest.raises(StorageError, match="running"):
+            append(storage, leases[SHARED_CHAIN], make_measurement(1, running=float("nan")))
+        storage.release([leases[SHARED_CHAIN]])
+        late = Write(lease=leases[SHARED_CHAIN], records=(make_measurement(1, running=1),))
+        assert storage.append([late]) == [late]
+        assert storage.measurements("run-1") == []
 
     def test_threads_may_share_a_storage(self, storage_factory: StorageFactory) -> None:
         """Writers of several chains and a reader at the same time lose nothing."""

@@ -72,6 +72,10 @@ def test_a_database_of_an_older_version_reads_with_defaults(tmp_path):
     (evaluation,) = (record for record in full_step() if isinstance(record, r.Evaluation) and record.score)
     score = dataclasses.replace(evaluation.score, samples=(), interval=None)
     expected = dataclasses.replace(evaluation, score=score, suspicion=None)
+    (completion, *_) = (record for record in full_step() if isinstance(record, r.Completion))
+    assert storage.step("run-1", 0, 1).completions[0] == dataclasses.replace(
+        completion, prompt_token_ids=None, forced=None
+    )
     assert storage.evaluations("run-1", evaluation.key) == [expected]
     assert storage.verifications("run-1") == []
     lease = storage.acquire("run-1", [-1], "me", 60.0)[0]
@@ -157,6 +161,8 @@ completions = st.builds(
             optional(st.floats(allow_nan=False) | st.floats(width=32, allow_nan=False)), max_size=20
         ).map(tuple)
     ),
+    prompt_token_ids=optional(st.lists(st.integers(-(2**40), 2**40), max_size=20).map(tuple)),
+    forced=optional(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))),
     latency_s=optional(finite),
     created_at=times,
 )
@@ -201,6 +207,7 @@ running = scored.map(lambda e: dataclasses.replace(e, state=r.EvaluationState.RU
 announcements = st.builds(
     r.Announcement, key=keys, score=finite, evaluations=st.integers(0, 2**30), announced_at=times
 )
+measurements = st.builds(r.Measurement, at=times, values=st.dictionaries(texts, finite, max_size=5))
 sandboxes = st.builds(
     r.SandboxRecord,
     id=names,
@@ -213,15 +220,16 @@ sandboxes = st.builds(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(steps, prompts, completions, candidates, scored | failed | running, announcements, sandboxes),
-    st.data(),
+    st.lists(measurements, unique_by=lambda measurement: measurement.at, max_size=3),
 )
-def test_any_record_round_trips(storage_factory, drawn, data):
+def test_any_record_round_trips(storage_factory, drawn, measured):
     step, prompt, completion, candidate, evaluation, announcement, sandbox = drawn
     storage = storage_factory()
     run = f"run-{len(storage.list_runs())}"
     leases = start(storage, run)
     sandbox = dataclasses.replace(sandbox, id=f"{run} {sandbox.id}")
-    append(storage, leases[-1], announcement, sandbox)
+    append(storage, leases[-1], announcement, sandbox, *measured)
+    append(storage, leases[-1], *measured)
     append(storage, leases[0], step, prompt, completion, candidate, evaluation)
     # A second time, since an equal record must be recognised whatever it holds.
     append(storage, leases[0], step, prompt, completion, candidate, evaluation)
@@ -233,6 +241,7 @@ def test_any_record_round_trips(storage_factory, drawn, data):
     assert storage.evaluations(run, evaluation.key) == [evaluation]
     assert storage.announcements(run) == [announcement]
     assert storage.sandbox(sandbox.id) == sandbox
+    assert storage.measurements(run) == sorted(measured, key=lambda m: m.at)
     storage.close()
 
 

@@ -5,6 +5,7 @@ Run it once before a schema changes; the stored file must open and read with eve
 
 from pathlib import Path
 
+from discovery.config import GeneratorConfig, RunConfig, to_dict
 from discovery.records import INITIAL, SHARED_CHAIN, Announcement, CandidateKey, RunStatus, SandboxRecord
 from discovery.storage.models import HEAD
 from discovery.storage.rdb import RdbStorage
@@ -14,6 +15,7 @@ from discovery.testing.storage import (
     full_step,
     make_candidate,
     make_committed,
+    make_measurement,
     make_scored,
     make_step,
     start,
@@ -32,7 +34,11 @@ def main() -> None:
     best = CandidateKey(0, 1, 0)
     append(storage, leases[0], make_committed(make_step(0, 1), best), make_step(0, 2))
     append(storage, shared, Announcement(key=best, score=0.3, evaluations=2, announced_at=START))
-    storage.update_run(shared, status=RunStatus.STOPPED, message="stopped", facts={"version": "0.1.0"})
+    append(storage, shared, make_measurement(2, running=4.0, tokens_per_s=123.5))
+    generator = GeneratorConfig(kind="openai", base_url=("http://one/v1", "http://two/v1"))
+    config = to_dict(RunConfig(problem="packing", generator=generator))
+    facts = {"version": "0.1.0"}
+    storage.update_run(shared, status=RunStatus.STOPPED, message="stopped", facts=facts, config=config)
     storage.release(list(leases.values()))
     storage.close()
 

@@ -1,6 +1,7 @@
 """Opening: defaults, schemas of other versions, and everything that can be wrong with a database."""
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from discovery.budget import Budget, Prices
+from discovery.config import GeneratorConfig, RunConfig, SamplingConfig, SearchConfig, from_dict
 from discovery.errors import MissingComponent, SchemaMismatch, StorageError, StorageFull
 from discovery.records import CandidateKey, RunStatus
 from discovery.storage import open_storage, schema
@@ -25,6 +28,7 @@ from discovery.testing.storage import (
     full_step,
     make_candidate,
     make_committed,
+    make_measurement,
     make_run,
     make_step,
     start,
@@ -117,9 +121,13 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     assert (run.status, run.facts) == (RunStatus.STOPPED, {"version": "0.1.0"})
     stored = storage.step("run-1", 0, 1)
     step, prompt, completion, _, candidate, evaluation, failed = full_step()
-    # Repeats and doubts came later, without a new revision; what was stored before has neither.
-    score = replace(evaluation.score, samples=(), interval=None)
-    evaluation = replace(evaluation, score=score, suspicion=None)
+    measured = [make_measurement(2, running=4.0, tokens_per_s=123.5)]
+    if revision == "0001":
+        # Repeats and doubts came without a new revision, after this database.
+        score = replace(evaluation.score, samples=(), interval=None)
+        evaluation = replace(evaluation, score=score, suspicion=None)
+        completion = replace(completion, prompt_token_ids=None, forced=None)
+        measured = []
     best = CandidateKey(0, 1, 0)
     assert stored.step == make_committed(step, best)
     assert (stored.prompt, stored.completions[0]) == (prompt, completion)
@@ -127,12 +135,56 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     assert storage.open_steps("run-1", 0)[0].step == make_step(0, 2)
     assert storage.counts("run-1").evaluations == 2
     assert storage.announcements("run-1")[0].key == best
+    assert storage.measurements("run-1") == measured
     (lease,) = storage.acquire("run-1", [0], "next", 60.0)
     append(storage, lease, make_committed(make_step(0, 2), None))
     assert len(list(storage.committed_steps("run-1", 0))) == 2
     storage.close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM alembic_version").fetchall() == [(HEAD,)]
+
+
+def _set_configuration(path, config):
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE runs SET config = ?", [json.dumps(config).encode()])
+
+
+def test_configurations_of_the_first_schema_are_rewritten(tmp_path):
+    """They were written by that version; a run of it can be resumed."""
+    model, embedded = json.loads((DATA / "0001-configurations.json").read_text())
+    read = []
+    for config in (model, embedded):
+        path = tmp_path / "old.db"
+        shutil.copy(DATA / "0001.db", path)
+        _set_configuration(path, config)
+        storage = RdbStorage(str(path))
+        read.append(from_dict(RunConfig, storage.get_run("run-1").config))
+        storage.close()
+    sampling = SamplingConfig(temperature=0.7, top_p=0.95, max_tokens=4096, extra={"top_k": 20})
+    assert read[0] == RunConfig(
+        problem="packing",
+        seed=7,
+        search=SearchConfig(chains=2),
+        generator=GeneratorConfig(
+            kind="openai",
+            base_url=("http://127.0.0.1:8000/v1",),
+            model="m",
+            sampling=sampling,
+            timeout_s=90.0,
+        ),
+        budget=Budget(max_evaluations=100),
+        prices=Prices(prompt=1.0, completion=0.0),
+    )
+    assert read[1] == RunConfig(problem="packing")
+
+
+def test_configuration_of_a_stored_run_still_loads(tmp_path):
+    path = tmp_path / "old.db"
+    shutil.copy(DATA / "0002.db", path)
+    storage = RdbStorage(str(path))
+    config = from_dict(RunConfig, storage.get_run("run-1").config)
+    assert config.generator.base_url == ("http://one/v1", "http://two/v1")
+    storage.close()
 
 
 def test_newer_schema_is_refused_and_left_alone(tmp_path):
