@@ -37,17 +37,26 @@ class GenerationGate:
     """Lets requests through while fewer than so many completions are in flight, first come first served.
 
     A request of K completions is let through whole as soon as one place is free, so up to K - 1 more than
-    ``slots`` can be in flight: waiting for K free places at once would leave places idle, and a request is never
+    ``limit`` can be in flight: waiting for K free places at once would leave places idle, and a request is never
     cut in two, because the siblings of one request share the work on their prompt.
 
     Args:
-        slots: Completions in flight.
+        limit: Completions in flight.
     """
 
-    def __init__(self, slots: int) -> None:
-        self.meter = BusyMeter(slots)
-        self._slots = slots
+    def __init__(self, limit: int) -> None:
+        self.meter = BusyMeter(limit)
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """Completions in flight, at least 1. A smaller one lets those end that are in flight."""
+        return self.meter.slots
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self.meter.slots = max(1, limit)
+        self._wake()
 
     @asynccontextmanager
     async def request(self, count: int) -> AsyncIterator[Places]:
@@ -79,7 +88,7 @@ class GenerationGate:
             self._wake()
 
     def _wake(self) -> None:
-        while self._waiting and self.meter.busy < self._slots:
+        while self._waiting and self.meter.busy < self.meter.slots:
             turn, count = self._waiting.popleft()
             if not turn.done():
                 self.meter.change(count)

@@ -69,6 +69,7 @@ class ServerLoad:
         completion_tokens: Total of generated tokens.
         cache_queries: Total of prompt tokens looked up in the prefix cache.
         cache_hits: Total of those found there.
+        overloads: Total of our requests that it refused because it had too much to do.
     """
 
     server: str
@@ -80,6 +81,7 @@ class ServerLoad:
     completion_tokens: float | None = None
     cache_queries: float | None = None
     cache_hits: float | None = None
+    overloads: int | None = None
 
 
 class Generator(Protocol):

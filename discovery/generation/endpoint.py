@@ -9,6 +9,7 @@ The key goes to the client library and nowhere else; what a server says is clear
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,10 @@ NO_KEY = "none"
 """Sent where no key is given: servers without authentication ignore it."""
 BUSY = frozenset({408, 409, 425, 429})
 """Statuses below 500 that say: later."""
+METRICS_S = 2.0
+"""Longest wait for a metrics page, in seconds."""
+OVERLOADED = frozenset({429, 503})
+"""Statuses that say: too much at once."""
 
 
 class Fault(Exception):
@@ -36,11 +41,13 @@ class Fault(Exception):
     Args:
         message: What happened, cleared of the key.
         pause_s: How long the server wants to be left alone, if it says, in seconds.
+        is_overload: Whether it says that it has too much to do.
     """
 
-    def __init__(self, message: str, pause_s: float | None = None) -> None:
+    def __init__(self, message: str, pause_s: float | None = None, *, is_overload: bool = False) -> None:
         super().__init__(message)
         self.pause_s = pause_s
+        self.is_overload = is_overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class Endpoint:
         self.lists_models = True
         """Whether the server has, as far as is known, a list of its models."""
         self._url = url
+        self._has_metrics = True
         self._probe_s = probe_s
         self._client_made: openai.AsyncOpenAI | None = None
         # Closures: no attribute, so no representation and no dump of this object, holds the key.
@@ -111,14 +119,37 @@ class Endpoint:
 
     async def version(self) -> str | None:
         """What the server says at ``/version``, where vLLM has its version; None when it says nothing."""
-        parts = urlsplit(self._url)
-        path = parts.path.rstrip("/").removesuffix("/v1") + "/version"
         try:
-            answer = await self._get(urlunsplit((parts.scheme, parts.netloc, path, "", "")))
-        except GeneratorError:
+            answer = await self._fetch(self._beside("version"), object, self._probe_s)
+        except (Fault, GeneratorError, ValueError):
             return None
         version = answer.get("version") if isinstance(answer, Mapping) else None
         return str(version) if version else None
+
+    async def metrics(self, timeout_s: float = METRICS_S) -> str | None:
+        """The server's metrics page at ``/metrics``, where vLLM has it; None when it does not come.
+
+        A server that refuses it once is not asked again.
+
+        Args:
+            timeout_s: Longest wait for it, in seconds.
+        """
+        if not self._has_metrics:
+            return None
+        try:
+            async with asyncio.timeout(timeout_s):
+                return str(await self._fetch(self._beside("metrics"), str, timeout_s))
+        except GeneratorRefused:
+            self._has_metrics = False
+        except (Fault, TimeoutError):
+            return None
+        return None
+
+    def _beside(self, name: str) -> str:
+        """The URL of what vLLM serves beside ``/v1``."""
+        parts = urlsplit(self._url)
+        path = parts.path.rstrip("/").removesuffix("/v1") + f"/{name}"
+        return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
     @asynccontextmanager
     async def chat(
@@ -152,7 +183,8 @@ class Endpoint:
             status, message = error.status_code, self.clear(_message(error))
             if status in BUSY or status >= 500:
                 pause_s = _retry_after(error.response.headers.get("retry-after"))
-                raise Fault(f"it answers {status}: {message}", pause_s) from error
+                fault = Fault(f"it answers {status}: {message}", pause_s, is_overload=status in OVERLOADED)
+                raise fault from error
             if status in (401, 403):
                 raise GeneratorRefused(
                     f"{self.shown_url} refuses the key ({status}: {message}); set OPENAI_API_KEY to its key"
@@ -164,13 +196,16 @@ class Endpoint:
         except _transport_errors() as error:
             raise Fault(f"the answer broke off: {type(error).__name__}: {self.clear(error)}") from error
 
+    async def _fetch(self, url: str, kind: type, timeout_s: float) -> Any:
+        options: Any = {"timeout": timeout_s}
+        with self._faults():
+            return await self._client.get(url, cast_to=kind, options=options)
+
     async def _get(self, url: str) -> Any:
         import openai
 
-        options: Any = {"timeout": self._probe_s}
         try:
-            with self._faults():
-                return await self._client.get(url, cast_to=object, options=options)
+            return await self._fetch(url, object, self._probe_s)
         except Fault as fault:
             if isinstance(fault.__cause__, openai.APIStatusError) and fault.__cause__.status_code != 503:
                 self.lists_models = False

@@ -92,3 +92,34 @@ async def test_all_wait_for_one_outage_and_it_is_announced_once():
     assert notices == ["gone", None]
     assert pauses[0] == pytest.approx(1.1, abs=0.11)
     assert pauses[1] == pytest.approx(2.2, abs=0.21)
+
+
+async def test_a_raised_limit_lets_the_next_through_and_a_lowered_one_cuts_nobody_off():
+    gate = GenerationGate(1)
+    entered = []
+
+    async def request(name):
+        async with gate.request(2) as places:
+            entered.append(name)
+            await asyncio.Event().wait()
+            places.leave()
+
+    async def settled():
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return "".join(entered)
+
+    tasks = [asyncio.create_task(request(name)) for name in "abcd"]
+    assert await settled() == "a"
+    gate.limit = 3
+    assert await settled() == "ab"
+    assert (gate.limit, gate.meter.slots, gate.meter.busy) == (3, 3, 4)
+    gate.limit = 0
+    assert gate.limit == 1, "a gate that lets nobody through would never open"
+    tasks[0].cancel()
+    assert await settled() == "ab"
+    tasks[1].cancel()
+    assert await settled() == "abc", "first come first served"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
