@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -177,14 +177,23 @@ class Progress:
         self.best: float | None = None
         self.best_key: CandidateKey | None = None
         self.announced = 0
+        self.completions = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.generation: BusyMeter | None = None
         self.evaluation: BusyMeter | None = None
         self.notice: str | None = None
+        self.window: Mapping[str, float] = {}
+        """What :mod:`discovery.pulse` measured over the last while."""
         self._clock = clock
         self.started = clock()
         self._recent: deque[float] = deque(maxlen=4096)
+
+    def completed(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Note a completion that came, with its tokens as they are charged."""
+        self.completions += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
 
     def evaluated(
         self, key: CandidateKey, score: float | None, failure: FailureKind | None, *, duplicate: bool
