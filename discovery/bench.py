@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from discovery.chain import Chain
 from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SearchConfig, SlotsConfig
 from discovery.launch import choose_backend, started
+from discovery.step import OpenStep
 from discovery.storage import open_storage
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -157,11 +157,11 @@ async def measure_run(
                 first: tuple[float, float] | None = None
                 peak, looked = 0.0, 0.0
 
-                async def step(chain: Chain) -> None:
+                async def step(opened: OpenStep) -> None:
                     nonlocal first, peak, looked
                     if first is None:
                         first = (tree_cpu_s(), time.monotonic())
-                    await chain.advance()
+                    await opened.complete()
                     now = time.monotonic()
                     while wanted and run.progress.evaluations >= wanted[0]:
                         reached.append(

@@ -12,13 +12,13 @@ import dataclasses
 import platform
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
 
 from discovery.best import BestKeeper, best_announced
 from discovery.budget import Ledger, Spent, allot
-from discovery.chain import Chain, Ports
+from discovery.chain import Chain
 from discovery.config import RunConfig, from_dict, to_dict
 from discovery.errors import (
     GeneratorRefused,
@@ -31,6 +31,7 @@ from discovery.errors import (
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.pace import GenerationGate, Outage
+from discovery.ports import Ports
 from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.records import (
@@ -41,17 +42,20 @@ from discovery.records import (
     RunStatus,
 )
 from discovery.selection.base import Selector
+from discovery.step import OpenStep, StepRunner
 from discovery.storage.base import RunRecord, Storage
 from discovery.storage.journal import Journal
 from discovery.summary import RunSummary, summarize
 from discovery.supervision import Supervision
 
-StepRunner = Callable[[Chain], Awaitable[None]]
-
 
 def new_run(problem: Problem, config: RunConfig) -> RunRecord:
-    """The record of a run that is about to start; not stored yet."""
+    """The record of a run that is about to start; not stored yet.
+
+    The overlap of its steps is settled here: other slots on resume must not change what they learn from.
+    """
     now = datetime.now(UTC)
+    config = dataclasses.replace(config, search=dataclasses.replace(config.search, overlap=config.overlap))
     return RunRecord(
         id=f"{problem.name}-{now:%m%d-%H%M%S}-{secrets.token_hex(2)}",
         problem=problem.name,
@@ -117,7 +121,7 @@ class Run:
         """Run to the end of the budget.
 
         Args:
-            step_runner: Executes one step of a chain; by default ``chain.advance()``.
+            step_runner: Completes one open step; by default ``step.complete()``.
 
         Returns:
             The summary at the end.
@@ -138,7 +142,7 @@ class Run:
         status, message = RunStatus.STOPPED, None
         try:
             self._supervision.begin(self.config.search.chains, self.record.config)
-            await self._drive(journal, initial, evaluation, step_runner or Chain.advance)
+            await self._drive(journal, initial, evaluation, step_runner or OpenStep.complete)
             status, message = RunStatus.FINISHED, self._reason
         except asyncio.CancelledError:
             message = "interrupted"
@@ -219,6 +223,7 @@ class Run:
             run=self.record.id,
             problem=self.problem,
             search=self.config.search,
+            overlap=self.config.overlap,
             seed=self.config.seed,
             storage=self._storage,
             journal=journal,
@@ -294,13 +299,9 @@ class Run:
 
     async def _run_chain(self, chain: Chain, step_runner: StepRunner) -> None:
         try:
-            while (reason := await chain.stop_reason()) is None:
-                await step_runner(chain)
-            self._reason = reason
+            self._reason = await chain.run(step_runner)
         except LeaseLost:
             self._supervision.lost(chain.number)
-        finally:
-            chain.settle()
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

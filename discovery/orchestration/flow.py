@@ -24,12 +24,12 @@ from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectException
 
-from discovery.chain import Chain
 from discovery.config import RunConfig, from_dict
 from discovery.errors import DiscoveryError, SandboxError
 from discovery.launch import choose_backend, overridden, reopened, started
 from discovery.orchestration.server import HOST
-from discovery.run import Run, StepRunner
+from discovery.run import Run
+from discovery.step import OpenStep, StepRunner
 from discovery.storage import open_storage
 from discovery.summary import RunSummary, summarize
 
@@ -129,7 +129,7 @@ async def discover_run(config: dict[str, Any], storage_url: str | None, run: str
 
 def steps_as_tasks() -> StepRunner:
     """A step runner for ``Run.execute`` that makes each step a flow task of the current flow run."""
-    chains: dict[int, Chain] = {}
+    opened: dict[tuple[int, int], OpenStep] = {}
 
     @task(
         name="step",
@@ -141,19 +141,20 @@ def steps_as_tasks() -> StepRunner:
         persist_result=False,
     )
     async def step(chain: int, step: int) -> None:
-        await chains[chain].advance()
+        await opened[chain, step].complete()
 
-    async def run_step(chain: Chain) -> None:
-        chains[chain.number] = chain
-        before = chain.steps
+    async def run_step(taken: OpenStep) -> None:
+        place = taken.chain, taken.number
+        opened[place] = taken
         try:
-            await step(chain.number, before + 1)
+            await step(*place)
         except DiscoveryError:
             raise
         except (PrefectException, httpx.HTTPError, OSError) as error:
             _log.warning("Prefect failed around a step, which goes on without it: %s", error)
-            if chain.steps == before:
-                await chain.advance()
+            await taken.complete()
+        finally:
+            del opened[place]
 
     return run_step
 

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from discovery.budget import Budget
-from discovery.chain import Chain
 from discovery.config import RunConfig, SandboxConfig, SearchConfig, SlotsConfig
 from discovery.errors import (
     GeneratorRefused,
@@ -42,6 +41,7 @@ from discovery.records import (
 )
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.selection import make_selector
+from discovery.step import OpenStep
 from discovery.storage import open_storage
 from discovery.storage.base import Write
 from discovery.summary import summarize
@@ -269,11 +269,11 @@ async def test_a_refusal_fails_the_run_which_can_be_resumed(problem, storage):
 async def test_a_step_that_infrastructure_failed_can_be_tried_again(problem, storage):
     failures = [SandboxError("gone")]
 
-    async def twice(chain: Chain):
+    async def twice(step: OpenStep):
         try:
-            await chain.advance()
+            await step.complete()
         except SandboxError:
-            await chain.advance()
+            await step.complete()
 
     async with running(problem, storage, shape(chains=1)) as run:
         evaluate = run._evaluator.evaluate
@@ -627,12 +627,12 @@ async def test_a_step_taken_up_again_counts_what_was_stored_meanwhile(problem, s
     """A sibling's failure cancels a step while its other records are on their way to the disk."""
     told = []
 
-    async def again(chain: Chain):
+    async def again(step: OpenStep):
         try:
-            await chain.advance()
+            await step.complete()
         except SandboxError:
-            told.append(chain)
-            await chain.advance()
+            told.append(step)
+            await step.complete()
 
     config = shape(chains=1, steps=2, candidates=6)
     async with running(problem, storage, config, generator=Wordy(climb)) as run:

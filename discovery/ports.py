@@ -1,0 +1,67 @@
+"""What the chains of a run, and the steps of a chain, share: the ports of the run and what it has spent and found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from discovery.best import BestKeeper
+from discovery.budget import Ledger
+from discovery.config import SearchConfig
+from discovery.evaluator import Evaluator
+from discovery.generation.base import Generator
+from discovery.pace import GenerationGate, Outage
+from discovery.problem import Problem
+from discovery.progress import Progress
+from discovery.records import Outcome
+from discovery.selection.base import Selector
+from discovery.storage.base import Storage
+from discovery.storage.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the chains of a run share.
+
+    Args:
+        run: Run id.
+        problem: The problem.
+        search: Shape of the search.
+        overlap: Steps of a chain that may be open beside its oldest open one.
+        seed: Run seed.
+        storage: For reading.
+        journal: For writing.
+        generator: Makes completions.
+        selector: Chooses parents.
+        evaluator: Scores candidates.
+        ledger: What may be spent.
+        gate: Limits completions in flight.
+        outage: Where chains wait for a generator that is gone.
+        best: Verifies and announces run-bests.
+        progress: For whoever watches.
+    """
+
+    run: str
+    problem: Problem
+    search: SearchConfig
+    overlap: int
+    seed: int
+    storage: Storage
+    journal: Journal
+    generator: Generator
+    selector: Selector
+    evaluator: Evaluator
+    ledger: Ledger
+    gate: GenerationGate
+    outage: Outage
+    best: BestKeeper
+    progress: Progress
+
+    def count(self, outcome: Outcome) -> None:
+        """Tell the tally and the duplicate index of a stored evaluation."""
+        self.progress.finished(duplicate=outcome.duplicate_of is not None)
+        if outcome.source_hash is not None:
+            self.evaluator.remember(outcome.source_hash)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell the tally of a result that counts."""
+        self.progress.settled(outcome.key, outcome.score, outcome.failure)
