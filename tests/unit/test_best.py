@@ -9,7 +9,6 @@ import pytest
 
 from discovery import data
 from discovery.budget import Budget
-from discovery.chain import Chain
 from discovery.config import RunConfig, SearchConfig
 from discovery.errors import GeneratorRefused
 from discovery.evaluator import Evaluator
@@ -19,6 +18,7 @@ from discovery.records import INITIAL, CandidateKey, FailureKind, Purpose
 from discovery.run import Run, new_run, resumed
 from discovery.sandbox.base import SandboxResult
 from discovery.selection import make_selector
+from discovery.step import OpenStep
 from discovery.storage import open_storage
 from discovery.storage.base import Write
 from discovery.testing.fakes import InProcessBackend, InProcessSandbox, ScriptedGenerator
@@ -296,7 +296,7 @@ async def test_what_an_equal_program_was_found_to_be_holds_for_the_first_one_too
         with pytest.raises(GeneratorRefused):
             await run.execute()
     record = storage.get_run(run.record.id)
-    judge, judged = Chain._judge, asyncio.Event()
+    judge, judged = OpenStep._judge, asyncio.Event()
 
     async def late(self, completion, stored):
         if completion.key == FIRST:
@@ -305,7 +305,7 @@ async def test_what_an_equal_program_was_found_to_be_holds_for_the_first_one_too
         judged.set()
         return outcome
 
-    monkeypatch.setattr(Chain, "_judge", late)
+    monkeypatch.setattr(OpenStep, "_judge", late)
     # Scored once more, the first one would get away with it.
     async with running(problem, storage, Lying({7: [7.0, 900.0]}), [[7, 7]], record=record) as run:
         summary = await run.execute()
