@@ -4,11 +4,15 @@ One request per step with ``n`` choices (:mod:`discovery.generation.served` make
 is one request per run of contiguous indices. A server that answers fewer choices than asked for gets one request for
 each so many from then on, as does one at temperature 0, where vLLM refuses ``n`` above 1.
 
-Who retries what: the client library never does. Here, failed connections, broken streams, 429 and 5xx are
-tried again, a few times with growing random pauses (the server's ``Retry-After`` if that is longer), and only
-for the choices that have not come; then ``GeneratorUnavailable`` hands over to the run, which waits for the
-server. A stall or the deadline is ``GeneratorUnavailable`` at once. Whatever else a server refuses is
-``GeneratorRefused``.
+Each request goes to the least loaded of the servers that live (:mod:`discovery.generation.fleet`).
+
+Who retries what: the client library never does. Here, failed connections, broken streams, 429 and 5xx leave a
+server out for a while, and what has not come is asked for at another at once. Where no other lives, the same one is
+asked again, a few times with growing random pauses (its ``Retry-After`` if that is longer); then
+``GeneratorUnavailable`` hands over to the run, which waits for a server. A stall or the deadline leaves a server out
+at once. Whatever else a server refuses is ``GeneratorRefused``, unless it turns out that it serves our model no more.
+
+A request has one deadline at each server that it is asked of, pauses and repetitions there included.
 
 Requests are read by tasks of their own that hand over through a queue: a deadline inside an asynchronous
 generator would cancel whatever its consumer is doing at that time. Closing the generator cancels them, which
@@ -21,6 +25,7 @@ import asyncio
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
@@ -28,6 +33,7 @@ from discovery.config import GeneratorConfig
 from discovery.errors import ConfigError, GeneratorError, GeneratorRefused, GeneratorUnavailable
 from discovery.generation.base import GenerationRequest, ServerLoad
 from discovery.generation.endpoint import Fault
+from discovery.generation.fleet import Fleet, Member
 from discovery.generation.served import NAME, Patience, ServedModel
 from discovery.records import Completion, ModelIdentity
 
@@ -67,37 +73,41 @@ class OpenAIGenerator:
         self.max_tokens: int | None = config.sampling.max_tokens
         self._config = config
         self._patience = patience or Patience()
-        self._served = ServedModel(urls[0], api_key, config, self._patience)
+        sampling = config.sampling
+        served = [ServedModel(url, api_key, config, self._patience) for url in dict.fromkeys(urls)]
+        self._fleet = Fleet(served, self._patience)
         self._sleep = sleep
         self._rng = rng or random.Random()
-        self._most_choices = 1 if self._served.sampling.get("temperature") == 0 else sys.maxsize
+        temperature = sampling.extra.get("temperature", sampling.temperature)
+        self._most_choices = 1 if temperature == 0 else sys.maxsize
 
     def __repr__(self) -> str:
-        return f"OpenAIGenerator({self._served.url!r}, model={self._served.identity.model!r})"
+        urls = ", ".join(repr(member.url) for member in self._fleet.members)
+        return f"OpenAIGenerator({urls}, model={self._fleet.members[0].served.identity.model!r})"
 
     async def start(self) -> ModelIdentity:
-        """Learn what the server is and serves.
+        """Learn what the servers are and serve.
 
         Returns:
             The model: the one named, or the only one that is served.
 
         Raises:
-            GeneratorUnavailable: Nothing answers at the URL.
-            GeneratorRefused: The key is wrong, or the model is not served, or none is named and several are.
+            GeneratorUnavailable: Nothing answers at any of the URLs.
+            GeneratorRefused: A key is wrong, or the model is not served, or none is named and several are.
         """
-        return await self._served.learn()
+        return await self._fleet.start()
 
     async def ready(self) -> bool:
-        """Whether the server answers; a refusal counts, for the next request to report it."""
-        return await self._served.ready()
+        """Whether a server answers; a refusal of all counts, for the next request to report it."""
+        return await self._fleet.ready()
 
     async def loads(self) -> tuple[ServerLoad, ...]:
-        """What its servers say of themselves now."""
-        return ()
+        """What the servers that live say of themselves, at most a second old."""
+        return await self._fleet.loads()
 
     async def close(self) -> None:
         """Close all connections. May be called twice."""
-        await self._served.close()
+        await self._fleet.close()
 
     async def sample(self, request: GenerationRequest) -> AsyncGenerator[Completion, None]:
         """Completions as they arrive.
@@ -106,8 +116,8 @@ class OpenAIGenerator:
         is asked for again.
 
         Raises:
-            GeneratorUnavailable: The server is gone, stalls, or has not answered in full by the deadline.
-            GeneratorRefused: It refuses the request.
+            GeneratorUnavailable: No server is left that has not gone, stalled, or missed the deadline.
+            GeneratorRefused: One refuses the request, or none serves the model any more.
         """
         arrived: asyncio.Queue[Completion | GeneratorError | None] = asyncio.Queue()
         readers = [
@@ -142,15 +152,8 @@ class OpenAIGenerator:
     ) -> None:
         """Ask until all of some indices have come, and say in the end that it is over, and why."""
         end: GeneratorError | None = None
-        timeout_s = self._config.timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._ask_all(request, indices, arrived.put_nowait)
-        except TimeoutError:
-            end = GeneratorUnavailable(
-                f"{self._served.url} had not answered in full after {timeout_s:g} s (timeout_s); "
-                "a longer deadline, fewer --candidates or a smaller max_tokens would help"
-            )
+            await self._ask_all(request, indices, arrived.put_nowait)
         except GeneratorError as error:
             end = error
         finally:
@@ -160,32 +163,93 @@ class OpenAIGenerator:
     async def _ask_all(
         self, request: GenerationRequest, indices: Sequence[int], put: Callable[[Completion], None]
     ) -> None:
-        missing = list(indices)
-        failures = 0
+        fleet, clock = self._fleet, asyncio.get_running_loop().time
+        missing, failed = list(indices), Counter[Member]()
+        before: Member | None = None
+        error: GeneratorError | None = None
+        deadline = pause_s = 0.0
         while missing:
-            run = _runs(missing, self._most_choices)[0]
-            came = 0
-            fault: Fault | None = None
-            try:
-                async with aclosing(self._served.ask(request, run)) as completions:
-                    async for completion in completions:
-                        came += 1
-                        missing.remove(completion.key.index)
-                        put(completion)
-            except Fault as found:
-                fault = found
-            if came and fault is None:
-                failures = 0
-                if came < len(run):
-                    self._most_choices = min(self._most_choices, came)
+            server = await fleet.least_loaded(failed)
+            if server is None:
+                raise fleet.all_gone(error)
+            if server is not before:
+                before, deadline, pause_s = server, clock() + self._config.timeout_s, 0.0
+            left = len(missing)
+            problem = await self._problem(server, request, missing, put, deadline, pause_s)
+            if len(missing) < left:
+                failed.clear()
+            pause_s = 0.0
+            if problem is None:
                 continue
-            failures = 1 if came else failures + 1
-            fault = fault or Fault("its answer holds no choice at all")
-            if failures >= self._patience.attempts:
-                raise GeneratorUnavailable(
-                    f"{self._served.url} failed {failures} times in a row; the last time {fault}"
+            if isinstance(problem, GeneratorRefused):
+                if await fleet.still_serves(server):
+                    raise problem
+                error = problem
+                failed[server] = self._patience.attempts
+            elif isinstance(problem, Fault):
+                failed[server] += 1
+                server.overloads += problem.is_overload
+                error = GeneratorUnavailable(
+                    f"{server.url} failed {failed[server]} times in a row; the last time {problem}"
                 )
-            await self._sleep(self._pause_s(failures, fault))
+                pause_s = self._pause_s(failed[server], problem)
+                if failed[server] >= self._patience.attempts or fleet.has_other(server):
+                    fleet.leave_out(server, problem, problem.pause_s)
+            else:
+                error = problem
+                failed[server] = self._patience.attempts
+                fleet.leave_out(server, problem)
+
+    async def _problem(
+        self,
+        server: Member,
+        request: GenerationRequest,
+        missing: list[int],
+        put: Callable[[Completion], None],
+        deadline: float,
+        pause_s: float,
+    ) -> Fault | GeneratorError | None:
+        """Ask a server once, after a pause, and say what went wrong, if anything did."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                if pause_s:
+                    await self._sleep(pause_s)
+                await self._ask(server, request, missing, put)
+        except TimeoutError:
+            return GeneratorUnavailable(
+                f"{server.url} had not answered in full after {self._config.timeout_s:g} s (timeout_s); "
+                "a longer deadline, fewer --candidates or a smaller max_tokens would help"
+            )
+        except (Fault, GeneratorError) as problem:
+            return problem
+        return None
+
+    async def _ask(
+        self,
+        server: Member,
+        request: GenerationRequest,
+        missing: list[int],
+        put: Callable[[Completion], None],
+    ) -> None:
+        """One request to one server for the first run of what is missing.
+
+        Raises:
+            Fault: Nothing came, or it broke off.
+            GeneratorError: It stalls or refuses.
+        """
+        run = _runs(missing, self._most_choices)[0]
+        left = len(missing)
+        with server.busy(len(run)) as came:
+            async with aclosing(server.served.ask(request, run)) as completions:
+                async for completion in completions:
+                    came()
+                    missing.remove(completion.key.index)
+                    put(completion)
+        arrived = left - len(missing)
+        if not arrived:
+            raise Fault("its answer holds no choice at all")
+        if arrived < len(run):
+            self._most_choices = min(self._most_choices, arrived)
 
     def _pause_s(self, failures: int, fault: Fault) -> float:
         own = self._patience.pause_s * 2.0 ** (failures - 1) * self._rng.uniform(0.5, 1.5)

@@ -71,8 +71,11 @@ class ServedModel:
         """The server's URL, without credentials."""
         return self.endpoint.shown_url
 
-    async def learn(self) -> ModelIdentity:
+    async def learn(self, expected: str | None = None) -> ModelIdentity:
         """Learn what the server is and serves.
+
+        Args:
+            expected: The model where the configuration names none; None for the only one that is served.
 
         Returns:
             The model: the one named, or the only one that is served.
@@ -81,7 +84,7 @@ class ServedModel:
             GeneratorUnavailable: Nothing answers at the URL.
             GeneratorRefused: The key is wrong, or the model is not served, or none is named and several are.
         """
-        url, model = self.url, self._config.model
+        url, model = self.url, self._config.model or expected
         try:
             cards = await self.endpoint.models()
         except GeneratorError:

@@ -42,7 +42,7 @@ async def asked(troubles=(), *, server=None, answer=None, api_key=None, patience
         generator = OpenAIGenerator(
             GeneratorConfig(kind="openai", base_url=(fake.url,), sampling=sampling, **config),
             api_key,
-            patience=patience or Patience(stall_s=0.3, first_byte_s=0.3, probe_s=2.0),
+            patience=patience or Patience(stall_s=20.0, probe_s=5.0),
             sleep=sleeps,
             rng=random.Random(0),
         )
@@ -293,7 +293,8 @@ async def test_retry_after_is_honoured():
 
 @pytest.mark.parametrize("trouble", [Trouble.STALLED, Trouble.STALLED_MIDWAY])
 async def test_a_stall_is_unavailable_at_once(trouble):
-    async with asked([trouble]) as (server, generator, sleeps):
+    patience = Patience(stall_s=0.3, first_byte_s=0.3)
+    async with asked([trouble], patience=patience) as (server, generator, sleeps):
         seen = []
 
         async def consume():
