@@ -45,26 +45,92 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """What a token costs.
+class Tokens:
+    """Tokens of a request, or of all requests in flight.
 
     Args:
-        prompt: Per million prompt tokens, at least 0.
-        completion: Per million completion tokens, at least 0.
+        prompt: Of the prompt, once per request.
+        completion: Of all its completions together.
     """
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    prompt: int = 0
+    completion: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(prompt=self.prompt + other.prompt, completion=self.completion + other.completion)
+
+    def __sub__(self, other: Tokens) -> Tokens:
+        return Tokens(prompt=self.prompt - other.prompt, completion=self.completion - other.completion)
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.prompt + self.completion
+
+
+NO_TOKENS = Tokens()
+
+CHARACTERS_PER_TOKEN = 3.5
+"""Characters of a prompt that make a token, before a server has counted one: code and English have 3 to 4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a model costs; a price that is None is not known.
+
+    Args:
+        prompt: Per million prompt tokens, at least 0. Given together with ``completion``.
+        completion: Per million completion tokens, at least 0.
+        cached: Per million prompt tokens that the server had in its cache; None: as the others.
+        hour: Per hour of the run's wall time, at least 0: a machine of one's own.
+        currency: Of all of them.
+        source: Where they were read, for people.
+        date: When, for people.
+    """
+
+    prompt: float | None = None
+    completion: float | None = None
+    cached: float | None = None
+    hour: float | None = None
+    currency: str = "USD"
+    source: str | None = None
+    date: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("prompt", "completion"):
+        for name in ("prompt", "completion", "cached", "hour"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"the {name} price is {value!r}; it must be 0 or more")
+        for given, missing in (("prompt", "completion"), ("completion", "prompt"), ("cached", "prompt")):
+            if getattr(self, given) is not None and getattr(self, missing) is None:
+                raise ConfigError(
+                    f"a {given} price is given without a {missing} price; give both, 0 for what costs nothing"
+                )
+        if not self.currency.strip() or not self.currency.isprintable():
+            raise ConfigError(f"the currency is {self.currency!r}; give its name, such as USD")
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Money for so many tokens."""
-        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+    @property
+    def is_known(self) -> bool:
+        """Whether anything has a price here, be it 0."""
+        return self.prompt is not None or self.hour is not None
+
+    def cost(self, spent: Spent) -> float | None:
+        """Money for what was spent; None where nothing has a price."""
+        if not self.is_known:
+            return None
+        cached = min(spent.cached_tokens, spent.prompt_tokens)
+        return (
+            self.of_tokens(
+                Tokens(prompt=spent.prompt_tokens - cached, completion=spent.completion_tokens), cached
+            )
+            + (self.hour or 0.0) * spent.seconds / 3600
+        )
+
+    def of_tokens(self, tokens: Tokens, cached: int = 0) -> float:
+        """Money for so many tokens, and for so many more of prompts that lay in the server's cache."""
+        prompt, completion = self.prompt or 0.0, self.completion or 0.0
+        from_cache = prompt if self.cached is None else self.cached
+        return (tokens.prompt * prompt + tokens.completion * completion + cached * from_cache) / 1e6
 
 
 def allot(total: int, chains: int, spent: Sequence[int] = ()) -> tuple[int, ...]:
@@ -103,12 +169,14 @@ class Spent:
         evaluations: Finished search evaluations.
         prompt_tokens: Tokens of prompts, once per request.
         completion_tokens: Tokens of completions.
+        cached_tokens: Those of the prompts' that lay in a server's cache.
         seconds: Wall time of the run's process, in seconds.
     """
 
     evaluations: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
     seconds: float = 0.0
 
 
@@ -116,8 +184,10 @@ class Ledger:
     """Counts spending and decides whether one more request may start.
 
     A reservation is made before a request is sent and settled when its completions are in, so that requests in
-    flight count. The size of one in flight is taken as the largest completion seen so far (before any was
-    seen, the request's own limit), which keeps the overshoot to the surprise of the last requests.
+    flight count, with their prompts. A prompt is taken to be as large as the last one that the server counted
+    (those of one run grow slowly), before that one token per :data:`CHARACTERS_PER_TOKEN` characters; each
+    completion as large as the largest so far, before any was seen as the request's own limit. So what is spent
+    in the end passes a cap by the surprise of the last requests at most.
 
     Args:
         budget: The caps.
@@ -142,10 +212,11 @@ class Ledger:
         self._clock = clock
         self._started = clock()
         self._earlier_s = spent.seconds
-        self._prompt_tokens = spent.prompt_tokens
-        self._completion_tokens = spent.completion_tokens
+        self._tokens = Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens)
+        self._cached = spent.cached_tokens
         self._evaluations = spent.evaluations
-        self._in_flight_tokens = 0
+        self._in_flight = NO_TOKENS
+        self._last_prompt: int | None = None
         self._largest: int | None = None
         self._reached = False
         self._settled = asyncio.Event()
@@ -155,22 +226,35 @@ class Ledger:
         """What is spent by now, in-flight work not counted."""
         return Spent(
             evaluations=self._evaluations,
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
+            prompt_tokens=self._tokens.prompt,
+            completion_tokens=self._tokens.completion,
+            cached_tokens=self._cached,
             seconds=self._earlier_s + self._clock() - self._started,
         )
 
     @property
-    def cost(self) -> float:
-        """Money spent by now."""
-        return self.prices.cost(self._prompt_tokens, self._completion_tokens)
+    def cost(self) -> float | None:
+        """Money spent by now; None where nothing has a price."""
+        return self.prices.cost(self.spent)
 
-    def expected_tokens(self, choices: int, limit: int | None) -> int:
-        """Completion tokens that a request of so many choices is taken to need."""
+    def expected_tokens(self, choices: int, limit: int | None, characters: int | None = None) -> Tokens:
+        """What a request is taken to need.
+
+        Args:
+            choices: Completions that it is still to give; nothing is needed for 0.
+            limit: The most tokens of each, where there is a limit.
+            characters: Length of its prompt; None when the prompt's tokens are counted already.
+        """
+        if not choices:
+            return NO_TOKENS
+        prompt = 0
+        if characters is not None:
+            estimate = math.ceil(characters / CHARACTERS_PER_TOKEN)
+            prompt = self._last_prompt if self._last_prompt is not None else estimate
         each = self._largest if self._largest is not None else (limit or 0)
-        return choices * each
+        return Tokens(prompt=prompt, completion=choices * each)
 
-    async def admit(self, tokens: int) -> str | None:
+    async def admit(self, tokens: Tokens) -> str | None:
         """Reserve tokens for one more request, or say why it may not start.
 
         Requests in flight mostly need less than is reserved for them: while only they stand in the way, this
@@ -182,8 +266,9 @@ class Ledger:
         Returns:
             None when the tokens are reserved, else why nothing more may start.
         """
-        while (reason := self.stop_reason(tokens)) is not None:
-            if not self._in_flight_tokens or self.stop_reason(tokens, in_flight=False) is not None:
+        while self.stop_reason(tokens) is not None:
+            reason = self.stop_reason(tokens, in_flight=False)
+            if reason is not None:
                 return reason
             self.waiting += 1
             try:
@@ -193,45 +278,57 @@ class Ledger:
         self.reserve(tokens)
         return None
 
-    def stop_reason(self, next_tokens: int = 0, *, in_flight: bool = True) -> str | None:
+    def stop_reason(self, ahead: Tokens | None = None, *, in_flight: bool = True) -> str | None:
         """Why nothing more may start, or None if it may.
 
         Args:
-            next_tokens: Tokens that the next request is expected to need.
+            ahead: What the next request is expected to need; None asks without one.
             in_flight: Whether what is reserved counts as spent.
         """
-        budget = self.budget
+        budget, spent = self.budget, self.spent
         if self._reached:
             return "target score reached"
-        if budget.max_evaluations is not None and self._evaluations >= budget.max_evaluations:
+        if budget.max_evaluations is not None and spent.evaluations >= budget.max_evaluations:
             return f"{budget.max_evaluations} evaluations spent"
-        seconds = self.spent.seconds
-        if budget.max_seconds is not None and seconds >= budget.max_seconds:
+        if budget.max_seconds is not None and spent.seconds >= budget.max_seconds:
             return f"{budget.max_seconds:g} seconds spent"
-        reserved = self._in_flight_tokens if in_flight else 0
-        tokens = self._prompt_tokens + self._completion_tokens + reserved
-        if budget.max_tokens is not None and tokens + next_tokens > budget.max_tokens:
-            return f"token budget of {budget.max_tokens} spent"
-        if budget.max_cost is not None:
-            ahead = self.prices.cost(0, reserved + next_tokens)
-            if self.cost + ahead >= budget.max_cost:
-                return f"money budget of {budget.max_cost:g} spent"
+        coming = (ahead or NO_TOKENS) + (self._in_flight if in_flight else NO_TOKENS)
+        if budget.max_tokens is not None and self._tokens.total + coming.total > budget.max_tokens:
+            return f"token budget of {budget.max_tokens} spent{self._unused(coming)}"
+        cost = (self.prices.cost(spent) or 0.0) + self.prices.of_tokens(coming)
+        if budget.max_cost is not None and cost >= budget.max_cost:
+            money = f"{budget.max_cost:g} {self.prices.currency}"
+            return f"money budget of {money} spent{self._unused(coming)}"
         return None
 
-    def reserve(self, tokens: int) -> None:
-        """Count tokens as in flight."""
-        self._in_flight_tokens += tokens
+    def _unused(self, coming: Tokens) -> str:
+        """Said where a budget ends before anything of it was used."""
+        if self._tokens.total or not coming.total:
+            return ""
+        return f", since the first request may take {coming.total} tokens; ask for less with --max-tokens"
 
-    def settle(self, tokens: int) -> None:
+    def reserve(self, tokens: Tokens) -> None:
+        """Count tokens as in flight."""
+        self._in_flight += tokens
+
+    def settle(self, tokens: Tokens) -> None:
         """Take back a reservation of so many tokens."""
-        self._in_flight_tokens -= tokens
+        self._in_flight -= tokens
         settled, self._settled = self._settled, asyncio.Event()
         settled.set()
 
-    def add_tokens(self, prompt: int, completion: int) -> None:
-        """Count the tokens of one completion, as its server reported them."""
-        self._prompt_tokens += prompt
-        self._completion_tokens += completion
+    def add_tokens(self, prompt: int | None, completion: int, cached: int = 0) -> None:
+        """Count the tokens of one completion, as its server reported them.
+
+        Args:
+            prompt: Of its request's prompt; None where they are counted with another completion, or not at all.
+            completion: Its own.
+            cached: So many of the prompt's lay in the server's cache.
+        """
+        self._tokens += Tokens(prompt=prompt or 0, completion=completion)
+        self._cached += cached
+        if prompt is not None:
+            self._last_prompt = prompt
         if completion:
             self._largest = max(self._largest or 0, completion)
 

@@ -184,7 +184,7 @@ class RunConfig:
         slots: Concurrency; may differ on resume.
         sandbox: Where candidates run.
         budget: Caps.
-        prices: For the money cap.
+        prices: What the model costs; None throughout: see :mod:`discovery.prices`.
     """
 
     problem: str
@@ -198,11 +198,6 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _in_range("seed", self.seed, 0, 2**63 - 1)
-        if self.budget.max_cost is not None and not (self.prices.prompt or self.prices.completion):
-            raise ConfigError(
-                f"max_cost is {self.budget.max_cost:g}, but tokens cost nothing, so it is never reached; "
-                "set prompt or completion under [prices] in the configuration file"
-            )
 
     @property
     def overlap(self) -> int:

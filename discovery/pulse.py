@@ -303,8 +303,8 @@ class Pulse:
             Quantity.OUTAGE: float(progress.notice is not None),
         }
         sums: dict[str, float] = {Quantity.EVALUATIONS: progress.evaluations}
-        if ledger.prices.prompt or ledger.prices.completion:
-            sums[Quantity.COST] = ledger.cost
+        if (cost := ledger.cost) is not None:
+            sums[Quantity.COST] = cost
         busy: dict[str, BusyTime] = {}
         if (gate := progress.generation) is not None:
             busy[Quantity.GENERATOR_BUSY] = gate.busy_time

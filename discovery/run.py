@@ -210,6 +210,7 @@ class Run:
                 evaluations=counts.evaluations,
                 prompt_tokens=counts.prompt_tokens,
                 completion_tokens=counts.completion_tokens,
+                cached_tokens=counts.cached_tokens,
                 seconds=self.record.wall_s,
             ),
             prices=self.config.prices,

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from discovery.budget import NO_TOKENS, Tokens
 from discovery.errors import DiscoveryError, GeneratorRefused, GeneratorUnavailable, StorageError
 from discovery.generation.base import GenerationRequest
 from discovery.generation.extract import extract
@@ -69,7 +70,7 @@ class OpenStep:
         self._counted: set[int] = set()
         self._settled: set[int] = set()
         self._charged: set[int] = set()
-        self._reserved = 0
+        self._reserved = NO_TOKENS
 
     @property
     def is_complete(self) -> bool:
@@ -103,7 +104,9 @@ class OpenStep:
 
         Waits while only requests in flight stand between the step and the budget.
         """
-        ahead = self._ahead(self.count)
+        # Its prompt is not made yet; it will hold the statement and a program.
+        problem = self._ports.problem
+        ahead = self._ahead(self.count, len(problem.statement) + len(problem.initial))
         reason = await self._ports.ledger.admit(ahead)
         if reason is None:
             self._reserved += ahead
@@ -161,7 +164,7 @@ class OpenStep:
 
     def settle(self) -> None:
         """Take back what is reserved of the budget. May be called twice."""
-        self._reserve(0)
+        self._reserve(NO_TOKENS)
 
     async def _taken_up(self) -> StoredStep:
         ports = self._ports
@@ -174,13 +177,14 @@ class OpenStep:
         self._record = stored.step
         return stored
 
-    def _reserve(self, tokens: int) -> None:
+    def _reserve(self, tokens: Tokens) -> None:
         ledger, before, self._reserved = self._ports.ledger, self._reserved, tokens
         ledger.reserve(tokens)
         ledger.settle(before)
 
-    def _ahead(self, choices: int) -> int:
-        return self._ports.ledger.expected_tokens(choices, self._ports.generator.max_tokens)
+    def _ahead(self, choices: int, characters: int | None) -> Tokens:
+        ledger, limit = self._ports.ledger, self._ports.generator.max_tokens
+        return ledger.expected_tokens(choices, limit, characters)
 
     # Generating
 
@@ -227,7 +231,8 @@ class OpenStep:
             wanted = tuple(sorted(left))
             request = GenerationRequest(prompt=prompt, parents=parents, indices=wanted, seed=seed)
             outage: GeneratorUnavailable | None = None
-            self._reserve(self._ahead(len(left)))
+            characters: int | None = sum(len(message.content) for message in prompt.messages)
+            self._reserve(self._ahead(len(left), characters))
             async with ports.gate.request(len(wanted)) as places:
                 try:
                     async with aclosing(ports.generator.sample(request)) as completions:
@@ -236,7 +241,9 @@ class OpenStep:
                             places.leave()
                             left.discard(completion.key.index)
                             self._charge(completion)
-                            self._reserve(self._ahead(len(left)))
+                            if completion.tokens and completion.tokens.prompt is not None:
+                                characters = None  # counted by now, once for all of the request
+                            self._reserve(self._ahead(len(left), characters))
                             group.create_task(judge(completion))
                 except GeneratorUnavailable as error:
                     outage = error
@@ -254,7 +261,7 @@ class OpenStep:
         usage = completion.tokens
         if usage is not None:
             prompt, answer = usage.prompt or 0, usage.completion or 0
-            self._ports.ledger.add_tokens(prompt, answer)
+            self._ports.ledger.add_tokens(usage.prompt, answer, usage.cached or 0)
             self._ports.progress.prompt_tokens += prompt
             self._ports.progress.completion_tokens += answer
 

@@ -136,6 +136,7 @@ class RunCounts:
             ``disagreement``, whatever the first one said.
         prompt_tokens: Tokens of prompts.
         completion_tokens: Tokens of completions.
+        cached_tokens: Those of the prompts' that lay in a server's cache.
     """
 
     evaluations: int
@@ -144,6 +145,7 @@ class RunCounts:
     failures: Mapping[str, int]
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

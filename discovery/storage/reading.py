@@ -360,6 +360,7 @@ def counts(connection: Connection, run: int) -> RunCounts:
             sa.func.count(),
             sa.func.coalesce(sa.func.sum(completions.c.prompt_tokens), 0),
             sa.func.coalesce(sa.func.sum(completions.c.completion_tokens), 0),
+            sa.func.coalesce(sa.func.sum(completions.c.cached_tokens), 0),
         ).where(completions.c.run == run, completions.c.chain >= 0)
     ).one()
     return RunCounts(
@@ -369,6 +370,7 @@ def counts(connection: Connection, run: int) -> RunCounts:
         failures=failures,
         prompt_tokens=int(spoken[1]),
         completion_tokens=int(spoken[2]),
+        cached_tokens=int(spoken[3]),
     )
 
 

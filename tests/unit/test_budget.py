@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.budget import Budget, Ledger, Prices, Spent, allot
+from discovery.budget import NO_TOKENS, Budget, Ledger, Prices, Spent, Tokens, allot
 from discovery.errors import ConfigError
 
 counts = st.integers(0, 10_000)
@@ -43,14 +43,36 @@ def test_a_target_is_finite(value):
         Budget(until=value)
 
 
+def many(completion=0, prompt=0):
+    return Tokens(prompt=prompt, completion=completion)
+
+
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_a_price_is_not_negative(value):
-    with pytest.raises(ConfigError, match="completion price"):
-        Prices(completion=value)
+@pytest.mark.parametrize("name", ["prompt", "completion", "cached", "hour"])
+def test_a_price_is_not_negative(name, value):
+    with pytest.raises(ConfigError, match=f"{name} price"):
+        Prices(**{"prompt": 1.0, "completion": 1.0, name: value})
 
 
-def test_prices_are_per_million():
-    assert Prices(prompt=2.0, completion=8.0).cost(500_000, 250_000) == 3.0
+@pytest.mark.parametrize("given", [{"prompt": 1.0}, {"completion": 1.0}, {"cached": 1.0}])
+def test_half_of_the_prices_is_refused(given):
+    with pytest.raises(ConfigError, match="give both"):
+        Prices(**given)
+
+
+def test_prices_are_per_million_and_per_hour():
+    spent = Spent(prompt_tokens=500_000, completion_tokens=250_000, cached_tokens=100_000, seconds=1800.0)
+    assert Prices(prompt=2.0, completion=8.0).cost(spent) == pytest.approx(3.0)
+    assert Prices(prompt=2.0, completion=8.0, cached=0.5).cost(spent) == pytest.approx(2.85)
+    assert Prices(hour=4.0).cost(spent) == pytest.approx(2.0)
+    assert Prices(prompt=2.0, completion=8.0, hour=4.0).cost(spent) == pytest.approx(5.0)
+
+
+def test_an_unknown_price_is_not_nought():
+    spent = Spent(prompt_tokens=5, completion_tokens=5, seconds=5.0)
+    assert Prices().cost(spent) is None
+    assert Ledger(Budget(), spent).cost is None
+    assert Prices(prompt=0.0, completion=0.0).cost(spent) == 0.0
 
 
 @given(
@@ -59,7 +81,7 @@ def test_prices_are_per_million():
 )
 def test_the_ledger_adds_to_what_earlier_processes_spent(earlier, completions):
     clock = Clock()
-    ledger = Ledger(Budget(), earlier, prices=Prices(prompt=1.0, completion=3.0), clock=clock)
+    ledger = Ledger(Budget(), earlier, prices=Prices(prompt=1.0, completion=3.0, hour=3.6), clock=clock)
     for prompt, completion in completions:
         ledger.add_tokens(prompt, completion)
         ledger.add_evaluation()
@@ -69,8 +91,9 @@ def test_the_ledger_adds_to_what_earlier_processes_spent(earlier, completions):
     assert spent.prompt_tokens == earlier.prompt_tokens + sum(prompt for prompt, _ in completions)
     assert spent.completion_tokens == earlier.completion_tokens + sum(count for _, count in completions)
     assert spent.seconds == earlier.seconds + 2.5
-    assert ledger.cost == pytest.approx((spent.prompt_tokens + 3 * spent.completion_tokens) / 1e6)
-    assert ledger.stop_reason(10**9) is None
+    tokens = (spent.prompt_tokens + 3 * spent.completion_tokens) / 1e6
+    assert ledger.cost == pytest.approx(tokens + spent.seconds / 1000)
+    assert ledger.stop_reason(many(10**9)) is None
 
 
 @given(st.lists(st.integers(0, 300), max_size=30), st.integers(1, 2000))
@@ -78,8 +101,8 @@ def test_requests_in_flight_never_pass_the_token_cap(sizes, cap):
     ledger = Ledger(Budget(max_tokens=cap))
     flying = 0
     for size in sizes:
-        if ledger.stop_reason(size) is None:
-            ledger.reserve(size)
+        if ledger.stop_reason(many(size - size // 3, size // 3)) is None:
+            ledger.reserve(many(size - size // 3, size // 3))
             flying += size
         else:
             assert flying + size > cap
@@ -91,46 +114,91 @@ def test_a_settled_reservation_leaves_nothing_behind(moves):
     ledger, held, used = Ledger(Budget(max_tokens=10**6)), [], 0
     for begins, size in moves:
         if begins or not held:
-            ledger.reserve(size)
+            ledger.reserve(many(size))
             held.append(size)
         else:
             reserved = held.pop()
-            ledger.settle(reserved)
+            ledger.settle(many(reserved))
             ledger.add_tokens(0, reserved // 2)
             used += reserved // 2
     left = 10**6 - used - sum(held)
-    assert ledger.stop_reason(left) is None
-    assert ledger.stop_reason(left + 1) == "token budget of 1000000 spent"
+    assert ledger.stop_reason(many(left)) is None
+    assert ledger.stop_reason(many(left + 1)).startswith("token budget of 1000000 spent")
 
 
 def test_a_request_is_expected_to_be_as_large_as_the_largest_completion():
     ledger = Ledger(Budget())
-    assert ledger.expected_tokens(4, 1000) == 4000
-    assert ledger.expected_tokens(4, None) == 0
+    assert ledger.expected_tokens(4, 1000) == many(4000)
+    assert ledger.expected_tokens(4, None) == NO_TOKENS
     ledger.add_tokens(500, 0)
-    assert ledger.expected_tokens(4, 1000) == 4000
+    assert ledger.expected_tokens(4, 1000) == many(4000)
     ledger.add_tokens(500, 30)
     ledger.add_tokens(500, 20)
-    assert ledger.expected_tokens(4, 1000) == 120
+    assert ledger.expected_tokens(4, 1000) == many(120)
 
 
-def test_money_in_flight_counts_at_the_price_of_completions():
-    ledger = Ledger(Budget(max_cost=1.0), prices=Prices(prompt=1.0, completion=10.0))
-    assert ledger.stop_reason(99_999) is None
-    assert ledger.stop_reason(100_000) == "money budget of 1 spent"
-    ledger.reserve(60_000)
-    assert ledger.stop_reason(39_999) is None
-    assert ledger.stop_reason(40_000) == "money budget of 1 spent"
-    ledger.settle(60_000)
+def test_a_prompt_is_expected_to_be_as_large_as_the_last_one():
+    ledger = Ledger(Budget())
+    assert ledger.expected_tokens(2, 10, characters=3500) == many(20, prompt=1000)
+    assert ledger.expected_tokens(2, 10, characters=3501).prompt == 1001
+    ledger.add_tokens(700, 5)
+    ledger.add_tokens(None, 5)  # a sibling: its prompt is counted with the first
+    assert ledger.expected_tokens(2, 10, characters=3500) == many(10, prompt=700)
+    ledger.add_tokens(650, 5)
+    assert ledger.expected_tokens(2, 10, characters=10**6).prompt == 650
+    assert ledger.expected_tokens(2, 10).prompt == 0, "counted already"
+    assert ledger.expected_tokens(0, 10, characters=3500) == NO_TOKENS
+
+
+def test_prompts_count_against_the_cap():
+    ledger = Ledger(Budget(max_tokens=1000))
+    assert ledger.stop_reason(many(400, prompt=600)) is None
+    assert ledger.stop_reason(many(400, prompt=601)).startswith("token budget of 1000 spent")
+
+
+def test_a_budget_too_small_for_one_request_says_so():
+    ledger = Ledger(Budget(max_tokens=1000))
+    assert "the first request may take 1001 tokens; ask for less with --max-tokens" in ledger.stop_reason(
+        many(1001)
+    )
+    ledger.add_tokens(1, 1)
+    assert ledger.stop_reason(many(1001)) == "token budget of 1000 spent"
+
+
+def test_money_in_flight_counts_at_the_price_of_each_kind():
+    ledger = Ledger(Budget(max_cost=1.0), prices=Prices(prompt=1.0, completion=10.0, currency="EUR"))
+    assert ledger.stop_reason(many(99_999)) is None
+    assert ledger.stop_reason(many(100_000)).startswith("money budget of 1 EUR spent")
+    ledger.reserve(many(50_000, prompt=100_000))
+    assert ledger.stop_reason(many(39_999)) is None
+    assert ledger.stop_reason(many(40_000)).startswith("money budget of 1 EUR spent")
+    ledger.settle(many(50_000, prompt=100_000))
     ledger.add_tokens(1_000_000, 0)
-    assert ledger.stop_reason() == "money budget of 1 spent"
+    assert ledger.stop_reason() == "money budget of 1 EUR spent"
+
+
+def test_cached_prompt_tokens_have_their_own_price():
+    ledger = Ledger(Budget(max_cost=1.0), prices=Prices(prompt=1.0, completion=1.0, cached=0.1))
+    ledger.add_tokens(1_000_000, 0, cached=900_000)
+    assert ledger.cost == pytest.approx(0.19)
+    assert ledger.stop_reason() is None
+
+
+def test_hours_of_a_machine_spend_money():
+    clock = Clock()
+    ledger = Ledger(Budget(max_cost=2.0), Spent(seconds=1800.0), prices=Prices(hour=3.0), clock=clock)
+    assert ledger.cost == pytest.approx(1.5)
+    clock.now += 599
+    assert ledger.stop_reason() is None
+    clock.now += 1
+    assert ledger.stop_reason() == "money budget of 2 USD spent"
 
 
 def test_free_tokens_never_spend_money():
-    ledger = Ledger(Budget(max_cost=0.01))
+    ledger = Ledger(Budget(max_cost=0.01), prices=Prices(prompt=0.0, completion=0.0))
     ledger.add_tokens(10**12, 10**12)
     assert ledger.cost == 0
-    assert ledger.stop_reason(10**12) is None
+    assert ledger.stop_reason(many(10**12)) is None
 
 
 def test_seconds_count_over_resumes():
@@ -150,7 +218,7 @@ def test_the_first_reason_that_holds_is_given():
     given_caps = {}
     for (name, cap), reason in zip(caps.items(), expected, strict=True):
         given_caps[name] = cap
-        ledger = Ledger(Budget(**given_caps), spent, prices=Prices(prompt=1.0), clock=clock)
+        ledger = Ledger(Budget(**given_caps), spent, prices=Prices(prompt=1.0, completion=0.0), clock=clock)
         assert ledger.stop_reason().startswith(reason)
     ledger.reach_target()
     assert ledger.stop_reason() == "target score reached"
@@ -167,13 +235,13 @@ def test_nothing_is_spent_before_the_last_evaluation():
 
 async def test_a_request_that_waits_for_others_to_settle_is_counted():
     ledger = Ledger(Budget(max_tokens=100))
-    assert await ledger.admit(80) is None
-    waiting = [asyncio.create_task(ledger.admit(30)) for _ in range(2)]
+    assert await ledger.admit(many(80)) is None
+    waiting = [asyncio.create_task(ledger.admit(many(30))) for _ in range(2)]
     await asyncio.sleep(0)
     assert ledger.waiting == 2
     waiting.pop().cancel()
     await asyncio.sleep(0)
     assert ledger.waiting == 1
-    ledger.settle(80)
+    ledger.settle(many(80))
     assert await waiting[0] is None
     assert ledger.waiting == 0

@@ -1,0 +1,198 @@
+"""The user's table of prices by model.
+
+A small TOML file: each table in it is headed by a model's name, in which shell patterns may stand, and the first
+that fits a model is taken. What the prices are, only the user knows: none come with this package. What applied is
+stored with the run, so that its cost is told by the prices of its time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from discovery.budget import Prices
+from discovery.config import RunConfig, from_dict, load_toml
+from discovery.errors import ConfigError
+
+ENVIRONMENT = "DISCOVERY_PRICES"
+
+COMMON = ("currency", "source", "date")
+"""What may stand at the top, for all tables that do not say otherwise."""
+
+TEMPLATE = """\
+# What models cost. Each table is headed by the name of a model as its server gives it; shell patterns are
+# allowed (* ? [ab]), and the first table that fits is taken. `discovery prices MODEL` says which.
+#
+#   prompt       per million prompt tokens
+#   completion   per million completion tokens, reasoning included
+#   cached       per million prompt tokens that the server had in its cache (left out: as the others)
+#   hour         per hour of the run's wall time: a machine of your own, alone or beside prices of tokens
+#   source, date for yourself: where and when you read them; shown with the prices
+#
+# The names and numbers below are made up. Take the # away and put yours.
+
+currency = "USD"
+
+# ["acme/imaginary-9b*"]
+# prompt = 1.0
+# completion = 2.0
+# cached = 0.5
+# source = "the price list of a provider that does not exist"
+# date = "1999-12-31"
+
+# ["*"]
+# hour = 100.0
+# source = "rent of a machine that does not exist"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One table of the file.
+
+    Args:
+        pattern: A model's name, with shell patterns.
+        prices: What it costs.
+    """
+
+    pattern: str
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTable:
+    """Prices by model.
+
+    Args:
+        path: Where they were read, or would be; None for nowhere.
+        entries: In the order of the file.
+    """
+
+    path: Path | None = None
+    entries: tuple[Entry, ...] = ()
+
+    def find(self, model: str | None) -> Entry | None:
+        """The first entry that fits a model; None when none does, or there is no model."""
+        if model is None:
+            return None
+        return next((entry for entry in self.entries if fnmatchcase(model, entry.pattern)), None)
+
+
+def default_path() -> Path:
+    """Where the table is unless said: ``DISCOVERY_PRICES``, else a file under the current folder."""
+    configured = os.environ.get(ENVIRONMENT)
+    return Path(configured) if configured else Path.cwd() / ".discovery" / "prices.toml"
+
+
+def load_prices(path: Path | None = None) -> PriceTable:
+    """Read the table.
+
+    Args:
+        path: The file; None takes :func:`default_path`, which need not be there unless it was configured.
+
+    Raises:
+        ConfigError: The file was asked for and is not there, or is no table of prices; names the place.
+    """
+    chosen = path if path is not None else default_path()
+    if path is None and not os.environ.get(ENVIRONMENT) and not chosen.exists():
+        return PriceTable(path=chosen)
+    try:
+        return PriceTable(path=chosen, entries=_entries(load_toml(chosen)))
+    except ConfigError as error:
+        raise ConfigError(
+            f"prices: {error}" if str(chosen) in str(error) else f"{chosen}: {error}"
+        ) from error
+
+
+def write_template(path: Path | None = None) -> Path:
+    """Make a file to start from, with examples that are commented out.
+
+    Args:
+        path: Where; None takes :func:`default_path`.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        ConfigError: There is one already, or it cannot be written.
+    """
+    chosen = path if path is not None else default_path()
+    try:
+        chosen.parent.mkdir(parents=True, exist_ok=True)
+        with chosen.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{chosen} is there already; edit it, or give another with --prices FILE"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{chosen} cannot be written ({error.strerror}); give another with --prices FILE"
+        ) from error
+    return chosen
+
+
+def priced(config: RunConfig, model: str | None, table: PriceTable) -> RunConfig:
+    """A configuration with the prices that apply: its own, else those of the table for its model.
+
+    Args:
+        config: The run's.
+        model: As the server names it; None where there is none, as for the embedded mutations.
+        table: The user's.
+
+    Raises:
+        ConfigError: Money is capped, but nothing that the run does has a price.
+    """
+    prices = config.prices
+    if not prices.is_known and (entry := table.find(model)) is not None:
+        prices = entry.prices
+    cap = config.budget.max_cost
+    if cap is not None and not any((prices.prompt, prices.completion, prices.hour)):
+        raise ConfigError(f"max_cost is {cap:g}, {_unpriced(prices, model, table)}")
+    return dataclasses.replace(config, prices=prices)
+
+
+def _unpriced(prices: Prices, model: str | None, table: PriceTable) -> str:
+    own = "under [prices] of the configuration file"
+    if prices.is_known:
+        return f"but all prices are 0, so it is never reached; leave it out, or give prices {own}"
+    if model is None:
+        return (
+            "but the embedded mutations cost nothing, so it is never reached; leave it out, or give the price of "
+            f"an hour of this machine (hour) {own}"
+        )
+    where = f"{table.path}" if table.path else "a file given with --prices"
+    return (
+        f"but no price is known for model {model!r}; add it to {where} (`discovery prices init` makes one to start "
+        f"from), or give prompt and completion, or hour, {own}"
+    )
+
+
+def _entries(data: Mapping[str, Any]) -> tuple[Entry, ...]:
+    common = {name: data[name] for name in COMMON if name in data and not isinstance(data[name], Mapping)}
+    entries = []
+    for name, value in data.items():
+        if name in common:
+            continue
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"{name} is {value!r}; at the top stand {', '.join(COMMON)} and tables headed by a model's name, "
+                f'such as ["{name}"]'
+            )
+        settings = {key: _text(part) for key, part in {**common, **value}.items()}
+        prices = from_dict(Prices, settings, f"{name}.")
+        if not prices.is_known:
+            raise ConfigError(f"{name} has no price; give prompt and completion, or hour")
+        entries.append(Entry(pattern=name, prices=prices))
+    return tuple(entries)
+
+
+def _text(value: Any) -> Any:
+    """Dates of TOML as text; everything else as it is."""
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
