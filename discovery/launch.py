@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from discovery.config import RunConfig, SandboxConfig
+from discovery.config import RunConfig, SandboxConfig, to_dict
 from discovery.errors import MissingComponent, ProblemError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_generator
 from discovery.plugins import load_problem
+from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.sandbox.backends import make_backend
@@ -100,8 +101,12 @@ def generator_of(config: RunConfig, problem: Problem) -> Generator:
     return make_generator(config.generator, problem, api_key=os.environ.get("OPENAI_API_KEY"))
 
 
-def checked(config: RunConfig) -> RunConfig:
+def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     """A configuration whose problem, selector and generator can be made: nothing is stored or reached yet.
+
+    Args:
+        config: The configuration.
+        prices: The user's table; None reads it where it usually is.
 
     Raises:
         UsageError: One of them cannot.
@@ -110,6 +115,9 @@ def checked(config: RunConfig) -> RunConfig:
     expanded((*problem.settings.isolation, *config.sandbox.require))
     make_selector(config.search.selector, problem.direction, config.search.selector_params)
     generator_of(config, problem)
+    model = config.generator.model
+    if config.generator.kind == EMBEDDED or model is not None:  # else the server says which it is
+        priced(config, model, prices if prices is not None else load_prices())
     return config
 
 
@@ -140,8 +148,16 @@ async def evaluator_for(
 
 
 @asynccontextmanager
-async def started(config: RunConfig, storage: Storage, backend: SandboxBackend) -> AsyncIterator[Run]:
+async def started(
+    config: RunConfig, storage: Storage, backend: SandboxBackend, *, prices: PriceTable | None = None
+) -> AsyncIterator[Run]:
     """A new run, ready to execute; nothing is stored before its initial candidate has scored.
+
+    Args:
+        config: Its configuration.
+        storage: Where it will live.
+        backend: Where candidates run.
+        prices: The user's table; None reads it where it usually is.
 
     Raises:
         UsageError: The configuration names something that is not there.
@@ -151,13 +167,18 @@ async def started(config: RunConfig, storage: Storage, backend: SandboxBackend) 
     """
     problem = load_problem(config.problem)
     record = new_run(problem, config)
-    async with _assembled(record, config, problem, storage, backend, is_new=True) as run:
+    async with _assembled(record, config, problem, storage, backend, prices, is_new=True) as run:
         yield run
 
 
 @asynccontextmanager
 async def reopened(
-    record: RunRecord, config: RunConfig, storage: Storage, backend: SandboxBackend
+    record: RunRecord,
+    config: RunConfig,
+    storage: Storage,
+    backend: SandboxBackend,
+    *,
+    prices: PriceTable | None = None,
 ) -> AsyncIterator[Run]:
     """A stored run, ready to go on.
 
@@ -166,13 +187,14 @@ async def reopened(
         config: What to go on with; see :func:`discovery.run.resumed`.
         storage: Where it lives.
         backend: Where candidates run.
+        prices: The user's table, for a run without prices of its own; None reads it where it usually is.
 
     Raises:
         UsageError: As for :func:`started`, or the problem has changed.
     """
     problem = problem_of(record)
     record = resumed(record, config, problem)
-    async with _assembled(record, config, problem, storage, backend, is_new=False) as run:
+    async with _assembled(record, config, problem, storage, backend, prices, is_new=False) as run:
         yield run
 
 
@@ -212,6 +234,7 @@ async def _assembled(
     problem: Problem,
     storage: Storage,
     backend: SandboxBackend,
+    prices: PriceTable | None,
     *,
     is_new: bool,
 ) -> AsyncIterator[Run]:
@@ -227,12 +250,14 @@ async def _assembled(
     )
     atexit.register(evaluator.cleanup)
     try:
+        table = prices if prices is not None else load_prices()
         identity = await generator.start()
+        config = priced(config, identity.model, table)
         await evaluator.start()
         _hold(evaluator, config.sandbox.require)
         facts = {**record.facts, "model": identity.model, "server": identity.server}
         yield Run(
-            replace(record, facts=facts),
+            replace(record, facts=facts, config={**record.config, "prices": to_dict(config.prices)}),
             config,
             problem,
             storage,

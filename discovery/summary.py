@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from discovery.best import announced_evaluation, best_announced, quarantined
+from discovery.budget import Prices, Spent, Tokens
+from discovery.config import from_dict
 from discovery.owner import is_dead
 from discovery.progress import Quarantine
 from discovery.records import INITIAL, CandidateKey, Purpose, RunStatus
@@ -47,6 +49,9 @@ class RunSummary:
         best_interval: Where that lies with the problem's confidence; None where the scorer ran once.
         initial_score: The initial candidate's score.
         wall_s: Wall time of the run's processes, in seconds.
+        tokens: Tokens of its prompts and completions; what a server did not count is not among them.
+        cost: What it cost so far, at the prices that were stored with it; None where none is known.
+        currency: Of the cost.
         generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
         chains: Where each chain stands.
         quarantine: Results in doubt that were scored again.
@@ -66,11 +71,19 @@ class RunSummary:
     best_interval: tuple[float, float] | None
     initial_score: float | None
     wall_s: float
+    tokens: Tokens
+    cost: float | None
+    currency: str
     generator_utilisation: float | None
     chains: tuple[ChainSummary, ...]
     quarantine: Quarantine
     refuted: tuple[CandidateKey, ...]
     audit: BestAudit | None
+
+    @property
+    def cost_per_evaluation(self) -> float | None:
+        """The cost over the evaluations; None without either."""
+        return self.cost / self.evaluations if self.cost is not None and self.evaluations else None
 
 
 def summarize(storage: Storage, run: str) -> RunSummary:
@@ -88,6 +101,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
     initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
     best = best_announced(storage.announcements(record.id), record.direction)
     claimed = announced_evaluation(storage, record.id, best) if best else None
+    prices = from_dict(Prices, record.config.get("prices") or {}, "prices.")
     utilisation = record.facts.get("generator_utilisation")
     return RunSummary(
         run=record.id,
@@ -102,6 +116,16 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         best_interval=claimed.score.interval if claimed and claimed.score else None,
         initial_score=initial[0].score.value if initial and initial[0].score else None,
         wall_s=record.wall_s,
+        tokens=Tokens(prompt=counts.prompt_tokens, completion=counts.completion_tokens),
+        cost=prices.cost(
+            Spent(
+                prompt_tokens=counts.prompt_tokens,
+                completion_tokens=counts.completion_tokens,
+                cached_tokens=counts.cached_tokens,
+                seconds=record.wall_s,
+            )
+        ),
+        currency=prices.currency,
         generator_utilisation=utilisation,
         chains=tuple(storage.chain_summaries(record.id)),
         quarantine=quarantined(storage, record.id),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from discovery.agreement import shown
 from discovery.cli.app import again, app, out, print_json, print_table, program
-from discovery.cli.report import RESULTS, as_json, save_results, with_interval
+from discovery.cli.report import RESULTS, as_json, cost_of, save_results, with_interval
 from discovery.cli.watch import duration, number, plain, printable
 from discovery.config import SandboxConfig
 from discovery.errors import UnknownRun, UsageError
@@ -134,6 +134,7 @@ def show(
             with_interval(summary.best_score, summary.best_interval)
             + (f" (candidate {summary.best})" if summary.best else ""),
         ),
+        ("cost", ", ".join(filter(None, cost_of(summary)))),
         ("audited", _audited(summary.audit) if summary.audit else ""),
     )
     for label, value in rows:

@@ -72,6 +72,14 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         if summary.audit
         else None,
         "wall_s": round(summary.wall_s, 3),
+        "tokens": {"prompt": summary.tokens.prompt, "completion": summary.tokens.completion},
+        "cost": {
+            "total": summary.cost,
+            "per_evaluation": summary.cost_per_evaluation,
+            "currency": summary.currency,
+        }
+        if summary.cost is not None
+        else None,
         "generator_utilisation": summary.generator_utilisation,
         "message": summary.message,
         "chains": [
@@ -85,6 +93,21 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
             for chain in summary.chains
         ],
     }
+
+
+def cost_of(summary: RunSummary) -> tuple[str, str]:
+    """What a run cost, and what that is for each evaluation; both empty where no price is known."""
+    if summary.cost is None:
+        return "", ""
+    each = summary.cost_per_evaluation
+    return money(summary.cost, summary.currency), (
+        f"{money(each, summary.currency)} per evaluation" if each is not None else ""
+    )
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount for people: to the hundredth, smaller ones to three digits."""
+    return f"{amount:,.2f} {currency}" if amount >= 1 else f"{amount:.3g} {currency}"
 
 
 def with_interval(score: float | None, interval: tuple[float, float] | None) -> str:
@@ -211,6 +234,7 @@ def report(
         ("failed", str(sum(summary.failures.values())), failures),
         ("quarantined", *str(summary.quarantine).split(": ")) if summary.quarantine.total else ("", "", ""),
         ("programs", str(summary.distinct_candidates), "different ones"),
+        ("cost", *cost_of(summary)) if summary.cost is not None else ("", "", ""),
     ]
     table = Table.grid(padding=(0, 2))
     for label, value, note in rows:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.markup import escape
 
+from discovery.budget import Prices
 from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program, properties
 from discovery.cli.report import Results, as_json, report, save_results
 from discovery.cli.watch import number, watching
@@ -22,6 +23,7 @@ from discovery.config import RunConfig, from_dict, load_toml
 from discovery.errors import ConfigError, MissingComponent, UsageError
 from discovery.launch import EMBEDDED, checked, choose_backend, overridden, reopened, started
 from discovery.plots import best_known
+from discovery.prices import PriceTable, load_prices
 from discovery.records import RunStatus
 from discovery.run import Run, config_of
 from discovery.storage import open_existing, open_storage
@@ -107,6 +109,7 @@ def run(
     max_seconds: float | None = None,
     until: float | None = None,
     config: Path | None = None,
+    prices: Path | None = None,
     scheduler: Scheduler = "auto",
     storage: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -133,10 +136,11 @@ def run(
         evaluation_slots: Evaluations at once [one per CPU].
         max_evaluations: Stop after so many evaluations [C x L x K].
         max_tokens_total: Stop after so many tokens, prompts included.
-        max_cost: Stop after so much money, at the prices of the configuration.
+        max_cost: Stop after so much money, at the prices of the configuration or of the table of prices.
         max_seconds: Stop after so many seconds.
         until: Stop at the first verified score at least this good.
         config: TOML file with any of these settings and more.
+        prices: Table of prices by model [$DISCOVERY_PRICES, or .discovery/prices.toml].
         scheduler: prefect, local, or auto: Prefect where its API answers.
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
@@ -180,10 +184,11 @@ def run(
         depth = max(depth, _depth_for(settings, settings.budget.max_evaluations))
     settings = replace(settings, search=replace(settings.search, selector_params=params, steps=depth))
     chosen = choose_backend(settings.sandbox, settings.generator.kind)
-    settings = checked(settings)  # before a storage is made
+    table = load_prices(prices)
+    settings = checked(settings, table)  # before a storage is made
     with_storage = open_storage(storage)
     try:
-        launching = started(settings, with_storage, chosen.backend)
+        launching = started(settings, with_storage, chosen.backend, prices=table)
         return _execute(launching, with_storage, scheduler, json, storage, chosen.notice)
     finally:
         with_storage.close()
@@ -204,6 +209,7 @@ def resume(
     max_cost: float | None = None,
     max_seconds: float | None = None,
     until: float | None = None,
+    prices: Path | None = None,
     scheduler: Scheduler = "auto",
     storage: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -223,6 +229,7 @@ def resume(
         max_cost: Another cap on money.
         max_seconds: Another cap on seconds, earlier processes included.
         until: Another target score.
+        prices: Table of prices by model, instead of the run's own prices [those it started with].
         scheduler: prefect, local, or auto.
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
@@ -230,6 +237,7 @@ def resume(
     with_storage = open_existing(storage)
     try:
         record = with_storage.get_run(run)
+        table = load_prices(prices)
         before = config_of(record)
         if steps is None and max_evaluations is not None:
             steps = max(
@@ -250,6 +258,8 @@ def resume(
                 "until": until,
             },
         )
+        if prices is not None:
+            settings = replace(settings, prices=_repriced(table, record.facts.get("model")))
         asks_no_more = (settings.budget, settings.search) == (before.budget, before.search)
         if status_of(with_storage, record) is RunStatus.FINISHED and asks_no_more:
             summary = summarize(with_storage, record.id)
@@ -259,10 +269,19 @@ def resume(
                 _say_finished(summary, before, again(storage))
             return 0
         chosen = choose_backend(settings.sandbox, settings.generator.kind)
-        launching = reopened(record, settings, with_storage, chosen.backend)
+        launching = reopened(record, settings, with_storage, chosen.backend, prices=table)
         return _execute(launching, with_storage, scheduler, json, storage, chosen.notice)
     finally:
         with_storage.close()
+
+
+def _repriced(table: PriceTable, model: str | None) -> Prices:
+    entry = table.find(model)
+    if entry is None:
+        raise ConfigError(
+            f"{table.path} has no price for model {model!r}; add it there, or leave --prices out"
+        )
+    return entry.prices
 
 
 def _sets_steps(file: Path | None) -> bool:

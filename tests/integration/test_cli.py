@@ -575,7 +575,12 @@ MISUSES = [
     (["run", "constants-10", "--max-seconds", "-1"], ["max_seconds is -1"]),
     (["run", "constants-10", "--until", "nan"], ["until is nan"]),
     (["run", "constants-10", "--max-seconds", "inf"], ["max_seconds is inf"]),
-    (["run", "constants-10", "--max-cost", "1"], ["max_cost is 1", "[prices]"]),
+    (["run", "constants-10", "--max-cost", "1"], ["max_cost is 1", "embedded", "[prices]"]),
+    (["run", "constants-10", "--prices", "nosuch.toml"], ["nosuch.toml", "No such file"]),
+    (
+        ["run", "constants-10", "--base-url", "http://127.0.0.1:1/v1", "--model", "m", "--max-cost", "1"],
+        ["max_cost is 1", "model 'm'", "discovery prices init"],
+    ),
     (["run", "constants-10", "--selector", "greedy"], ["greedy", "balance, best-of-n, rpucg"]),
     (["run", "constants-10", "--selector-param", "gamma"], ["NAME=NUMBER"]),
     (["run", "constants-10", "--selector-param", "gamma=big"], ["gamma=big", "NAME=NUMBER"]),
