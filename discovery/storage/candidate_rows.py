@@ -84,13 +84,15 @@ def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
             json_in(dict(completion.sampling), f"{what}: sampling") if completion.sampling else b""
         ),
         seed=None if completion.seed is None else str(completion.seed),
-        token_ids=None if completion.token_ids is None else packer.pack(ids_in(completion.token_ids)),
-        logprobs=None if completion.logprobs is None else packer.pack(logprobs_in(completion.logprobs)),
+        token_ids=None if completion.token_ids is None else packer.pack_numbers(ids_in(completion.token_ids)),
+        logprobs=None
+        if completion.logprobs is None
+        else packer.pack_numbers(logprobs_in(completion.logprobs)),
         latency_s=number_in(completion.latency_s, f"{what}: latency_s"),
         created_at=time_in(completion.created_at, f"{what}: created_at"),
         prompt_token_ids=None
         if completion.prompt_token_ids is None
-        else packer.pack(ids_in(completion.prompt_token_ids)),
+        else packer.pack_numbers(ids_in(completion.prompt_token_ids)),
         forced_from=completion.forced[0] if completion.forced else None,
         forced_to=completion.forced[1] if completion.forced else None,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from discovery.storage.codec import Unpacker, compress, decompress
+from discovery.storage.codec import Packer, Unpacker, compress, decompress
 from discovery.storage.models import blobs
 
 BlobRow = dict[str, Any]
@@ -44,16 +44,16 @@ class Known:
                 self._names.pop(name, None)
 
 
-def compressed(contents: Mapping[bytes, bytes], known: Known) -> list[BlobRow]:
+def compressed(packer: Packer, known: Known) -> list[BlobRow]:
     """Rows of the contents that may be new, ordered by name.
 
     The order is the same in every process: two that insert the same contents at the same time must not wait
     for each other in a circle.
     """
     rows: list[BlobRow] = []
-    for name in sorted(contents):
+    for name in sorted(packer.contents):
         if name not in known:
-            codec, data = compress(contents[name])
+            codec, data = compress(packer.contents[name], is_quick=name in packer.numbers)
             rows.append({"hash": name, "codec": codec, "data": data})
     return rows
 

@@ -9,6 +9,7 @@ No message holds a password, and none holds the values of a statement, which are
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import threading
@@ -23,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
-from discovery.errors import MissingComponent, StorageError, StorageFull
+from discovery.errors import MissingComponent, SchemaMismatch, StorageError, StorageFull
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ _CONNECT_S = 10
 _LOW_BYTES = 1 << 20
 _RETRIES = 5
 _WRITES = "discovery_writes"
+_MISSING = re.compile(r"no such (table|column)|has no column named")
 
 
 def parse_url(text: str) -> URL:
@@ -188,6 +190,8 @@ class Database:
         if isinstance(original, sqlite3.Error):
             return self._translate_sqlite(getattr(original, "sqlite_errorname", ""), text)
         state = getattr(original, "sqlstate", None) or ""
+        if state in ("42P01", "42703", "23502"):
+            return self._mismatch(text)
         if state == "53100":
             return StorageFull(f"storage {self.name} is full, nothing was written; free space there: {text}")
         # What the server says while connecting comes without a code.
@@ -220,7 +224,16 @@ class Database:
             return StorageError(
                 f"{path} cannot be opened for writing ({text}); check the folder and its permissions"
             )
+        if code == "SQLITE_CONSTRAINT_NOTNULL" or _MISSING.search(text):
+            return self._mismatch(text)
         return StorageError(f"{path}: {text}")
+
+    def _mismatch(self, text: str) -> SchemaMismatch:
+        """What was there when the database was opened is not as it was."""
+        return SchemaMismatch(
+            f"storage {self.name} has other tables than when it was opened ({text}): another version of this "
+            "package upgraded it since; end this process, and go on with that version"
+        )
 
     def _is_disk_full(self) -> bool:
         try:

@@ -111,7 +111,7 @@ def encode(write: Write, run: int, known: contents.Known) -> Encoded:
     for record in write.records:
         _check_chain(record, write.lease)
         items.append(_Item(record, _row(run, record, packer)))
-    return Encoded(write, run, items, contents.compressed(packer.contents, known))
+    return Encoded(write, run, items, contents.compressed(packer, known))
 
 
 def _row(run: int, record: Record, packer: Packer) -> Row:

@@ -1,6 +1,7 @@
 """The storage contract on SQLite and on a real PostgreSQL, and what several processes do to it."""
 
 import dataclasses
+import json as json_module
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 
 from discovery import records as r
-from discovery.errors import StorageError
+from discovery.config import RunConfig, from_dict
+from discovery.errors import SchemaMismatch, StorageError
 from discovery.storage import schema
 from discovery.storage.engine import Database, parse_url
 from discovery.storage.models import metadata
@@ -67,8 +70,7 @@ def test_missing_database_is_told(postgres):
 
 def test_a_database_of_an_older_version_reads_with_defaults(tmp_path):
     """It was written before repeats and suspicions were stored."""
-    old = Path(__file__).parents[1] / "data" / "storage" / "0001.db"
-    storage = RdbStorage(str(shutil.copy(old, tmp_path / "old.db")))
+    storage = RdbStorage(str(shutil.copy(OLD / "0001.db", tmp_path / "old.db")))
     (evaluation,) = (record for record in full_step() if isinstance(record, r.Evaluation) and record.score)
     score = dataclasses.replace(evaluation.score, samples=(), interval=None)
     expected = dataclasses.replace(evaluation, score=score, suspicion=None)
@@ -93,6 +95,94 @@ def test_other_data_in_postgres_is_refused(postgres):
     database.close()
     with pytest.raises(StorageError, match="cats"):
         RdbStorage(url)
+
+
+# Databases of the version before, and processes of it that are still at work.
+
+OLD = Path(__file__).parents[1] / "data" / "storage"
+
+
+def _old_tables(connection):
+    tables = sa.MetaData()
+    tables.reflect(connection)
+    return tables.tables
+
+
+def _fill_old(database):
+    """Bring a database to the first schema and copy into it what the stored one holds."""
+    database.write(lambda connection: schema.upgrade(connection, "0001"))
+    source = sa.create_engine(f"sqlite:///file:{OLD / '0001.db'}?mode=ro&immutable=1&uri=true")
+    configuration = json_module.dumps(json_module.loads((OLD / "0001-configurations.json").read_text())[0])
+
+    def copy(connection):
+        with source.connect() as reading:
+            for name, table in _old_tables(reading).items():
+                rows = [
+                    row for row in reading.execute(table.select()).mappings() if name != "alembic_version"
+                ]
+                if rows:
+                    connection.execute(_old_tables(connection)[name].insert(), [dict(row) for row in rows])
+        runs = _old_tables(connection)["runs"]
+        connection.execute(runs.update().values(config=configuration.encode()))
+
+    database.write(copy)
+    source.dispose()
+
+
+def test_an_older_database_is_upgraded_in_place_beside_a_process_that_uses_it(url, storage_factory):
+    old = Database(parse_url(url))
+    if old.is_sqlite:
+        schema._set_wal(old)
+    _fill_old(old)
+    (completion, *_) = (record for record in full_step() if isinstance(record, r.Completion))
+    with old.engine.connect() as connection:
+        completions = _old_tables(connection)["completions"]
+    with old.reading() as connection:
+        (row,) = connection.execute(completions.select().where(completions.c.idx == 0)).mappings()
+        if old.is_sqlite:  # PostgreSQL waits for whoever reads
+            storage = storage_factory()
+            assert len(connection.execute(completions.select()).all()) == 2
+    storage = storage_factory()
+    # The other process goes on as it knows the tables.
+    old.write(lambda connection: connection.execute(completions.insert().values({**row, "idx": 2})))
+    with old.reading() as connection:
+        assert len(connection.execute(completions.select()).all()) == 3
+    old.close()
+    without = dataclasses.replace(completion, prompt_token_ids=None, forced=None)
+    stored = storage.step("run-1", 0, 1).completions
+    assert stored[0] == without
+    assert stored[2] == dataclasses.replace(without, key=r.CandidateKey(0, 1, 2))
+    config = from_dict(RunConfig, storage.get_run("run-1").config)
+    assert (config.generator.base_url, config.generator.sampling.temperature) == (
+        ("http://127.0.0.1:8000/v1",),
+        0.7,
+    )
+    (lease,) = storage.acquire("run-1", [0], "me", 60.0)
+    again = dataclasses.replace(completion, key=r.CandidateKey(0, 1, 3))
+    append(storage, lease, again)
+    assert storage.step("run-1", 0, 1).completions[3] == again
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE completions RENAME COLUMN text TO words", "ALTER TABLE completions RENAME TO spoken"],
+)
+def test_a_process_that_a_later_version_overtakes_is_told_so(url, storage_factory, change):
+    storage = storage_factory()
+    lease = start(storage)[0]
+    later = Database(parse_url(url))
+    later.write(lambda connection: connection.exec_driver_sql(change))
+    later.close()
+    with pytest.raises(SchemaMismatch, match="another version of this package upgraded it since; end this"):
+        append(storage, lease, *full_step())
+
+
+def test_token_ids_that_no_column_holds_are_refused(storage_factory):
+    storage = storage_factory()
+    lease = start(storage)[0]
+    (completion, *_) = (record for record in full_step() if isinstance(record, r.Completion))
+    with pytest.raises(StorageError, match=f"token id {2**63} is too large"):
+        append(storage, lease, dataclasses.replace(completion, token_ids=(1, 2**63)))
 
 
 # Property: whatever a record holds comes back.

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import timedelta
+from struct import pack, unpack
 
 from discovery.records import CandidateKey, Durations, Message, ModelIdentity, Prompt, Score
 from discovery.storage.rdb import RdbStorage
@@ -73,3 +74,44 @@ def test_an_evaluation_takes_less_than_four_kilobytes(tmp_path):
     storage.close()
     assert prompts / steps > 3000
     assert path.stat().st_size / (steps * each) < 4000
+
+
+def _kept(path, step, completions):
+    storage = RdbStorage(str(path))
+    lease = start(storage, chains=1)[0]
+    for number in range(1, step + 1):
+        append(storage, lease, *completions(number))
+    storage.close()
+    return path.stat().st_size
+
+
+def test_what_token_ids_and_logprobs_take(tmp_path):
+    """At most 9.5 kB for 1,000 tokens of a completion; its prompt's ids are kept once for all siblings of a step."""
+    rng = random.Random(5)
+    each, steps = 8, 6
+    # Half of what a model says are a few hundred frequent tokens of its 200,000, most of them all but certain.
+    frequent = [rng.randrange(200_000) for _ in range(300)]
+
+    def ids(count):
+        return tuple(
+            rng.choice(frequent) if rng.random() < 0.5 else rng.randrange(200_000) for _ in range(count)
+        )
+
+    def logprobs(count):
+        return tuple(unpack("f", pack("f", -rng.gammavariate(0.3, 1.5)))[0] for _ in range(count))
+
+    def bare(number):
+        return [
+            make_completion(CandidateKey(0, number, index), rng.randbytes(1500).hex())
+            for index in range(each)
+        ]
+
+    def whole(number):
+        prompt = ids(4000)
+        return [
+            replace(one, token_ids=ids(1000), logprobs=logprobs(1000), prompt_token_ids=prompt)
+            for one in bare(number)
+        ]
+
+    more = _kept(tmp_path / "whole.db", steps, whole) - _kept(tmp_path / "bare.db", steps, bare)
+    assert more / (steps * each) < 9500 + 4 * 4000 / each
