@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from discovery.errors import DiscoveryError
+from discovery.errors import DiscoveryError, GeneratorError, boundary
+from discovery.generation.base import Generator, ServerLoad
+from discovery.pressure import Pressure
 from discovery.progress import BusyMeter
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_READING_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class Places:
@@ -93,6 +99,52 @@ class GenerationGate:
             if not turn.done():
                 self.meter.change(count)
                 turn.set_result(None)
+
+
+@asynccontextmanager
+async def following(
+    gate: GenerationGate, generator: Generator, pressure: Pressure | None
+) -> AsyncIterator[None]:
+    """Let the gate follow the servers while the body runs, which no error in here can reach.
+
+    Args:
+        gate: The gate.
+        generator: Tells its servers' loads.
+        pressure: What to begin with; None leaves the gate as it is.
+    """
+    task = asyncio.create_task(follow(gate, generator, pressure)) if pressure else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def follow(
+    gate: GenerationGate,
+    generator: Generator,
+    pressure: Pressure,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Set the gate's limit to what the servers' loads say, once a second, until this is cancelled.
+
+    Args:
+        gate: The gate.
+        generator: Tells its servers' loads. An error of it is logged, and counts as silence.
+        pressure: What to begin with.
+        sleep: Waits so many seconds.
+    """
+    while True:
+        loads: tuple[ServerLoad, ...] = ()
+        try:
+            with boundary("reading the servers' loads", GeneratorError):
+                loads = await generator.loads()
+        except DiscoveryError as error:
+            _log.warning("%s", error)
+        pressure = pressure.after(loads, gate.meter.busy)
+        gate.limit = pressure.limit
+        await sleep(_READING_S)
 
 
 class Outage:

@@ -30,8 +30,9 @@ from discovery.errors import (
 )
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
-from discovery.pace import GenerationGate, Outage
+from discovery.pace import GenerationGate, Outage, following
 from discovery.ports import Ports
+from discovery.pressure import Pressure
 from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.records import (

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.errors import GeneratorUnavailable
-from discovery.pace import GenerationGate, Outage
+from discovery.generation.base import ServerLoad
+from discovery.pace import GenerationGate, Outage, follow
+from discovery.pressure import Pressure
 
 
 async def test_a_request_waits_until_one_place_is_free():
@@ -123,3 +125,40 @@ async def test_a_raised_limit_lets_the_next_through_and_a_lowered_one_cuts_nobod
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Telling:
+    """A generator that says only how its servers are loaded; what is an error is raised."""
+
+    def __init__(self, *said):
+        self._said = iter(said)
+
+    async def loads(self):
+        said = next(self._said)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+async def test_the_gate_follows_the_servers_and_survives_a_generator_that_fails(caplog):
+    gate = GenerationGate(8)
+    idle = (ServerLoad(server="a", running=8.0, waiting=0.0),)
+    full = (ServerLoad(server="a", running=8.0, waiting=8.0),)
+    limits, over = [], asyncio.Event()
+
+    async def sleep(seconds):
+        assert seconds == 1.0
+        limits.append(gate.limit)
+        if len(limits) == 4:
+            over.set()
+            await asyncio.Event().wait()
+
+    generator = Telling(idle, RuntimeError("no"), full, full)
+    pressure = Pressure(floor=4, ceiling=40, limit=8)
+    async with gate.request(16):
+        following = asyncio.create_task(follow(gate, generator, pressure, sleep))
+        await over.wait()
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert limits == [16, 16, 16, 9]
+    assert "RuntimeError: no" in caplog.text
