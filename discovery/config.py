@@ -139,7 +139,8 @@ class SlotsConfig:
     """How much runs at once.
 
     Args:
-        generation: Completions in flight: a step's request is sent while fewer than this are. None: C x K.
+        generation: Completions in flight: a step's request is sent while fewer than this are. None: as many as the
+            servers can do by their own account, at most C x K x (1 + overlap).
         evaluation: Sandboxes that evaluate at once. None: one per CPU.
     """
 

@@ -111,8 +111,9 @@ class Run:
         self._is_new = is_new
         search = config.search
         self.progress = Progress(problem.direction, config.planned_evaluations, search.chains)
-        slots = config.slots.generation or search.chains * search.candidates
-        self._gate = GenerationGate(slots)
+        slots, pressure = config.slots.generation, Pressure.of(config)
+        self._pressure = pressure if slots is None else None
+        self._gate = GenerationGate(slots or pressure.limit)
         self.progress.generation = self._gate.meter
         self.progress.evaluation = evaluator.meter
         self._supervision = Supervision(record, storage, self.progress, self._facts)
@@ -143,7 +144,8 @@ class Run:
         status, message = RunStatus.STOPPED, None
         try:
             self._supervision.begin(self.config.search.chains, self.record.config)
-            await self._drive(journal, initial, evaluation, step_runner or OpenStep.complete)
+            async with following(self._gate, self._generator, self._pressure):
+                await self._drive(journal, initial, evaluation, step_runner or OpenStep.complete)
             status, message = RunStatus.FINISHED, self._reason
         except asyncio.CancelledError:
             message = "interrupted"

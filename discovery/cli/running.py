@@ -132,7 +132,7 @@ def run(
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
         require_isolation: Refuse to start unless this was verified to hold here: untrusted, full, none, or properties.
-        generation_slots: Completions in flight [C x K].
+        generation_slots: Completions in flight [as many as the servers can do].
         evaluation_slots: Evaluations at once [one per CPU].
         max_evaluations: Stop after so many evaluations [C x L x K].
         max_tokens_total: Stop after so many tokens, prompts included.

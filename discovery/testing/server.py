@@ -243,7 +243,7 @@ class FakeServer:
         rows = {
             "vllm:num_requests_running": stats["running"],
             "vllm:num_requests_waiting": stats["waiting"],
-            "vllm:kv_cache_usage_perc": stats["running"] / stats["slots"],
+            "vllm:kv_cache_usage_perc": stats["running"] / stats["slots"] / 2,
             "vllm:generation_tokens_total": stats["tokens"],
         }
         return "".join(f"{name}{labels} {value:g}\n" for name, value in rows.items())

@@ -1,6 +1,7 @@
 """Whole runs against a model server that behaves, dies, and comes back."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from discovery.config import GeneratorConfig, RunConfig, SearchConfig
+from discovery.config import GeneratorConfig, RunConfig, SearchConfig, SlotsConfig
 from discovery.launch import started
 from discovery.records import RunStatus
 from discovery.sandbox import make_backend
@@ -105,6 +106,23 @@ async def test_trouble_on_the_way_costs_no_evaluation(storage, trouble):
         summary = await asyncio.wait_for(run.execute(), 60)
     assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 24)
     assert summary.failures == {}
+
+
+@pytest.mark.parametrize(("given", "limits"), [(None, (4, 5, 6)), (11, (11,))])
+async def test_the_limit_of_completions_in_flight_follows_the_server_unless_it_is_given(
+    storage, given, limits
+):
+    server = FakeServer(FakeConfig(slots=4, latency_s=0.2, sigma=0.1))
+    async with server:
+        wide = config(server.url, chains=8, steps=1000, candidates=2)
+        wide = dataclasses.replace(wide, slots=SlotsConfig(generation=given, evaluation=2))
+        async with started(wide, storage, make_backend("process")) as run:
+            task = asyncio.create_task(run.execute())
+            await until(lambda: run.progress.generation.slots in limits and server.choices >= 40)
+            assert server.stats()["waiting"] <= max(limits)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    await until(lambda: server.stats()["running"] == 0)
 
 
 def discovery(*arguments, cwd, **environment):
