@@ -50,6 +50,11 @@ class Finding:
     what: str
     fix: str
 
+    @property
+    def thing(self) -> str:
+        """What is waited for, without how much of it."""
+        return self.what.partition(":")[0]
+
     def __str__(self) -> str:
         return f"{self.what}; {self.fix}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -13,7 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from discovery.bottleneck import bottleneck
 from discovery.progress import BusyMeter, ChainProgress, Progress
+from discovery.pulse import Quantity
 from discovery.records import Direction
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -79,10 +81,13 @@ def line(progress: Progress) -> str:
         parts.append(f"{failed} failed")
     if progress.quarantine.total:
         parts.append(f"quarantined {progress.quarantine}")
+    parts += utilisation(progress.window)
     if progress.remaining_s is not None and progress.evaluations < progress.planned and not progress.notice:
         parts.append(f"{duration(progress.remaining_s)} left")
     if progress.notice:
         parts.append(_waiting(progress.notice))
+    elif (finding := bottleneck(progress.window)) is not None:
+        parts.append(f"waits for {finding.thing}")
     return "  ".join(parts)
 
 
@@ -105,21 +110,25 @@ def screen(progress: Progress, title: str, known: float | None = None) -> Render
     if progress.initial is not None:
         compared = f"{number(progress.initial)}{f'  best known {number(known)}' if known is not None else ''}"
         facts.add_row(Text("initial", style="dim"), compared)
-    facts.add_row(
-        Text("busy", style="dim"),
-        f"generator {percent(progress.generation)}  evaluators {percent(progress.evaluation)}",
-    )
-    if progress.completion_tokens:
-        facts.add_row(
-            Text("tokens", style="dim"),
-            f"{progress.prompt_tokens:,} prompt  {progress.completion_tokens:,} completion",
-        )
+    now = progress.window
+    generator = percent(progress.generation, now.get(Quantity.GENERATOR_BUSY))
+    evaluators = percent(progress.evaluation, now.get(Quantity.EVALUATOR_BUSY))
+    facts.add_row(Text("busy", style="dim"), f"generator {generator}  evaluators {evaluators}")
+    if tokens := _tokens(progress):
+        facts.add_row(Text("tokens", style="dim"), tokens)
+    if servers := serving(now):
+        facts.add_row(Text("servers", style="dim"), "  ".join(servers))
+    if Quantity.COST in now:
+        facts.add_row(Text("cost", style="dim"), money(now[Quantity.COST]))
     failures = "  ".join(f"{kind} {count}" for kind, count in progress.failures.most_common())
     if progress.duplicates:
         failures = f"{failures}  duplicates {progress.duplicates}".strip()
     facts.add_row(Text("failed", style="dim"), failures or "none")
     if progress.quarantine.total:
         facts.add_row(Text("quarantined", style="dim"), str(progress.quarantine))
+    if (finding := bottleneck(now)) is not None and not progress.notice:
+        facts.add_row(Text("waits", style="dim"), f"for {finding.what}")
+        facts.add_row("", Text(finding.fix, style="dim"))
     rows: list[RenderableType] = [head, bar, facts, _chains(progress)]
     if len(progress.chains) > _CHAINS_SHOWN:
         rows.append(Text(f"... and {len(progress.chains) - _CHAINS_SHOWN} more chains", style="dim"))
@@ -164,10 +173,49 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.10g}"
 
 
-def percent(meter: BusyMeter | None) -> str:
-    """A utilisation for people."""
-    share = meter.utilisation if meter is not None else None
+def percent(meter: BusyMeter | None, share: float | None = None) -> str:
+    """A utilisation for people: the share given, or without one that since the beginning."""
+    if share is None and meter is not None:
+        share = meter.utilisation
     return "-" if share is None or meter is None else f"{100 * share:.0f} % of {meter.slots}"
+
+
+def utilisation(window: Mapping[str, float]) -> list[str]:
+    """What a window says of the servers, in words; nothing of what is not known, or is not spent at all."""
+    rate = _tokens_per_s(window)
+    return [*([f"{rate:,.0f} tokens/s"] if rate else []), *serving(window)]
+
+
+def _tokens_per_s(window: Mapping[str, float]) -> float:
+    """Generated tokens per second: as the servers count, else those of completions that came."""
+    ours = window.get(Quantity.COMPLETION_TOKENS_PER_S, 0.0)
+    return window.get(Quantity.SERVER_COMPLETION_TOKENS_PER_S, ours)
+
+
+def serving(window: Mapping[str, float]) -> list[str]:
+    """What a window says of how the servers stand, in words; nothing of what is not known."""
+    shown = (
+        (Quantity.SERVER_RUNNING, "{:,.0f} running"),
+        (Quantity.SERVER_WAITING, "{:,.0f} waiting"),
+        (Quantity.CACHE_HIT_RATE, "prefix cache {:.0%}"),
+        (Quantity.KV_USAGE, "KV {:.0%}"),
+    )
+    said = [words.format(window[name]).replace("%", " %") for name, words in shown if name in window]
+    servers = window.get(Quantity.SERVERS, 0.0)
+    return [f"{servers:.0f} servers", *said] if said and servers > 1.5 else said
+
+
+def _tokens(progress: Progress) -> str:
+    rate = _tokens_per_s(progress.window)
+    parts = [f"{rate:,.0f}/s"] if rate else []
+    if progress.completion_tokens:
+        parts.append(f"{progress.prompt_tokens:,} prompt  {progress.completion_tokens:,} completion")
+    return "  ".join(parts)
+
+
+def money(amount: float) -> str:
+    """An amount for people: ``0.0042``, ``1.50``, ``1,234.00``."""
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"
 
 
 def duration(seconds: float) -> str:

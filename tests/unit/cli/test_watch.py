@@ -11,8 +11,20 @@ from rich.markup import render
 
 from discovery.cli import watch
 from discovery.cli.app import out
-from discovery.cli.watch import duration, line, number, percent, plain, printable, screen, sparkline, watching
+from discovery.cli.watch import (
+    duration,
+    line,
+    money,
+    number,
+    percent,
+    plain,
+    printable,
+    screen,
+    sparkline,
+    watching,
+)
 from discovery.progress import BusyMeter, ChainProgress, Progress, Quarantine
+from discovery.pulse import Quantity as Q
 from discovery.records import CandidateKey, Direction, FailureKind
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]x[/] [link=http://a]b\x9b31m\u202e\r\x08"
@@ -76,6 +88,91 @@ def test_a_full_screen_fits(width):
     assert chains == list(range(chains[0], chains[0] + 12)), "no chain takes two lines"
     assert len({lines[n].index("step ") for n in chains}) == 1
     assert lines[chains[-1] + 1 :] == ["... and 8 more chains"]
+
+
+WINDOW = {
+    Q.WINDOW_S: 30.0,
+    Q.GENERATOR_BUSY: 0.973,
+    Q.EVALUATOR_BUSY: 0.31,
+    Q.GENERATION_SLOTS: 128.0,
+    Q.REQUESTS_WAITING: 12.3,
+    Q.SERVERS: 3.0,
+    Q.SERVER_RUNNING: 1234.0,
+    Q.SERVER_WAITING: 456.0,
+    Q.CACHE_HIT_RATE: 0.871,
+    Q.KV_USAGE: 0.456,
+    Q.SERVER_COMPLETION_TOKENS_PER_S: 123_456.7,
+    Q.COMPLETION_TOKENS_PER_S: 120_000.0,
+    Q.COST: 1234.567,
+}
+
+
+@pytest.mark.parametrize("width", range(80, 121, 5))
+def test_utilisation_fits_on_a_full_screen(width):
+    tally = full()
+    tally.window = WINDOW
+    lines = shown(tally, width)
+    assert all(len(text) <= width for text in lines)
+    assert lines[4:9] == [
+        "busy     generator 97 % of 128  evaluators 31 % of 64",
+        "tokens   123,457/s  123,456,789 prompt  98,765,432 completion",
+        "servers  3 servers  1,234 running  456 waiting  prefix cache 87 %  KV 46 %",
+        "cost     1,234.57",
+        lines[8],
+    ]
+    waits = next(n for n, text in enumerate(lines) if text.startswith("waits "))
+    assert lines[waits : waits + 2] == [
+        "waits    for the model: 12 requests wait here, 456 completions there",
+        "         only more or faster servers help",
+    ]
+    assert lines[waits + 2].startswith("chain 0 ")
+    without = shown(full(), width)
+    assert lines[2:4] == without[2:4], "nothing moves sideways when the first second is over"
+
+
+def test_what_is_not_known_of_servers_is_not_shown():
+    tally = full()
+    tally.window = {
+        Q.GENERATOR_BUSY: 0.5,
+        Q.COMPLETION_TOKENS_PER_S: 12.0,
+        Q.SERVERS: 1.0,
+        Q.SERVER_WAITING: 0.0,
+    }
+    text = "\n".join(shown(tally, 80))
+    assert "tokens   12/s  123,456,789 prompt" in text
+    assert "servers  0 waiting\n" in text
+    assert "cost" not in text
+    tally.window = {Q.GENERATOR_BUSY: 0.5, Q.COMPLETION_TOKENS_PER_S: 0.0}
+    text = "\n".join(shown(tally, 80))
+    assert "tokens   123,456,789 prompt" in text
+    assert "servers" not in text
+
+
+def test_a_run_that_waits_for_what_is_gone_says_only_that():
+    tally = full()
+    tally.window = WINDOW
+    tally.notice = "generator: connection refused"
+    text = "\n".join(shown(tally, 80))
+    assert "waits  " not in text
+    assert "waiting: generator: connection refused" in text
+    assert "waits for" not in line(tally)
+
+
+def test_a_line_says_how_the_servers_are_and_who_waits():
+    tally = full()
+    tally.window = WINDOW
+    failed = sum(tally.failures.values())
+    assert line(tally).endswith(
+        f"{failed} failed  123,457 tokens/s  3 servers  1,234 running  456 waiting  prefix cache 87 %  KV 46 %"
+        "  20 min 35 s left  waits for the model"
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0.0, "0.00"), (0.00421, "0.0042"), (1.5, "1.50"), (1234.0, "1,234.00")]
+)
+def test_amounts(amount, text):
+    assert money(amount) == text
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -184,6 +281,7 @@ def test_shares():
     meter.change(1)
     clock.now = 2.0
     assert percent(meter) == "25 % of 4"
+    assert percent(meter, 0.5) == "50 % of 4"
 
 
 histories = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=64)
