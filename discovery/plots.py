@@ -1,8 +1,13 @@
-"""Pictures: best score against evaluations, and a problem's own view of a solution. Matplotlib's only home."""
+"""Pictures: best score against evaluations, series over time, and a problem's own view of a solution.
+
+Matplotlib's only home.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ _INK = "#1f2933"
 _LINE = "#0b7285"
 _DOTS = "#adb5bd"
 _KNOWN = "#c2255c"
+_LINES = (_LINE, "#e67700", "#862e9c")
 
 
 def plot_progress(
@@ -68,6 +74,70 @@ def plot_progress(
         axes.spines[side].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Some lines of a series that share a scale.
+
+    Args:
+        label: Of the vertical axis, with the unit.
+        lines: Name to values, one for each point; None where it is not known. At most 3.
+        is_share: Whether they go from 0 to 1, to be shown as per cent.
+    """
+
+    label: str
+    lines: Mapping[str, Sequence[float | None]]
+    is_share: bool = False
+
+
+def plot_series(path: Path, seconds: Sequence[float], panels: Sequence[Panel], *, title: str) -> None:
+    """Save a plot of a series, one panel below the other over one axis of time.
+
+    Args:
+        path: PNG file to write.
+        seconds: How long each point's stretch of time is; they follow one another.
+        panels: What to show; at least one.
+        title: Above the plot.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1 + 1.8 * len(panels)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    minutes = [0.0]
+    for span in seconds:
+        minutes.append(minutes[-1] + span / 60)
+    for axes, panel in zip(all_axes, panels, strict=True):
+        scale = 100 if panel.is_share else 1
+        for (name, values), color in zip(panel.lines.items(), _LINES, strict=False):
+            known = [math.nan if value is None else scale * value for value in values]
+            said = f"{name}, mean {_mean(known, seconds):,.0f}{' %' if panel.is_share else ''}"
+            axes.step(minutes, [known[0], *known], where="pre", color=color, linewidth=1.3, label=said)
+        if panel.is_share:
+            axes.set_ylim(-3, 105)
+        else:
+            axes.set_ylim(bottom=0, top=None if any(axes.get_ylim()) else 1)
+        axes.set_ylabel(panel.label)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.grid(alpha=0.25)
+        place = {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.97), "ncols": len(panel.lines)}
+        axes.legend(**place, frameon=False, fontsize=9, borderpad=0.2)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.align_ylabels()
+    all_axes[-1].set_xlim(0, max(minutes[-1], 1e-3))
+    all_axes[-1].set_xlabel("minutes of work")
+    figure.suptitle(_short(title, 95), x=0.01, ha="left", fontsize=11, color=_INK, parse_math=False)
+    figure.savefig(path)
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean of those that are known."""
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if not math.isnan(v)]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else 0.0
 
 
 def plot_solution(path: Path, problem: Problem, artifact: Json, title: str) -> bool:
@@ -130,8 +200,11 @@ def _labelled(label: str, values: list[float]) -> str:
 
 
 def _name(axes: Any, title: str, width: int) -> None:
-    shown = title if len(title) <= width else title[: width - 3] + "..."
-    axes.set_title(shown, loc="left", fontsize=11, color=_INK, parse_math=False)
+    axes.set_title(_short(title, width), loc="left", fontsize=11, color=_INK, parse_math=False)
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _focus(axes: Any, ys: list[float], best: KnownBest | None) -> None:

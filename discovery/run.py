@@ -35,6 +35,7 @@ from discovery.ports import Ports
 from discovery.pressure import Pressure
 from discovery.problem import Problem
 from discovery.progress import Progress
+from discovery.pulse import Pulse
 from discovery.records import (
     INITIAL,
     Candidate,
@@ -256,14 +257,15 @@ class Run:
         keeper = asyncio.create_task(self._supervision.keep(tasks))
         pool.wait = sandbox_outage.wait
         try:
-            # Scoring again may take longer than a lease lasts.
-            await _finish(
-                [asyncio.create_task(self._announce_unannounced(ports, initial, evaluation))], keeper
-            )
-            tasks |= {
-                chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains
-            }
-            await _finish(tasks.values(), keeper)
+            async with Pulse(self.progress, self._generator, ledger, journal, shared).beating():
+                # Scoring again may take longer than a lease lasts.
+                await _finish(
+                    [asyncio.create_task(self._announce_unannounced(ports, initial, evaluation))], keeper
+                )
+                tasks |= {
+                    chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains
+                }
+                await _finish(tasks.values(), keeper)
         finally:
             await _end([keeper])
             pool.wait = None

@@ -36,6 +36,7 @@ from discovery.records import (
     Outcome,
     Prompt,
     Step,
+    TokenUsage,
 )
 from discovery.storage.base import Lease, StoredStep
 
@@ -258,12 +259,11 @@ class OpenStep:
 
     def _charge(self, completion: Completion) -> None:
         self._charged.add(completion.key.index)
-        usage = completion.tokens
-        if usage is not None:
-            prompt, answer = usage.prompt or 0, usage.completion or 0
+        usage = completion.tokens or TokenUsage()
+        prompt, answer = usage.prompt or 0, usage.completion or 0
+        if completion.tokens is not None:
             self._ports.ledger.add_tokens(usage.prompt, answer, usage.cached or 0)
-            self._ports.progress.prompt_tokens += prompt
-            self._ports.progress.completion_tokens += answer
+        self._ports.progress.completed(prompt, answer)
 
     # Evaluating
 

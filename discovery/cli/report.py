@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from discovery.best import announced_evaluation, best_announced
 from discovery.cli.app import print_table, program
 from discovery.cli.watch import duration, number
 from discovery.errors import DiscoveryError, UsageError
-from discovery.plots import best_known, plot_progress, plot_solution
+from discovery.plots import Panel, best_known, plot_progress, plot_series, plot_solution
 from discovery.plugins import load_problem
 from discovery.problem import Problem
+from discovery.pulse import Quantity, overall
 from discovery.records import INITIAL, Announcement, CandidateKey, RunStatus
 from discovery.run import config_of
-from discovery.storage.base import Storage
+from discovery.storage.base import RunRecord, Storage
 from discovery.summary import RunSummary
 
 RESULTS = Path("discovery-runs")
@@ -35,12 +38,14 @@ class Results:
         program: The best program.
         progress: Plot of scores against evaluations.
         picture: The problem's picture of the best solution, when it draws one.
+        utilisation: Plot of how busy the run was, where that was measured.
         problems: What could not be written, in one line each.
     """
 
     program: Path | None
     progress: Path | None
     picture: Path | None
+    utilisation: Path | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -163,12 +168,67 @@ def save_results(storage: Storage, run: str, folder: Path | None = None) -> Resu
     except OSError as error:
         progress = None
         failed.append(f"no plot: {error}")
+    utilisation: Path | None = None
+    try:
+        utilisation = _save_utilisation(storage, record, folder)
+    except OSError as error:
+        failed.append(f"no plot of the utilisation: {error}")
     if problem is not None and best:
         try:
             picture = _save_picture(storage, record.id, best, problem, folder)
         except (OSError, DiscoveryError) as error:
             failed.append(f"no picture: {error}")
-    return Results(program=program, progress=progress, picture=picture, problems=tuple(failed))
+    return Results(
+        program=program,
+        progress=progress,
+        picture=picture,
+        utilisation=utilisation,
+        problems=tuple(failed),
+    )
+
+
+_POINTS = 360
+"""So many a plot of the utilisation has at most: of longer runs it shows means."""
+_PANELS: Sequence[tuple[str, bool, Mapping[str, tuple[Quantity, ...]]]] = (
+    (
+        "tokens/s",
+        False,
+        {"generated": (Quantity.SERVER_COMPLETION_TOKENS_PER_S, Quantity.COMPLETION_TOKENS_PER_S)},
+    ),
+    (
+        "completions",
+        False,
+        {
+            "running": (Quantity.SERVER_RUNNING, Quantity.IN_FLIGHT),
+            "waiting": (Quantity.SERVER_WAITING,),
+            "to be evaluated": (Quantity.COMPLETIONS_WAITING,),
+        },
+    ),
+    ("busy, %", True, {"generator": (Quantity.GENERATOR_BUSY,), "evaluators": (Quantity.EVALUATOR_BUSY,)}),
+    ("cache, %", True, {"prefix hits": (Quantity.CACHE_HIT_RATE,), "KV usage": (Quantity.KV_USAGE,)}),
+)
+"""Label, whether they are shares, and lines: each the first of some quantities that was ever known."""
+
+
+def _save_utilisation(storage: Storage, record: RunRecord, folder: Path) -> Path | None:
+    measured = storage.measurements(record.id)
+    if not measured:
+        return None
+    stride = math.ceil(len(measured) / _POINTS)
+    points = [overall(measured[start : start + stride]) for start in range(0, len(measured), stride)]
+    known = {name for point in points for name, value in point.items() if value}
+    panels = []
+    for label, is_share, wanted in _PANELS:
+        chosen = {line: next((q for q in names if q in known), None) for line, names in wanted.items()}
+        lines = {line: [p.get(q) for p in points] for line, q in chosen.items() if q is not None}
+        if lines:
+            panels.append(Panel(label=label, lines=lines, is_share=is_share))
+    if not panels:
+        return None
+    path = folder / "utilisation.png"
+    seconds = [point.get(Quantity.WINDOW_S, 0.0) for point in points]
+    plot_series(path, seconds, panels, title=f"{record.problem}: {record.id}")
+    return path
 
 
 def _save_program(storage: Storage, run: str, key: CandidateKey, folder: Path) -> Path | None:
@@ -246,6 +306,7 @@ def report(
         ("program", results.program),
         ("picture", results.picture),
         ("plot", results.progress),
+        ("utilisation", results.utilisation),
     ):
         if path is not None:
             console.print(f"  {label:{_LABEL}}  {path}", markup=False)
