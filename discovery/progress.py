@@ -183,6 +183,8 @@ class Progress:
         self.generation: BusyMeter | None = None
         self.evaluation: BusyMeter | None = None
         self.notice: str | None = None
+        self.currency = ""
+        """Of the cost in the window."""
         self.window: Mapping[str, float] = {}
         """What :mod:`discovery.pulse` measured over the last while."""
         self._clock = clock

@@ -226,6 +226,7 @@ class Pulse:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        progress.currency = ledger.prices.currency
         self._progress = progress
         self._generator = generator
         self._ledger = ledger

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from discovery.best import announced_evaluation, best_announced
 from discovery.cli.app import print_table, program
-from discovery.cli.watch import duration, number
+from discovery.cli.watch import duration, money, number
 from discovery.errors import DiscoveryError, UsageError
 from discovery.plots import Panel, best_known, plot_progress, plot_series, plot_solution
 from discovery.plugins import load_problem
@@ -108,11 +108,6 @@ def cost_of(summary: RunSummary) -> tuple[str, str]:
     return money(summary.cost, summary.currency), (
         f"{money(each, summary.currency)} per evaluation" if each is not None else ""
     )
-
-
-def money(amount: float, currency: str) -> str:
-    """An amount for people: to the hundredth, smaller ones to three digits."""
-    return f"{amount:,.2f} {currency}" if amount >= 1 else f"{amount:.3g} {currency}"
 
 
 def with_interval(score: float | None, interval: tuple[float, float] | None) -> str:

@@ -38,6 +38,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "steps": ("search", "steps"),
     "candidates": ("search", "candidates"),
     "parents": ("search", "parents"),
+    "overlap": ("search", "overlap"),
     "selector": ("search", "selector"),
     "generator": ("generator", "kind"),
     "base_url": ("generator", "base_url"),
@@ -91,6 +92,7 @@ def run(
     steps: int | None = None,
     candidates: int | None = None,
     parents: int | None = None,
+    overlap: int | None = None,
     selector: str | None = None,
     selector_param: Annotated[list[str] | None, Parameter(negative=())] = None,
     generator: str | None = None,
@@ -122,6 +124,8 @@ def run(
         steps: L, how deep each goes [25, or more where --max-evaluations asks for more].
         candidates: K, completions per step [4].
         parents: How many candidates a prompt shows [3].
+        overlap: Steps of a chain that may be open beside its oldest one, which they do not learn from [0; 1 where C x K
+            is less than twice the --generation-slots].
         selector: best-of-n, balance or rpucg [rpucg].
         selector_param: A parameter of the selector, as NAME=NUMBER; may be repeated.
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
@@ -161,6 +165,7 @@ def run(
         steps=steps,
         candidates=candidates,
         parents=parents,
+        overlap=overlap,
         selector=selector,
         generator=generator,
         base_url=base_url,

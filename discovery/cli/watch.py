@@ -119,7 +119,7 @@ def screen(progress: Progress, title: str, known: float | None = None) -> Render
     if servers := serving(now):
         facts.add_row(Text("servers", style="dim"), "  ".join(servers))
     if Quantity.COST in now:
-        facts.add_row(Text("cost", style="dim"), money(now[Quantity.COST]))
+        facts.add_row(Text("cost", style="dim"), money(now[Quantity.COST], progress.currency))
     failures = "  ".join(f"{kind} {count}" for kind, count in progress.failures.most_common())
     if progress.duplicates:
         failures = f"{failures}  duplicates {progress.duplicates}".strip()
@@ -213,9 +213,9 @@ def _tokens(progress: Progress) -> str:
     return "  ".join(parts)
 
 
-def money(amount: float) -> str:
-    """An amount for people: ``0.0042``, ``1.50``, ``1,234.00``."""
-    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"
+def money(amount: float, currency: str) -> str:
+    """An amount for people: to the hundredth, smaller ones to three digits."""
+    return f"{amount:,.2f} {currency}" if amount >= 1 else f"{amount:.3g} {currency}"
 
 
 def duration(seconds: float) -> str:

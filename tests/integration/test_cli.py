@@ -1,8 +1,11 @@
 """The command line as a user and a script meet it: words, JSON, exit codes, and every kind of misuse."""
 
 import asyncio
+import csv
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -160,7 +163,12 @@ def test_run_ends_with_what_it_found_and_what_comes_next(discovery):
 def test_a_problems_own_picture_is_saved_for_its_best(discovery, home):
     run = discovery("run", "circle-packing-26", *SHAPE, "--max-evaluations", 2, "--json").json["run"]
     folder = home / "discovery-runs" / run
-    assert {path.name for path in folder.iterdir()} == {"best.py", "best.png", "progress.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "best.py",
+        "best.png",
+        "progress.png",
+        "utilisation.png",
+    }
     assert (folder / "best.png").read_bytes().startswith(PNG)
 
 
@@ -171,7 +179,33 @@ def test_show_and_runs_have_the_same_keys_and_run_its_own(discovery, stored):
     assert (shown["run"], shown["status"], shown["evaluations"]) == (run, "finished", 12)
     assert [chain["chain"] for chain in shown["chains"]] == [0, 1]
     assert sum(chain["evaluations"] for chain in shown["chains"]) == 12
-    assert discovery("runs", "--storage", storage, "--json").json == [shown]
+    listed = {key: value for key, value in shown.items() if key != "utilisation"}
+    assert discovery("runs", "--storage", storage, "--json").json == [listed]
+
+
+def test_show_tells_how_busy_a_run_was_and_gives_the_series(discovery, stored):
+    storage, run = stored
+    shown = discovery("show", run, "--storage", storage, "--json").json["utilisation"]
+    assert shown["waits_for"] in ("evaluation", "chains", "storage")
+    assert shown["run"] == shown["recent"], "it was shorter than what is told apart"
+    assert shown["run"]["evaluations"] == 12
+    assert 0 < shown["run"]["evaluator_busy"] <= 1
+    out = discovery("show", run, "--storage", storage).out
+    assert re.search(r"^utilisation  generator \d+ %, evaluators \d+ %$", out, re.MULTILINE)
+    assert re.search(r"^waits for    \S", out, re.MULTILINE)
+    rows = list(csv.DictReader(io.StringIO(discovery("show", run, "--series", "--storage", storage).out)))
+    series = discovery("show", run, "--series", "--storage", storage, "--json").json
+    assert series["run"] == run
+    assert [row["at"] for row in rows] == [point["at"] for point in series["series"]]
+    assert float(rows[-1]["evaluations"]) == series["series"][-1]["evaluations"] == 12
+    assert rows[-1]["kv_usage"] == "", "what is not known is empty, never zero"
+    discovery("show", run, "0.1.0", "--series", "--storage", storage).refused("--series", "'0.1.0'")
+
+
+def test_steps_may_overlap(discovery):
+    run = discovery("run", "constants-10", *SHAPE, "--overlap", 1, "--json").json["run"]
+    assert "C=2 L=3 K=2, rpucg, overlap 1" in discovery("show", run).out
+    discovery("run", "constants-10", *SHAPE, "--overlap", 9).refused("overlap is 9", "from 0 to 8")
 
 
 def test_a_run_is_named_by_any_unique_beginning(discovery, stored):
@@ -233,7 +267,7 @@ def test_best_prints_the_program_and_writes_it_where_it_is_told(discovery, store
     best = discovery("best", run, "--storage", storage, "--out", "here", "--json").json
     assert Path(best["program"]).read_text() == best["source"]
     assert best["score"] == discovery("show", run, "--storage", storage, "--json").json["best_score"]
-    assert contents(home) == ["here", "here/best.py", "here/progress.png"]
+    assert contents(home) == ["here", "here/best.py", "here/progress.png", "here/utilisation.png"]
     assert best["source"].strip() in discovery("best", run, "--storage", storage, "--out", "here").out
 
 
@@ -862,7 +896,7 @@ def test_a_fault_of_our_own_is_one_line_too(discovery, monkeypatch):
     def broken(*_):
         raise KeyError("a fault")
 
-    monkeypatch.setattr("discovery.cli.look.open_existing", broken)
+    monkeypatch.setattr("discovery.cli.show.open_existing", broken)
     ended = discovery("show", "x")
     assert ended.code == FAULT
     assert ended.err.count("\n") == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.bottleneck import Bottleneck, bottleneck
-from discovery.budget import Budget, Ledger
+from discovery.budget import Budget, Ledger, Tokens
 from discovery.generation.base import ServerLoad
 from discovery.pace import GenerationGate
 from discovery.progress import BusyMeter, Progress
@@ -227,7 +227,8 @@ def run_of(
         async def chain():
             while True:
                 await disk.append(None)
-                assert await ledger.admit(100 * candidates) is None
+                ahead = Tokens(completion=100 * candidates)
+                assert await ledger.admit(ahead) is None
                 evaluations = []
                 async with gate.request(candidates) as held:
                     for done in asyncio.as_completed([generator.complete() for _ in range(candidates)]):
@@ -236,7 +237,7 @@ def run_of(
                         progress.completed(0, 0)
                         held.leave()
                         evaluations.append(asyncio.create_task(evaluate()))
-                ledger.settle(100 * candidates)
+                ledger.settle(ahead)
                 await asyncio.gather(*evaluations)
 
         async def outage():
@@ -254,7 +255,8 @@ def run_of(
             await asyncio.sleep(100)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(error, asyncio.CancelledError) for error in ended), ended
         values = overall([record for record in disk.series if record is not None])
         return bottleneck(values), values
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from discovery import plots
 from discovery.errors import ProblemError
-from discovery.plots import plot_progress, plot_solution
+from discovery.plots import Panel, plot_progress, plot_series, plot_solution
 from discovery.problem import KnownBest, problem
 from discovery.records import Direction
 
@@ -187,3 +187,44 @@ def test_a_problems_own_title_stands_alone(tmp_path, drawn):
     assert plot_solution(tmp_path / "none.png", toy(lambda _, axes: axes.plot([1, 2])), [1], "ours")
     titles = [[f.axes[0].get_title(loc=place) for place in ("left", "center")] for f in drawn]
     assert titles == [["", "mine"], ["ours", ""]]
+
+
+known = st.none() | st.floats(0, 1e9)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@given(
+    st.integers(1, 400).flatmap(
+        lambda n: st.tuples(
+            st.lists(st.floats(0, 100), min_size=n, max_size=n),
+            st.lists(st.lists(known, min_size=n, max_size=n), min_size=1, max_size=3),
+        )
+    )
+)
+def test_a_picture_comes_of_every_series(tmp_path, points):
+    seconds, lines = points
+    path = tmp_path / "series.png"
+    named = {f"line {n}": values for n, values in enumerate(lines)}
+    panels = [Panel(label="tokens/s", lines=named), Panel(label="busy, %", lines=named, is_share=True)]
+    plot_series(path, seconds, panels, title="a $run$ " * 30)
+    assert size_of(path) == (960, 552)
+
+
+def test_a_series_goes_over_minutes_with_gaps_where_nothing_is_known(tmp_path, drawn):
+    panels = [
+        Panel(label="tokens/s", lines={"generated": [100.0, None, 400.0]}),
+        Panel(
+            label="busy, %",
+            lines={"generator": [0.5, 0.5, 1.0], "evaluators": [None, 0.1, 0.2]},
+            is_share=True,
+        ),
+    ]
+    plot_series(tmp_path / "series.png", [60.0, 60.0, 30.0], panels, title="run")
+    upper, lower = drawn[0].axes
+    assert list(upper.lines[0].get_xdata()) == [0.0, 1.0, 2.0, 2.5]
+    assert np.array_equal(upper.lines[0].get_ydata(), [100.0, 100.0, np.nan, 400.0], equal_nan=True)
+    assert list(lower.lines[0].get_ydata()) == [50.0, 50.0, 50.0, 100.0]
+    said = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in (upper, lower)]
+    assert said == [["generated, mean 200"], ["generator, mean 60 %", "evaluators, mean 13 %"]]
+    assert upper.get_ylim()[0] == 0
+    assert lower.get_xlabel() == "minutes of work"

@@ -110,6 +110,7 @@ WINDOW = {
 @pytest.mark.parametrize("width", range(80, 121, 5))
 def test_utilisation_fits_on_a_full_screen(width):
     tally = full()
+    tally.currency = "EUR"
     tally.window = WINDOW
     lines = shown(tally, width)
     assert all(len(text) <= width for text in lines)
@@ -117,7 +118,7 @@ def test_utilisation_fits_on_a_full_screen(width):
         "busy     generator 97 % of 128  evaluators 31 % of 64",
         "tokens   123,457/s  123,456,789 prompt  98,765,432 completion",
         "servers  3 servers  1,234 running  456 waiting  prefix cache 87 %  KV 46 %",
-        "cost     1,234.57",
+        "cost     1,234.57 EUR",
         lines[8],
     ]
     waits = next(n for n, text in enumerate(lines) if text.startswith("waits "))
@@ -169,10 +170,10 @@ def test_a_line_says_how_the_servers_are_and_who_waits():
 
 
 @pytest.mark.parametrize(
-    ("amount", "text"), [(0.0, "0.00"), (0.00421, "0.0042"), (1.5, "1.50"), (1234.0, "1,234.00")]
+    ("amount", "text"), [(0.0, "0 EUR"), (0.00421, "0.00421 EUR"), (1234.0, "1,234.00 EUR")]
 )
 def test_amounts(amount, text):
-    assert money(amount) == text
+    assert money(amount, "EUR") == text
 
 
 @pytest.mark.parametrize("width", [80, 120])
