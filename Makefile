@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Further arguments: make test ARGS="-k storage"
 ARGS ?=
+# How many tests run at once; most of them wait most of the time. WORKERS=0 for one after the other in this process.
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup dev demo test check bench clean
@@ -33,7 +35,7 @@ demo: setup  ## Run a real search on circle packing, with nothing but this machi
 	@sh scripts/demo.sh $(ARGS)
 
 test: dev  ## All tests that can run on this machine
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: dev  ## Lint, types, layers
 	$(BIN)/ruff check .

@@ -35,6 +35,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+TOGETHER = ("vllm", "docker", "prefect", "postgres")
+"""Markers whose tests run in one worker, where what they need is started once; the rest are kept together by file."""
+LONGEST = ("vllm", "test_crash.py", "prefect", "docker")
+"""What takes longest and so comes first, for the workers to end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {}
+    for item in items:
+        names = {mark.name for mark in item.iter_markers()}
+        group = next((name for name in TOGETHER if name in names), item.path.name)
+        item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
+    items.sort(key=places.__getitem__)
+
+
 def _postgres_bin():
     """The folder of PostgreSQL's server programs, or None."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))

@@ -34,6 +34,8 @@ HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    # Another worker's server may answer at the usual port.
+    monkeypatch.setattr(server, "DEFAULT_PORT", 0)
     return tmp_path
 
 
