@@ -115,6 +115,25 @@ def group(leader: int) -> list[int]:
     return members
 
 
+def listens(leader: int, port: int) -> bool:
+    """Whether a process of a group is who listens on a TCP port, as far as this user may see."""
+    ours: set[str] = set()
+    for pid in group(leader):
+        with contextlib.suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    ours.add(str(descriptor.readlink()))
+    # Local address as ADDRESS:PORT in hexadecimal, state 0A for listening, the socket's inode in the tenth field.
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for row in Path(table).read_text().splitlines()[1:]:
+                fields = row.split()
+                is_there = fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port
+                if is_there and f"socket:[{fields[9]}]" in ours:
+                    return True
+    return False
+
+
 def _stat(folder: Path) -> list[str] | None:
     """The regular fields of a living process's ``stat``; the name before them may hold anything."""
     try:

@@ -371,7 +371,8 @@ def _launch(folder: Path, port: int) -> ServerState:
 
 def _wait_healthy(state: ServerState, timeout_s: float, progress: Callable[[float], None]) -> None:
     begun = time.monotonic()
-    while not answers(state.url):
+    # Another program may have taken the port in between, and answer there.
+    while not (answers(state.url) and detached.listens(state.pid, state.port)):
         elapsed_s = time.monotonic() - begun
         if not state.process.is_alive:
             _state_path().unlink(missing_ok=True)

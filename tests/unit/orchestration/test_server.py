@@ -34,7 +34,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    # Another worker's server may answer at the usual port.
+    # Another worker's server may be at the usual port.
     monkeypatch.setattr(server, "DEFAULT_PORT", 0)
     return tmp_path
 
@@ -124,6 +124,28 @@ def test_the_fastapi_that_does_not_fit_is_told_with_its_fix(uvicorn):
     uvicorn("raise SystemExit(\"TypeError: got an unexpected keyword argument 'min_items'\")")
     with pytest.raises(MissingComponent, match=r"pip install 'fastapi>=0\.139,<0\.151'"):
         server.start()
+
+
+def test_another_server_at_the_port_is_not_taken_for_ours(uvicorn, monkeypatch):
+    uvicorn("import sys, time; time.sleep(0.5); sys.exit('address already in use')")
+    other = HTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    monkeypatch.setattr(server, "_free_port", lambda _: other.server_port)
+    try:
+        with pytest.raises(MissingComponent, match="ended while it started"):
+            server.start()
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args):
+        """Be quiet."""
 
 
 def test_a_server_that_never_answers_is_stopped(uvicorn):
