@@ -1,7 +1,8 @@
 """Storage on a relational database: SQLite or PostgreSQL, one behaviour.
 
 This class is the port's shape; the work is in its siblings: ``engine`` (connections, transactions, errors),
-``schema`` (making and upgrading), ``rows`` (records to rows), ``writing`` (append), ``leases``, ``reading``.
+``schema`` (making and upgrading), ``rows`` (records to rows), ``writing`` (append), ``leases``, ``reading`` and
+``totals``.
 Every method is one transaction, but for ``committed_steps``, which reads page by page, so that a caller who
 stops halfway holds nothing.
 """
@@ -31,7 +32,7 @@ from discovery.records import (
     RunStatus,
     SandboxRecord,
 )
-from discovery.storage import contents, leases, reading, rows, schema, writing
+from discovery.storage import contents, leases, reading, rows, schema, totals, writing
 from discovery.storage.base import ChainSummary, Lease, RunCounts, RunRecord, StoredStep, Write
 from discovery.storage.codec import json_in, json_out, number_in, text_in, time_in
 from discovery.storage.engine import Database, parse_url
@@ -276,7 +277,7 @@ class RdbStorage:
     def disagreements(self, run: str) -> dict[CandidateKey, Failure]:
         """Candidates whose second scoring disagreed, with the failure; they do not count as scored."""
         with self._db.reading() as connection:
-            return reading.disagreements(connection, self._key(connection, run))
+            return totals.disagreements(connection, self._key(connection, run))
 
     def verifications(self, run: str) -> list[Evaluation]:
         """All finished evaluations of purpose VERIFY, by place and attempt."""
@@ -301,14 +302,14 @@ class RdbStorage:
     def counts(self, run: str) -> RunCounts:
         """Totals over a run."""
         with self._db.reading() as connection:
-            return reading.counts(connection, self._key(connection, run))
+            return totals.counts(connection, self._key(connection, run))
 
     def chain_summaries(self, run: str) -> list[ChainSummary]:
         """Where each chain that has a step stands, by number."""
         with self._db.reading() as connection:
             key = self._key(connection, run)
             found = connection.execute(sa.select(runs.c.direction).where(runs.c.key == key))
-            return reading.chain_summaries(connection, key, Direction(found.scalar_one()))
+            return totals.chain_summaries(connection, key, Direction(found.scalar_one()))
 
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Every finished search evaluation's score in the order they finished, None for failures.
@@ -317,7 +318,7 @@ class RdbStorage:
         them, as the first one that finishes.
         """
         with self._db.reading() as connection:
-            return reading.scores(connection, self._key(connection, run))
+            return totals.scores(connection, self._key(connection, run))
 
     def close(self) -> None:
         """Free the database. May be called twice."""
