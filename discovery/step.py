@@ -107,11 +107,16 @@ class OpenStep:
         """
         # Its prompt is not made yet; it will hold the statement and a program.
         problem = self._ports.problem
-        ahead = self._ahead(self.count, len(problem.statement) + len(problem.initial))
-        reason = await self._ports.ledger.admit(ahead)
-        if reason is None:
-            self._reserved += ahead
-        return reason
+        characters = len(problem.statement) + len(problem.initial)
+        while True:
+            ahead = self._ahead(self.count, characters)
+            reason = await self._ports.ledger.admit(ahead)
+            if reason is None:
+                self._reserved += ahead
+                return None
+            # Requests that it waited for may have shown that less is needed.
+            if self._ahead(self.count, characters) == ahead:
+                return reason
 
     async def begin(self, step: Step, prompt: Prompt) -> None:
         """Store how it was planned.

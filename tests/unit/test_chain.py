@@ -1,0 +1,639 @@
+"""The order of steps, whatever the timing: one process's chains over a real SQLite file, all else faked."""
+
+import asyncio
+import dataclasses
+import gc
+import random
+import re
+import secrets
+import weakref
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discovery.best import BestKeeper, best_announced
+from discovery.budget import Budget, Ledger, Tokens, allot
+from discovery.chain import Chain
+from discovery.config import RunConfig, SearchConfig, SlotsConfig
+from discovery.errors import GeneratorRefused, LeaseLost, SandboxError, StorageError
+from discovery.pace import GenerationGate, Outage
+from discovery.plugins import load_problem
+from discovery.ports import Ports
+from discovery.progress import Progress
+from discovery.records import (
+    INITIAL,
+    SHARED_CHAIN,
+    Candidate,
+    CandidateKey,
+    CommittedStep,
+    Evaluation,
+    EvaluationState,
+    Failure,
+    FailureKind,
+    Purpose,
+    Score,
+    Step,
+    StepState,
+    TokenUsage,
+)
+from discovery.run import config_of, new_run
+from discovery.selection import make_selector
+from discovery.step import OpenStep
+from discovery.storage import open_storage
+from discovery.storage.journal import Journal
+from discovery.testing.fakes import ScriptedGenerator
+
+PLUGIN = """
+from discovery import problem
+
+@problem(name="climb", statement="Return a number.", initial="def solve():\\n    return 0\\n", bounds=(None, 1e6))
+def score(program):
+    return float(program.call("solve"))
+"""
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    path = tmp_path_factory.mktemp("problem") / "climb.py"
+    path.write_text(PLUGIN)
+    return load_problem(str(path))
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """One for all, since each test has runs of its own."""
+    opened = open_storage(str(tmp_path_factory.mktemp("storage") / "runs.db"))
+    yield opened
+    opened.close()
+
+
+def number_in(source):
+    return int(re.search(r"return (-?\d+)", source).group(1))
+
+
+def climb(key, request):
+    """The main parent's number plus what tells the siblings and the steps apart; a negative one fails."""
+    if (key.step + key.index) % 4 == 3:
+        return f"def solve():\n    return {-key.step}\n"
+    return f"def solve():\n    return {number_in(request.parents[0].source) + (key.step * 7 + key.index * 3) % 5}\n"
+
+
+class Judge:
+    """Scores by reading the source, after a while."""
+
+    def __init__(self, problem, delay):
+        self.problem = problem
+        self.failures = {}
+        self._delay = delay
+
+    def remember(self, source_hash):
+        pass
+
+    async def evaluate(self, candidate, keep):
+        await asyncio.sleep(self._delay())
+        if (error := self.failures.pop(candidate.key, None)) is not None:
+            raise error
+        return await keep(judged(self.problem, candidate))
+
+    async def verify(self, candidate, claimed):
+        await asyncio.sleep(self._delay())
+        return dataclasses.replace(claimed, purpose=Purpose.VERIFY, duplicate_of=None)
+
+
+def judged(problem, candidate):
+    value, now = number_in(candidate.source), datetime.now(UTC)
+    failure = Failure(kind=FailureKind.INVALID, message=f"{value} is negative") if value < 0 else None
+    return Evaluation(
+        key=candidate.key,
+        state=EvaluationState.FAILED if failure else EvaluationState.SCORED,
+        score=None if failure else Score(value=float(value)),
+        failure=failure,
+        scorer_version=problem.version,
+        started_at=now,
+        finished_at=now,
+    )
+
+
+class Model(ScriptedGenerator):
+    """Completions in any order, after a while or when a test lets them go; each is 10 tokens.
+
+    Args:
+        answer: From key and request to the text.
+        delay: Seconds before the next completion.
+        shuffle: Puts the indices of a request in the order of their completions.
+    """
+
+    def __init__(self, answer=climb, *, delay=lambda: 0.0, shuffle=sorted):
+        super().__init__(answer, latency_s=lambda key: delay())
+        self.held = {}
+        self.active = 0
+        self._shuffle = shuffle
+
+    def hold(self, *places):
+        for place in places:
+            self.held[CandidateKey(*place)] = asyncio.Event()
+
+    def let_go(self):
+        for event in self.held.values():
+            event.set()
+
+    async def sample(self, request):
+        self.active += 1
+        order = sorted(self._shuffle(request.indices), key=lambda i: self._key(request, i) in self.held)
+        try:
+            for index in order:
+                if (event := self.held.get(self._key(request, index))) is not None:
+                    await event.wait()
+                async for completion in super().sample(dataclasses.replace(request, indices=(index,))):
+                    yield dataclasses.replace(completion, tokens=TokenUsage(prompt=0, completion=10))
+        finally:
+            self.active -= 1
+
+    @staticmethod
+    def _key(request, index):
+        return CandidateKey(request.prompt.chain, request.prompt.step, index)
+
+
+def at_random(seed):
+    """Timing that differs each time: delays, and an order of completions."""
+    rng = random.Random(seed)
+    return {
+        "delay": lambda: rng.choice([0, 0, 0.001, 0.004]),
+        "shuffle": lambda indices: rng.sample(indices, len(indices)),
+    }
+
+
+class Dying:
+    """A storage that takes so many transactions more, and then none: the process ended between two of them."""
+
+    def __init__(self, storage, appends):
+        self._storage, self._left = storage, appends
+
+    def __getattr__(self, name):
+        return getattr(self._storage, name)
+
+    def append(self, writes):
+        self._left -= 1
+        if self._left < 0:
+            raise StorageError("gone")
+        return self._storage.append(writes)
+
+
+def shape(chains=1, steps=5, candidates=3, overlap=1, selector="rpucg"):
+    return SearchConfig(chains=chains, steps=steps, candidates=candidates, overlap=overlap, selector=selector)
+
+
+class Process:
+    """One process that goes on with a run: every chain, from what is stored."""
+
+    def __init__(
+        self, problem, storage, run, search, *, model=None, budget=None, evaluations=None, owner=None
+    ):
+        self.run, self.search, self.storage = run, search, storage
+        self.model = model or Model()
+        self.ledger = Ledger(budget or Budget())
+        self.journal = Journal(storage)
+        self.judge = Judge(problem, self.model._latency_s and (lambda: self.model._latency_s(None)))
+        self.progress = Progress(problem.direction, 0, search.chains)
+        self._problem, self._owner = problem, owner or secrets.token_hex(4)
+        self._evaluations = evaluations or search.chains * search.steps * search.candidates
+
+    @asynccontextmanager
+    async def begun(self):
+        """Its chains, replayed; the leases of the process before it are taken as that of a dead one."""
+        storage, search, problem = self.storage, self.search, self._problem
+        dead = [holder] if (holder := storage.holder(self.run)) else []
+        numbers = [SHARED_CHAIN, *range(search.chains)]
+        leases = storage.acquire(self.run, numbers, self._owner, 60, dead=dead)
+        assert len(leases) == len(numbers)
+        initial = Candidate(key=INITIAL, source=problem.initial, parents=(), created_at=datetime.now(UTC))
+        evaluation = judged(problem, initial)
+        if storage.candidate(self.run, INITIAL) is None:
+            await self.journal.append(leases[0], initial, evaluation)
+        outage = Outage(self.model.ready, notify)
+        ports = Ports(
+            run=self.run,
+            problem=problem,
+            search=search,
+            overlap=search.overlap,
+            seed=5,
+            storage=storage,
+            journal=self.journal,
+            generator=self.model,
+            selector=make_selector(search.selector, problem.direction, {}),
+            evaluator=self.judge,
+            ledger=self.ledger,
+            gate=GenerationGate(1000),
+            outage=outage,
+            best=BestKeeper(
+                self.run,
+                storage,
+                self.judge,
+                self.journal,
+                leases[0],
+                self.ledger,
+                self.progress,
+                best_announced(storage.announcements(self.run), problem.direction),
+            ),
+            progress=self.progress,
+        )
+        spent = {s.chain: s.evaluations for s in storage.chain_summaries(self.run)}
+        shares = allot(self._evaluations, search.chains, [spent.get(c, 0) for c in range(search.chains)])
+        chains = [Chain(ports, lease, share) for lease, share in zip(leases[1:], shares, strict=True)]
+        try:
+            for chain in chains:
+                chain.replay(initial, evaluation)
+            yield chains
+        finally:
+            await outage.close()
+            await self.journal.close()
+
+    async def work(self, runner=OpenStep.complete):
+        """Run all chains to their end; why each ended, or what it raised."""
+        async with self.begun() as chains:
+            return await asyncio.gather(*(chain.run(runner) for chain in chains), return_exceptions=True)
+
+
+async def notify(reason):
+    pass
+
+
+def a_run(problem, storage):
+    record = new_run(problem, RunConfig(problem="climb"))
+    storage.create_run(record)
+    return record.id
+
+
+async def until(holds):
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+def stored(storage, run, chains):
+    """Everything about a run that timing must not change."""
+    found = []
+    for chain in range(chains):
+        for step in storage.committed_steps(run, chain):
+            whole = storage.step(run, chain, step.step)
+            found.append(
+                (
+                    step,
+                    whole.prompt.messages,
+                    dataclasses.replace(whole.step, planned_at=None, committed_at=None),
+                    [candidate.source for candidate in whole.candidates.values()],
+                )
+            )
+    return found
+
+
+def check_what_was_seen(storage, run, search):
+    """Each step was planned from the committed steps up to its number - 1 - overlap, and from no other."""
+    for chain in range(search.chains):
+        scores = {0: 0.0}
+        for step in storage.committed_steps(run, chain):
+            record = storage.step(run, chain, step.step).step
+            last = step.step - 1 - search.overlap
+            assert all(key == INITIAL or key.step <= last for key in record.parents)
+            assert record.best_before == max(
+                score for number, score in scores.items() if number <= last or not number
+            )
+            scores[step.step] = max([o.score for o in step.outcomes if o.score is not None], default=0.0)
+            assert record.best_after == max(scores.values())
+
+
+@settings(max_examples=14, deadline=None)
+@given(
+    overlap=st.integers(0, 3),
+    selector=st.sampled_from(["rpucg", "balance"]),
+    evaluations=st.integers(1, 26),
+    cuts=st.lists(st.integers(1, 50), max_size=3),
+    timing=st.integers(0, 10**6),
+)
+def test_neither_timing_nor_the_end_of_processes_changes_a_run(
+    problem, storage, overlap, selector, evaluations, cuts, timing
+):
+    search = shape(chains=2, overlap=overlap, selector=selector)
+
+    async def undisturbed():
+        run = a_run(problem, storage)
+        reasons = await Process(problem, storage, run, search, evaluations=evaluations).work()
+        assert all(isinstance(reason, str) for reason in reasons), reasons
+        return stored(storage, run, 2)
+
+    async def in_pieces():
+        run = a_run(problem, storage)
+        for place, cut in enumerate([*cuts, None]):
+            model = Model(**at_random(timing + place))
+            seen_by = storage if cut is None else Dying(storage, cut)
+            completions = storage.counts(run).completions
+            process = Process(problem, seen_by, run, search, model=model, evaluations=evaluations)
+            try:
+                ended = await process.work()
+            except StorageError:
+                assert cut is not None
+        assert all(isinstance(reason, str) for reason in ended), ended
+        assert len(model.requested) == evaluations - completions, "a stored completion was generated again"
+        assert storage.open_steps(run, 0) == storage.open_steps(run, 1) == []
+        assert storage.counts(run).evaluations == evaluations
+        check_what_was_seen(storage, run, search)
+        return stored(storage, run, 2)
+
+    assert asyncio.run(in_pieces()) == asyncio.run(undisturbed())
+
+
+async def test_the_next_step_goes_ahead_and_is_committed_in_its_turn(problem, storage):
+    """Step 1 waits for its last completion; step 2 is there before it; step 3 waits for step 1."""
+    search = shape()
+    model = Model()
+    model.hold((0, 1, 0))
+    run = a_run(problem, storage)
+    process = Process(problem, storage, run, search, model=model)
+    task = asyncio.create_task(process.work())
+    await until(lambda: storage.counts(run).evaluations == 5)
+    await asyncio.sleep(0.02)
+    assert [step.step.step for step in storage.open_steps(run, 0)] == [1, 2]
+    assert {key.step for key in model.requested} == {1, 2}
+    # Whoever watches sees what is found at once.
+    assert process.progress.evaluations == 5
+    assert process.progress.chains[0].best == max(
+        e.score.value for s in storage.open_steps(run, 0) for e in s.evaluations.values() if e.score
+    )
+    model.let_go()
+    await task
+    committed = [storage.step(run, 0, number).step.committed_at for number in range(1, 6)]
+    assert committed == sorted(committed)
+    check_what_was_seen(storage, run, search)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 3])
+async def test_so_many_steps_are_open_and_no_more(problem, storage, overlap):
+    states = []
+
+    class Watched(Dying):
+        def append(self, writes):
+            states.extend(r.state for w in writes for r in w.records if isinstance(r, Step))
+            return super().append(writes)
+
+    model, run = Model(**at_random(3)), a_run(problem, storage)
+    seen_by = Watched(storage, 10**6)
+    process = Process(problem, seen_by, run, shape(steps=8, overlap=overlap), model=model)
+    assert await process.work() == ["all steps taken"]
+    opened = [1 if state is StepState.PLANNED else -1 for state in states]
+    assert max(sum(opened[:place]) for place in range(len(opened) + 1)) == overlap + 1
+
+
+async def test_a_deepened_run_sees_what_it_would_have_seen_at_once(problem, storage):
+    """All of its steps are committed by the time that the next one is planned: what is too late is held back."""
+    search = shape(overlap=2)
+    whole, run = a_run(problem, storage), a_run(problem, storage)
+    await Process(problem, storage, whole, search).work()
+    await Process(problem, storage, run, search, evaluations=9).work()
+    await Process(problem, storage, run, search).work()
+    check_what_was_seen(storage, run, search)
+    assert stored(storage, run, 1) == stored(storage, whole, 1)
+
+
+async def test_a_step_that_was_admitted_late_sees_no_more_for_it(problem, storage):
+    """Both steps before it are committed while it waits for the budget."""
+    search, run, calls = shape(), a_run(problem, storage), []
+    process = Process(problem, storage, run, search)
+    admit = process.ledger.admit
+
+    async def late(ahead):
+        calls.append(ahead)
+        if len(calls) == 3:
+            await until(lambda: [s.step for s in storage.committed_steps(run, 0)] == [1, 2])
+        return await admit(ahead)
+
+    process.ledger.admit = late
+    assert await process.work() == ["all steps taken"]
+    check_what_was_seen(storage, run, search)
+
+
+async def left_open(problem, storage, run, search, *missing):
+    """A process that ended while it waited for these completions, all others of two steps being evaluated."""
+    model = Model()
+    model.hold(*missing)
+    process = Process(problem, storage, run, search, model=model)
+    task = asyncio.create_task(process.work())
+    await until(lambda: storage.counts(run).evaluations == 2 * search.candidates - len(missing))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert model.active == 0
+    assert [step.step.step for step in storage.open_steps(run, 0)] == [1, 2]
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 2])
+async def test_all_open_steps_are_taken_up_even_with_another_overlap(problem, storage, overlap):
+    run = a_run(problem, storage)
+    await left_open(problem, storage, run, shape(), (0, 1, 0), (0, 2, 1))
+    planned = [storage.step(run, 0, number).step for number in (1, 2)]
+    model = Model()
+    process = Process(problem, storage, run, shape(overlap=overlap), model=model)
+    assert await process.work() == ["all steps taken"]
+    again = [key for key in model.requested if key.step < 3]
+    assert sorted(again) == [CandidateKey(0, 1, 0), CandidateKey(0, 2, 1)]
+    now = [storage.step(run, 0, number).step for number in (1, 2)]
+    assert [(s.parents, s.planned_at) for s in now] == [(s.parents, s.planned_at) for s in planned]
+    assert len(model.requested) == 15 - 4
+    assert storage.counts(run).evaluations == process.progress.evaluations == 15
+
+
+@pytest.mark.parametrize(
+    ("missing", "evaluations", "sizes"),
+    [
+        ([(0, 1, 0), (0, 1, 2), (0, 2, 1)], 3, [1, 2]),
+        ([(0, 1, 0), (0, 1, 2), (0, 2, 1)], 4, [2, 2]),
+        ([(0, 1, 0), (0, 1, 2), (0, 2, 1)], 6, [3, 3]),
+        ([(0, 1, 0), (0, 1, 2), (0, 2, 1)], 8, [3, 3, 2]),
+        ([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 2, 1)], 2, []),
+        ([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 2, 1)], 3, [1, 2]),
+    ],
+)
+async def test_a_smaller_budget_is_divided_among_open_steps_to_the_unit(
+    problem, storage, missing, evaluations, sizes
+):
+    run = a_run(problem, storage)
+    await left_open(problem, storage, run, shape(), *missing)
+    process = Process(problem, storage, run, shape(), evaluations=evaluations)
+    (reason,) = await process.work()
+    assert reason == "its evaluations are spent"
+    assert [len(step.outcomes) for step in storage.committed_steps(run, 0)] == sizes
+    assert storage.counts(run).evaluations == process.progress.evaluations == evaluations
+    larger = Process(problem, storage, run, shape(), evaluations=14)
+    await larger.work()
+    assert storage.counts(run).evaluations == 14
+    assert storage.open_steps(run, 0) == []
+
+
+@pytest.mark.parametrize("overlap", [1, 2, 3])
+@pytest.mark.parametrize("evaluations", [1, 4, 7, 8])
+async def test_the_last_steps_are_cut_to_what_is_left(problem, storage, evaluations, overlap):
+    model = Model(**at_random(evaluations))
+    run = a_run(problem, storage)
+    process = Process(problem, storage, run, shape(overlap=overlap), model=model, evaluations=evaluations)
+    assert await process.work() == ["its evaluations are spent"]
+    sizes = [len(step.outcomes) for step in storage.committed_steps(run, 0)]
+    assert sizes == [3] * (evaluations // 3) + [evaluations % 3] * (evaluations % 3 > 0)
+    assert len(model.requested) == evaluations
+
+
+def refused(key, request):
+    if (key.step, key.index) == (2, 1):
+        raise GeneratorRefused("cut here")
+    return climb(key, request)
+
+
+async def break_off(problem, storage, search, kind):
+    """One of two open steps fails for good while the other waits for a completion; what is raised, and the run."""
+    model = Model(refused if kind is GeneratorRefused else climb)
+    model.hold((0, 1, 0))
+    run = a_run(problem, storage)
+    seen_by = Dying(storage, 10**6)
+    process = Process(problem, seen_by, run, search, model=model, budget=Budget(max_tokens=10_000))
+    if kind is SandboxError:
+        process.judge.failures[CandidateKey(0, 2, 1)] = SandboxError("gone")
+    async with process.begun() as (chain,):
+        task = asyncio.create_task(chain.run(OpenStep.complete))
+        if kind is StorageError:
+            await until(lambda: storage.counts(run).evaluations == 5)
+            seen_by._left = 0
+            model.let_go()
+        (error,) = await asyncio.gather(task, return_exceptions=True)
+        assert model.active == 0
+        left = Tokens(completion=10_000 - process.ledger.spent.completion_tokens)
+        assert process.ledger.stop_reason(left) is None, "something is still reserved"
+    return error, run
+
+
+@pytest.mark.parametrize("kind", [GeneratorRefused, SandboxError, StorageError])
+async def test_one_of_two_open_steps_fails_for_good(problem, storage, kind):
+    search = shape()
+    whole = a_run(problem, storage)
+    await Process(problem, storage, whole, search).work()
+    error, run = await asyncio.wait_for(break_off(problem, storage, search, kind), 10)
+    assert type(error) is kind
+    await Process(problem, storage, run, search).work()
+    assert stored(storage, run, 1) == stored(storage, whole, 1)
+
+
+async def test_a_failed_attempt_of_one_step_disturbs_no_other(problem, storage):
+    search = shape()
+    whole = a_run(problem, storage)
+    await Process(problem, storage, whole, search).work()
+    model, attempts = Model(), []
+    model.hold((0, 2, 2))
+    run = a_run(problem, storage)
+    process = Process(problem, storage, run, search, model=model)
+    process.judge.failures[CandidateKey(0, 1, 1)] = SandboxError("gone")
+
+    async def tries(step):
+        attempts.append(step.number)
+        try:
+            await step.complete()
+        except SandboxError:
+            model.let_go()
+            attempts.append(step.number)
+            await step.complete()
+
+    assert await process.work(tries) == ["all steps taken"]
+    assert sorted(attempts) == [1, 1, 2, 3, 4, 5]
+    assert len([key for key in model.requested if key.step == 2]) == 3
+    assert stored(storage, run, 1) == stored(storage, whole, 1)
+    assert process.progress.evaluations == 15
+    assert process.ledger.spent.completion_tokens == 150
+
+
+async def test_a_lost_lease_ends_all_open_steps(problem, storage):
+    model = Model()
+    model.hold((0, 1, 0), (0, 2, 1))
+    run = a_run(problem, storage)
+    process = Process(problem, storage, run, shape(), model=model, owner="first")
+    task = asyncio.create_task(process.work())
+    await until(lambda: storage.counts(run).evaluations == 4)
+    assert storage.acquire(run, [0], "second", 60, dead=["first"])
+    model.held[CandidateKey(0, 2, 1)].set()
+    (error,) = await asyncio.wait_for(task, 10)
+    assert type(error) is LeaseLost
+    assert model.active == 0
+    assert storage.counts(run).completions == 4
+
+
+async def test_open_steps_cannot_spend_the_same_tokens(problem, storage):
+    model = Model()
+    model.max_tokens = 10
+    run = a_run(problem, storage)
+    process = Process(problem, storage, run, shape(candidates=2), model=model, budget=Budget(max_tokens=50))
+    (reason,) = await asyncio.wait_for(process.work(), 10)
+    assert reason == "token budget of 50 spent"
+    assert process.ledger.spent.completion_tokens == 40
+
+
+async def test_a_step_waits_for_the_tokens_of_the_one_before_and_then_goes_ahead(problem, storage):
+    model = Model()
+    model.max_tokens = 100
+    model.hold((0, 1, 0))
+    run = a_run(problem, storage)
+    budget = Budget(max_tokens=250)
+    process = Process(problem, storage, run, shape(steps=4, candidates=2), model=model, budget=budget)
+    task = asyncio.create_task(process.work())
+    # One completion shows that 10 are enough, so that only the first of step 1 has to be waited for.
+    await until(lambda: storage.counts(run).evaluations == 3)
+    assert [step.step.step for step in storage.open_steps(run, 0)] == [1, 2]
+    model.let_go()
+    assert await asyncio.wait_for(task, 10) == ["all steps taken"]
+    assert process.ledger.spent.completion_tokens == 80
+
+
+async def test_the_target_opens_no_step_more_and_finishes_the_open_ones(problem, storage):
+    run = a_run(problem, storage)
+    model = Model()
+    model.hold((0, 2, 1))
+    process = Process(problem, storage, run, shape(steps=50), model=model, budget=Budget(until=1.0))
+    task = asyncio.create_task(process.work())
+    await until(lambda: [s.step for s in storage.committed_steps(run, 0)] == [1])
+    model.let_go()
+    assert await asyncio.wait_for(task, 10) == ["target score reached"]
+    assert storage.open_steps(run, 0) == []
+    assert [len(step.outcomes) for step in storage.committed_steps(run, 0)] == [3, 3]
+
+
+async def test_nothing_of_committed_steps_is_kept(problem, storage):
+    search, run = shape(steps=30, candidates=1, overlap=2), a_run(problem, storage)
+    process = Process(problem, storage, run, search)
+    steps, most = weakref.WeakSet(), []
+
+    async def watched(step):
+        steps.add(step)
+        await step.complete()
+        most.append(len(steps))
+
+    await process.work(watched)
+    assert max(most) <= 3
+    gc.collect()
+    assert not steps
+    async with Process(problem, storage, run, search).begun():
+        gc.collect()
+        kept = [o for o in gc.get_objects() if isinstance(o, CommittedStep)]
+        assert len(kept) <= 2, "more is held back than may not be seen yet"
+
+
+async def test_a_runner_that_does_not_complete_its_step_is_an_error(problem, storage):
+    async def idle(step):
+        pass
+
+    (error,) = await Process(problem, storage, a_run(problem, storage), shape()).work(idle)
+    assert isinstance(error, ValueError)
+    assert "step 0.1 is not complete" in str(error)
+
+
+def test_other_slots_on_resume_do_not_change_what_steps_see(problem):
+    search = SearchConfig(chains=2, candidates=3)
+    config = config_of(
+        new_run(problem, RunConfig(problem="climb", search=search, slots=SlotsConfig(generation=6)))
+    )
+    assert dataclasses.replace(config, slots=SlotsConfig(generation=1)).overlap == 1
