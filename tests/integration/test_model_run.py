@@ -17,7 +17,7 @@ from discovery.records import RunStatus
 from discovery.sandbox import make_backend
 from discovery.storage import open_storage
 from discovery.summary import summarize
-from discovery.testing.server import FakeConfig, FakeServer, Trouble
+from discovery.testing.server import FakeConfig, FakeServer
 
 
 def free_port():
@@ -93,19 +93,6 @@ async def test_a_server_that_dies_pauses_the_run_which_goes_on_when_it_is_back(s
     assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 64)
     assert storage.counts(summary.run).completions == 64
     assert sum(summary.failures.values()) == 0
-
-
-@pytest.mark.parametrize(
-    "trouble", [Trouble.UNAVAILABLE, Trouble.SERVER_ERROR, Trouble.HALF, Trouble.CUT, Trouble.REFUSED]
-)
-async def test_trouble_on_the_way_costs_no_evaluation(storage, trouble):
-    async with (
-        FakeServer(troubles=[Trouble.NONE, trouble, trouble]) as server,
-        started(config(server.url), storage, make_backend("process")) as run,
-    ):
-        summary = await asyncio.wait_for(run.execute(), 60)
-    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 24)
-    assert summary.failures == {}
 
 
 @pytest.mark.parametrize(("given", "limits"), [(None, (4, 5, 6)), (11, (11,))])
