@@ -167,12 +167,12 @@ class TotalsContract:
         )
         append(storage, leases[SHARED_CHAIN], make_candidate(INITIAL, "start"), make_scored(INITIAL, 0.5))
         keys = [CandidateKey(0, 1, index) for index in range(5)]
-        usage = TokenUsage(prompt=7, completion=11)
+        usage = TokenUsage(prompt=7, completion=11, cached=3)
         append(
             storage,
             leases[0],
             replace(make_completion(keys[0]), tokens=usage),
-            replace(make_completion(keys[1]), tokens=replace(usage, prompt=None)),
+            replace(make_completion(keys[1]), tokens=TokenUsage(completion=11)),
             make_completion(keys[2]),
             *(make_candidate(key, source) for key, source in zip(keys, "aab", strict=False)),
             make_scored(keys[0], 1.0),
@@ -189,6 +189,7 @@ class TotalsContract:
             failures={"timeout": 1, "no_program": 1},
             prompt_tokens=7,
             completion_tokens=22,
+            cached_tokens=3,
         )
 
     @pytest.mark.parametrize("direction", list(Direction))

@@ -3,11 +3,16 @@
 import asyncio
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
 
-from discovery.budget import Budget, Prices, Tokens
+from discovery.budget import Budget, Ledger, Prices, Tokens
+from discovery.cli import main
 from discovery.cli.report import as_json
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig, from_dict
 from discovery.errors import ConfigError
@@ -50,13 +55,17 @@ class Metered(ScriptedGenerator):
 
     def __init__(self, prompt, completion, latency_s=0.002):
         super().__init__(number, latency_s=lambda key: latency_s * (1 + key.chain))
-        self.prompt, self.completion = prompt, completion
+        self.prompt, self.completion, self.cached = prompt, completion, None
         self.max_tokens = 100
 
     async def sample(self, request):
         prompt = self.prompt
         async for completion in super().sample(request):
-            usage = TokenUsage(prompt=prompt, completion=self.completion(completion.key))
+            usage = TokenUsage(
+                prompt=prompt,
+                completion=self.completion(completion.key),
+                cached=self.cached if prompt else None,
+            )
             yield dataclasses.replace(completion, tokens=usage)
             prompt = None
 
@@ -96,6 +105,22 @@ async def test_prompts_in_flight_count(tmp_path, storage):
     assert summary.message == "token budget of 20000 spent"
 
 
+async def test_a_prompt_that_was_counted_is_in_flight_no_more(tmp_path, storage, monkeypatch):
+    reserved, reserve = [], Ledger.reserve
+
+    def seen(ledger, tokens):
+        reserved.append(tokens)
+        reserve(ledger, tokens)
+
+    monkeypatch.setattr(Ledger, "reserve", seen)
+    generator = Metered(prompt=1000, completion=lambda key: 10)
+    await finished(tmp_path, storage, generator, steps=2)
+    each, again = Tokens(prompt=1000, completion=EACH * 10), Tokens(prompt=0, completion=(EACH - 1) * 10)
+    # On admission, when the request is sent, and for what is left of it after its first completion.
+    assert Counter(reserved)[each] == 2 * CHAINS
+    assert Counter(reserved)[again] == 2 * CHAINS
+
+
 async def test_the_cap_is_passed_by_the_surprise_of_requests_in_flight_at_most(tmp_path, storage):
     """Completions grow by one token per step, so each request in flight surprises by its choices at most."""
     generator = Metered(prompt=100, completion=lambda key: 20 + key.step)
@@ -106,13 +131,14 @@ async def test_the_cap_is_passed_by_the_surprise_of_requests_in_flight_at_most(t
 
 async def test_money_ends_a_run_at_the_price_of_each_kind(tmp_path, storage):
     generator = Metered(prompt=1000, completion=lambda key: 10)
-    prices = Prices(prompt=10.0, completion=100.0, currency="EUR")
+    generator.cached = 500
+    prices = Prices(prompt=15.0, completion=100.0, cached=5.0, currency="EUR")
     summary = await finished(
         tmp_path, storage, generator, budget=Budget(max_cost=0.1205), prices=prices, steps=20
     )
-    # A request costs 0.01 + 0.002; the eleventh would reach the cap.
-    assert summary.tokens == Tokens(prompt=10_000, completion=200)
-    assert (summary.cost, summary.currency) == (pytest.approx(0.12), "EUR")
+    # A request costs 0.012, but 0.017 is reserved, since what is cached is not known before: the tenth is too much.
+    assert summary.tokens == Tokens(prompt=9000, completion=180)
+    assert (summary.cost, summary.currency) == (pytest.approx(0.108), "EUR")
     assert summary.cost_per_evaluation == pytest.approx(0.006)
     assert summary.message == "money budget of 0.1205 EUR spent"
 
@@ -179,3 +205,44 @@ async def test_what_applied_is_stored_and_a_resume_goes_on_with_it(storage):
     assert told["currency"] == "EUR"
     assert told["total"] == pytest.approx((after.tokens.prompt + 3 * after.tokens.completion) / 1e6)
     assert told["per_evaluation"] == pytest.approx(told["total"] / 4)
+
+
+def discovery(*arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from discovery.cli import main; sys.exit(main())", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={name: value for name, value in os.environ.items() if not name.startswith("DISCOVERY_")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_the_command_line_tells_the_cost_and_takes_another_table_on_resume(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / ".discovery").mkdir()
+    (tmp_path / ".discovery" / "prices.toml").write_text('["*"]\nprompt = 1\ncompletion = 3\n')
+    (tmp_path / "other.toml").write_text('currency = "EUR"\n["*"]\nprompt = 2\ncompletion = 6\n')
+    shape = ("--chains", "1", "--steps", "1", "--candidates", "2", "--sandbox", "process")
+    async with FakeServer(FakeConfig(slots=8)) as server:
+        where = ("--base-url", server.url, "--scheduler", "local", "--max-cost", "1", "--json")
+        ran = await asyncio.to_thread(discovery, "run", "constants-10", *shape, *where, cwd=tmp_path)
+        before = json.loads(ran)
+        more = ("--max-evaluations", "4", "--prices", "other.toml", "--scheduler", "local")
+        reported = await asyncio.to_thread(discovery, "resume", before["run"], *more, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", before["run"], "--json"]) == 0
+    after = json.loads(capsys.readouterr().out)
+    for told, factor, currency in ((before, 1, "USD"), (after, 2, "EUR")):
+        tokens, cost = told["tokens"], told["cost"]
+        assert cost["total"] == pytest.approx(factor * (tokens["prompt"] + 3 * tokens["completion"]) / 1e6)
+        assert cost["currency"] == currency
+    assert after["evaluations"] == 4
+    assert main(["show", before["run"]]) == 0
+    for said in (reported, capsys.readouterr().out):
+        (line,) = [line for line in said.splitlines() if line.split()[:1] == ["cost"]]
+        assert line.endswith(" EUR per evaluation")
