@@ -57,9 +57,11 @@ def finished(storage, run):
     return evaluations, completions
 
 
-@pytest.mark.parametrize("sandbox", [pytest.param("bubblewrap", marks=pytest.mark.sandbox), "process"])
+@pytest.mark.parametrize(
+    ("sandbox", "overlap"), [pytest.param("bubblewrap", 0, marks=pytest.mark.sandbox), ("process", 1)]
+)
 @pytest.mark.timeout(280)
-def test_killed_at_random_instants_and_resumed(tmp_path, sandbox):
+def test_killed_at_random_instants_and_resumed(tmp_path, sandbox, overlap):
     if make_backend(sandbox).missing():
         if os.environ.get("CI"):
             pytest.fail(f"{sandbox} is missing: {make_backend(sandbox).missing()}")
@@ -67,7 +69,8 @@ def test_killed_at_random_instants_and_resumed(tmp_path, sandbox):
     database = tmp_path / "runs.db"
     rng = random.Random(5)
     options = ["--storage", str(database), "--scheduler", "local", "--json", "--evaluation-slots", "2"]
-    start = command("run", "constants-10", *SHAPE, "--sandbox", sandbox, "--seed", "3", *options)
+    shape = [*SHAPE, "--overlap", str(overlap), "--sandbox", sandbox, "--seed", "3"]
+    start = command("run", "constants-10", *shape, *options)
     run, kills, at_work, known = None, 0, 0, ({}, {})
     while kills < (KILLS if sandbox == "bubblewrap" else 8):
         arguments = start if run is None else command("resume", run, *options)
@@ -121,7 +124,7 @@ def test_killed_at_random_instants_and_resumed(tmp_path, sandbox):
     assert {place: completions[place] for place in known[1]} == known[1]
     assert len(evaluations) == len(completions) == EVALUATIONS
     straight = subprocess.run(
-        command("run", "constants-10", *SHAPE, "--sandbox", sandbox, "--seed", "3", *options),
+        start,
         cwd=tmp_path,
         capture_output=True,
         text=True,
