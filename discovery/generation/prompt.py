@@ -1,9 +1,10 @@
 """The messages of a step.
 
-What is constant for all steps of a run comes first and alone in the system message (role, statement, rules,
-answer format), so that a server's prefix cache holds it and storage keeps it once. What changes comes last:
-progress, failures so far, the other parents, and at the very end the main parent, which is what the model is
-to improve.
+Parts come in the order of their constancy, since a server's prefix cache holds only what requests begin with alike.
+What is the same for all steps of a run is first, and alone in the system message (role, statement, rules, answer
+format), which storage then keeps once. The parents follow, oldest first: a step mostly shows those of the step before,
+with a newer one in the place of an older. About a parent only what never changes is said there. Whatever any step may
+change comes last: how far each parent is from the best, failures so far, and which of them is to be improved.
 
 Two mistakes of other systems are held here: scores are written in full precision with their difference to the
 best (two decimals hide every late gain), and failures count time-outs and crashes. A third is kept out by the
@@ -30,6 +31,8 @@ FEEDBACK_LENGTH = 2000
 """Characters shown of a scorer's feedback on one parent."""
 METRIC_LENGTH = 400
 """Characters shown of one metric's value."""
+IMPROVE = "Improve program"
+"""How the last line of a prompt begins; the number of the main parent follows."""
 _BACKTICKS = re.compile(r"`{3,}")
 
 
@@ -174,19 +177,29 @@ def _user_text(
     for parent in parents:
         if better(parent.score, best):
             best = parent.score
-    parts: list[str] = []
+    order = sorted(range(len(parents)), key=lambda i: _age(parents[i]))
+    shown = [parents[i] for i in order]
+    parts = [_parent(problem, parent, f"# Program {n}") for n, parent in enumerate(shown, start=1)]
+    parts.append("# So far")
     if step is not None:
         parts.append(f"This is step {step}" + (f" of {steps}." if steps is not None else "."))
-    parts.append(f"Best score so far: {best!r}.")
+    standing = [f"- Program {n}: {_difference(p.score, best)}" for n, p in enumerate(shown, start=1)]
+    parts.append("\n".join([f"Best score so far: {best!r}.", *standing]))
     if failures is not None and failures.candidates:
         parts.append(_failures(failures))
-    others = parents[1:]
-    for number, parent in enumerate(reversed(others), start=1):
-        title = f"# Another program ({number} of {len(others)})"
-        parts.append(_parent(problem, parent, best, title))
-    parts.append(_parent(problem, parents[0], best, "# The program to improve"))
-    parts.append("Write a program that scores better than all of them.")
+    parts.append(_request(order.index(0) + 1, len(parents)))
     return "\n\n".join(parts)
+
+
+def _age(parent: ParentView) -> tuple[int, int, int]:
+    """What parents are sorted by, oldest first."""
+    return (parent.key.step, parent.key.chain, parent.key.index)
+
+
+def _request(main: int, count: int) -> str:
+    if count == 1:
+        return f"{IMPROVE} {main}: write one that scores better."
+    return f"{IMPROVE} {main}, with the others in mind: write one that scores better than all of them."
 
 
 def _failures(failures: FailureStatistics) -> str:
@@ -203,8 +216,8 @@ def _quoted(message: str) -> str:
     return "`" + message.replace("`", "'") + "`"
 
 
-def _parent(problem: Problem, parent: ParentView, best: float | None, title: str) -> str:
-    lines = [title, "", f"Score: {parent.score!r}{_difference(parent.score, best)}"]
+def _parent(problem: Problem, parent: ParentView, title: str) -> str:
+    lines = [title, "", f"Score: {parent.score!r}"]
     if parent.metrics:
         lines.append("Metrics:")
         lines += [f"- {name}: {_metric(value)}" for name, value in parent.metrics.items()]
@@ -219,8 +232,8 @@ def _parent(problem: Problem, parent: ParentView, best: float | None, title: str
 
 def _difference(score: float, best: float | None) -> str:
     if best is None or score == best:
-        return " (the best so far)"
-    return f" ({score - best!r} from the best)"
+        return "the best so far"
+    return f"{score - best!r} from the best"
 
 
 def _metric(value: object) -> str:

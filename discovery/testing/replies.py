@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from discovery.blocks import END, START
+from discovery.generation.prompt import IMPROVE
 from discovery.generation.sketch import sketch
 
 
@@ -80,11 +81,13 @@ Answerer = Callable[[list[dict[str, Any]], int], Reply]
 
 
 def perturbed(messages: list[dict[str, Any]], seed: int) -> Reply:
-    """The program of the prompt's last fenced block with one of its numbers changed, in a fenced block."""
-    blocks = re.findall(r"^(`{3,})(\w*)\n(.*?)^\1$", messages[-1]["content"], re.DOTALL | re.MULTILINE)
+    """The program that the prompt asks to improve with one of its numbers changed, in a fenced block."""
+    prompt = messages[-1]["content"]
+    blocks = re.findall(r"^(`{3,})(\w*)\n(.*?)^\1$", prompt, re.DOTALL | re.MULTILINE)
     if not blocks:
         return Reply(text="There is no program here.")
-    fence, language, program = blocks[-1]
+    asked = re.search(rf"^{IMPROVE} (\d+)", prompt, re.MULTILINE)
+    fence, language, program = blocks[int(asked[1]) - 1 if asked else -1]
     start = program.find("\n", program.find(START)) + 1 if START in program else 0
     end = program.rfind("\n", 0, program.find(END)) + 1 if END in program else len(program)
     part = sketch(program[start:end], language or "python")
