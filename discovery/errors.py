@@ -8,7 +8,8 @@
     │   ├── ConfigError                  a setting is out of range, unknown or contradictory
     │   ├── UnknownRun (LookupError)     no stored run has that id
     │   ├── InsufficientIsolation        a sandbox holds less here than was asked for
-    │   └── MissingComponent             an extra, a program or a service is not installed
+    │   ├── MissingComponent             an extra, a program or a service is not installed
+    │   └── WeightsError                 a folder of weights is not whole, or does not fit what is served
     ├── StorageError                     the database cannot do what was asked
     │   ├── StorageFull                  no room left on the device
     │   ├── SchemaMismatch               the database was written by another version
@@ -17,7 +18,8 @@
     │   └── SandboxUnavailable           none can be started; the run waits for it
     ├── GeneratorError                   the generator failed
     │   ├── GeneratorUnavailable         it cannot be reached or stalls; the run waits for it
-    │   └── GeneratorRefused             it refuses for good: wrong key, unknown model, bad parameter
+    │   ├── GeneratorRefused             it refuses for good: wrong key, unknown model, bad parameter
+    │   └── ServerFailed                 a model server of ours did not start, died, or did not take new weights
     ├── ScoringError                     the scorer's process failed, not the candidate
     ├── RunBusy                          another live process holds this run
     ├── DataError (ValueError)           a value is not plain finite data
@@ -62,6 +64,10 @@ class MissingComponent(UsageError):
     """An optional package, a program or a service is not there; the message says how to get it."""
 
 
+class WeightsError(UsageError):
+    """A folder of weights is not whole, or does not fit the model that is served."""
+
+
 class StorageError(DiscoveryError):
     """The database cannot do what was asked."""
 
@@ -96,6 +102,10 @@ class GeneratorUnavailable(GeneratorError):
 
 class GeneratorRefused(GeneratorError):
     """The generator refuses for good: wrong key, unknown model, parameter out of range."""
+
+
+class ServerFailed(GeneratorError):
+    """A model server that this package looks after did not start, died, or did not take new weights."""
 
 
 class ScoringError(DiscoveryError):

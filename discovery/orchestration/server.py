@@ -30,6 +30,7 @@ from pathlib import Path
 from discovery.errors import MissingComponent, UsageError
 from discovery.orchestration import detached
 from discovery.orchestration.detached import Process
+from discovery.share import state_dir
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
@@ -114,17 +115,8 @@ class ServerStatus:
 
 
 def home() -> Path:
-    """Folder of the managed server.
-
-    ``$DISCOVERY_HOME/prefect``, else ``$XDG_STATE_HOME/discovery/prefect``, else the same under
-    ``~/.local/state``.
-    """
-    own = os.environ.get("DISCOVERY_HOME")
-    if own:
-        return Path(own).expanduser().absolute() / "prefect"
-    state = os.environ.get("XDG_STATE_HOME")
-    base = Path(state) if state else Path.home() / ".local" / "state"
-    return base / "discovery" / "prefect"
+    """Folder of the managed server, ``prefect`` in :func:`discovery.share.state_dir`."""
+    return state_dir("prefect")
 
 
 def log_path() -> Path:
