@@ -3,85 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.markup import escape
 
-from discovery.budget import Prices
 from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program, properties
 from discovery.cli.report import Results, as_json, report, save_results
+from discovery.cli.serving import place_model, refuse_other_servers, served
+from discovery.cli.settings import depth_for, make_config, read_params, repriced, sets_steps
 from discovery.cli.watch import number, watching
-from discovery.config import RunConfig, from_dict, load_toml
+from discovery.config import RunConfig
 from discovery.errors import ConfigError, MissingComponent, UsageError
 from discovery.launch import EMBEDDED, checked, choose_backend, overridden, reopened, started
 from discovery.plots import best_known
-from discovery.prices import PriceTable, load_prices
+from discovery.prices import load_prices
 from discovery.records import RunStatus
 from discovery.run import Run, config_of
 from discovery.storage import open_existing, open_storage
-from discovery.storage.base import ChainSummary, Storage
+from discovery.storage.base import Storage
 from discovery.summary import RunSummary, status_of, summarize
 
 _LOOK_S = 0.02
 Scheduler = Literal["auto", "prefect", "local"]
-
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "chains": ("search", "chains"),
-    "steps": ("search", "steps"),
-    "candidates": ("search", "candidates"),
-    "parents": ("search", "parents"),
-    "overlap": ("search", "overlap"),
-    "selector": ("search", "selector"),
-    "generator": ("generator", "kind"),
-    "base_url": ("generator", "base_url"),
-    "model": ("generator", "model"),
-    "temperature": ("generator", "sampling", "temperature"),
-    "max_tokens": ("generator", "sampling", "max_tokens"),
-    "generation_slots": ("slots", "generation"),
-    "evaluation_slots": ("slots", "evaluation"),
-    "sandbox": ("sandbox", "backend"),
-    "require_isolation": ("sandbox", "require"),
-    "max_evaluations": ("budget", "max_evaluations"),
-    "max_tokens_total": ("budget", "max_tokens"),
-    "max_cost": ("budget", "max_cost"),
-    "max_seconds": ("budget", "max_seconds"),
-    "until": ("budget", "until"),
-}
-
-
-def make_config(problem: str, file: Path | None, **options: Any) -> RunConfig:
-    """The configuration from a TOML file and the options given, options winning.
-
-    Args:
-        problem: As the user named it.
-        file: TOML with the fields of ``RunConfig``, or None.
-        **options: Option names to values; None means not given.
-
-    Raises:
-        ConfigError: A setting is unknown or out of range.
-    """
-    settings = load_toml(file) if file is not None else {}
-    settings["problem"] = problem
-    for option, value in options.items():
-        if value is None:
-            continue
-        if option in _FIELDS:
-            *parts, field = _FIELDS[option]
-            table = settings
-            for part in parts:
-                table = table.setdefault(part, {})
-            table[field] = value
-        else:
-            settings[option] = value
-    return from_dict(RunConfig, settings)
 
 
 @app.command
@@ -98,6 +48,7 @@ def run(
     generator: str | None = None,
     base_url: Annotated[list[str] | None, Parameter(negative=())] = None,
     model: str | None = None,
+    serve: str | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
@@ -131,6 +82,7 @@ def run(
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
+        serve: Folder or name of a model to have served: by a server that runs already, else by one of its own.
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion [8192].
         seed: Run seed [0].
@@ -154,7 +106,10 @@ def run(
             raise ConfigError(
                 f"{option} {value} is for a model, and --generator {EMBEDDED} has none; leave one of them out"
             )
-    if not base_url and generator in (None, "openai") and (configured := os.environ.get("OPENAI_BASE_URL")):
+    if serve is not None:
+        refuse_other_servers(base_url, generator)
+        generator = "openai"
+    elif not base_url and generator in (None, "openai") and (configured := os.environ.get("OPENAI_BASE_URL")):
         base_url = [configured]
     if generator is None and (base_url or model is not None):
         generator = "openai"
@@ -183,18 +138,23 @@ def run(
         max_seconds=max_seconds,
         until=until,
     )
-    params = {**settings.search.selector_params, **_params(selector_param or [])}
+    params = {**settings.search.selector_params, **read_params(selector_param or [])}
     depth = settings.search.steps
-    if settings.budget.max_evaluations is not None and steps is None and not _sets_steps(config):
-        depth = max(depth, _depth_for(settings, settings.budget.max_evaluations))
+    if settings.budget.max_evaluations is not None and steps is None and not sets_steps(config):
+        depth = max(depth, depth_for(settings, settings.budget.max_evaluations))
     settings = replace(settings, search=replace(settings.search, selector_params=params, steps=depth))
     chosen = choose_backend(settings.sandbox, settings.generator.kind)
     table = load_prices(prices)
-    settings = checked(settings, table)  # before a storage is made
+    place = None
+    if serve is not None:
+        settings, place = place_model(settings, serve, table)
+    checked(settings, table)  # before a storage is made
     with_storage = open_storage(storage)
     try:
-        launching = started(settings, with_storage, chosen.backend, prices=table)
-        return _execute(launching, with_storage, scheduler, json, storage, chosen.notice)
+        with served(place, settings, chosen.backend):
+            launching = started(settings, with_storage, chosen.backend, prices=table)
+            options = (place.hint if place else "") + again(storage)
+            return _execute(launching, with_storage, scheduler, json, storage, chosen.notice, options)
     finally:
         with_storage.close()
 
@@ -209,6 +169,7 @@ def resume(
     generation_slots: int | None = None,
     evaluation_slots: int | None = None,
     base_url: Annotated[list[str] | None, Parameter(negative=())] = None,
+    serve: str | None = None,
     max_evaluations: int | None = None,
     max_tokens_total: int | None = None,
     max_cost: float | None = None,
@@ -229,6 +190,7 @@ def resume(
         generation_slots: Other completions in flight than before.
         evaluation_slots: Other evaluations at once than before.
         base_url: The server has moved here; repeat it for several.
+        serve: Folder or name of the model, to be served as by `run --serve`.
         max_evaluations: Another cap on evaluations, those so far included.
         max_tokens_total: Another cap on tokens.
         max_cost: Another cap on money.
@@ -247,7 +209,7 @@ def resume(
         if steps is None and max_evaluations is not None:
             steps = max(
                 before.search.steps,
-                _depth_for(before, max_evaluations, with_storage.chain_summaries(record.id)),
+                depth_for(before, max_evaluations, with_storage.chain_summaries(record.id)),
             )
         settings = overridden(
             record,
@@ -264,7 +226,7 @@ def resume(
             },
         )
         if prices is not None:
-            settings = replace(settings, prices=_repriced(table, record.facts.get("model")))
+            settings = replace(settings, prices=repriced(table, record.facts.get("model")))
         asks_no_more = (settings.budget, settings.search) == (before.budget, before.search)
         if status_of(with_storage, record) is RunStatus.FINISHED and asks_no_more:
             summary = summarize(with_storage, record.id)
@@ -274,31 +236,16 @@ def resume(
                 _say_finished(summary, before, again(storage))
             return 0
         chosen = choose_backend(settings.sandbox, settings.generator.kind)
-        launching = reopened(record, settings, with_storage, chosen.backend, prices=table)
-        return _execute(launching, with_storage, scheduler, json, storage, chosen.notice)
+        place = None
+        if serve is not None:
+            refuse_other_servers(base_url, settings.generator.kind)
+            settings, place = place_model(settings, serve, table)
+        with served(place, settings, chosen.backend):
+            launching = reopened(record, settings, with_storage, chosen.backend, prices=table)
+            options = (place.hint if place else "") + again(storage)
+            return _execute(launching, with_storage, scheduler, json, storage, chosen.notice, options)
     finally:
         with_storage.close()
-
-
-def _repriced(table: PriceTable, model: str | None) -> Prices:
-    entry = table.find(model)
-    if entry is None:
-        raise ConfigError(
-            f"{table.path} has no price for model {model!r}; add it there, or leave --prices out"
-        )
-    return entry.prices
-
-
-def _sets_steps(file: Path | None) -> bool:
-    return file is not None and "steps" in load_toml(file).get("search", {})
-
-
-def _depth_for(config: RunConfig, evaluations: int, chains: Sequence[ChainSummary] = ()) -> int:
-    """Steps that chains need to spend so many evaluations; earlier steps may have been smaller than K."""
-    search = config.search
-    unused = max((chain.steps * search.candidates - chain.evaluations for chain in chains), default=0)
-    share = math.ceil(evaluations / search.chains)
-    return math.ceil((share + unused) / search.candidates)
 
 
 def _say_finished(summary: RunSummary, config: RunConfig, storage_option: str) -> None:
@@ -311,19 +258,6 @@ def _say_finished(summary: RunSummary, config: RunConfig, storage_option: str) -
     )
 
 
-def _params(pairs: list[str]) -> dict[str, float]:
-    params = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        try:
-            params[name.strip().replace("-", "_")] = float(value)
-        except ValueError as error:
-            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0") from error
-        if not equals:
-            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0")
-    return params
-
-
 def _execute(
     launching: AbstractAsyncContextManager[Run],
     storage: Storage,
@@ -331,6 +265,7 @@ def _execute(
     json: bool,
     storage_option: str | None,
     chosen: str | None,
+    resuming: str,
 ) -> int:
     """Run to the end, or until interrupted; print what came of it."""
     launched: list[str] = []
@@ -346,7 +281,7 @@ def _execute(
             print_json(as_json(summary))
         err.print(
             f"stopped after {summary.evaluations} evaluations; nothing finished is lost. Go on with:\n"
-            f"  {program()} resume {summary.run}{again(storage_option)}",
+            f"  {program()} resume {summary.run}{resuming}",
             markup=False,
         )
         return INTERRUPTED

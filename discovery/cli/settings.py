@@ -1,0 +1,109 @@
+"""What ``discovery run`` is asked to do, put together from its options and a TOML file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from discovery.budget import Prices
+from discovery.config import RunConfig, from_dict, load_toml
+from discovery.errors import ConfigError
+from discovery.prices import PriceTable
+from discovery.storage.base import ChainSummary
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "chains": ("search", "chains"),
+    "steps": ("search", "steps"),
+    "candidates": ("search", "candidates"),
+    "parents": ("search", "parents"),
+    "overlap": ("search", "overlap"),
+    "selector": ("search", "selector"),
+    "generator": ("generator", "kind"),
+    "base_url": ("generator", "base_url"),
+    "model": ("generator", "model"),
+    "temperature": ("generator", "sampling", "temperature"),
+    "max_tokens": ("generator", "sampling", "max_tokens"),
+    "generation_slots": ("slots", "generation"),
+    "evaluation_slots": ("slots", "evaluation"),
+    "sandbox": ("sandbox", "backend"),
+    "require_isolation": ("sandbox", "require"),
+    "max_evaluations": ("budget", "max_evaluations"),
+    "max_tokens_total": ("budget", "max_tokens"),
+    "max_cost": ("budget", "max_cost"),
+    "max_seconds": ("budget", "max_seconds"),
+    "until": ("budget", "until"),
+}
+
+
+def make_config(problem: str, file: Path | None, **options: Any) -> RunConfig:
+    """The configuration from a TOML file and the options given, options winning.
+
+    Args:
+        problem: As the user named it.
+        file: TOML with the fields of ``RunConfig``, or None.
+        **options: Option names to values; None means not given.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+    """
+    settings = load_toml(file) if file is not None else {}
+    settings["problem"] = problem
+    for option, value in options.items():
+        if value is None:
+            continue
+        if option in _FIELDS:
+            *parts, field = _FIELDS[option]
+            table = settings
+            for part in parts:
+                table = table.setdefault(part, {})
+            table[field] = value
+        else:
+            settings[option] = value
+    return from_dict(RunConfig, settings)
+
+
+def sets_steps(file: Path | None) -> bool:
+    """Whether a TOML file says how deep chains go."""
+    return file is not None and "steps" in load_toml(file).get("search", {})
+
+
+def depth_for(config: RunConfig, evaluations: int, chains: Sequence[ChainSummary] = ()) -> int:
+    """Steps that chains need to spend so many evaluations; earlier steps may have been smaller than K."""
+    search = config.search
+    unused = max((chain.steps * search.candidates - chain.evaluations for chain in chains), default=0)
+    share = math.ceil(evaluations / search.chains)
+    return math.ceil((share + unused) / search.candidates)
+
+
+def read_params(pairs: list[str]) -> dict[str, float]:
+    """Parameters of the selector, each given as NAME=NUMBER.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    params = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        try:
+            params[name.strip().replace("-", "_")] = float(value)
+        except ValueError as error:
+            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0") from error
+        if not equals:
+            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0")
+    return params
+
+
+def repriced(table: PriceTable, model: str | None) -> Prices:
+    """The prices of a model in a table that was named for it.
+
+    Raises:
+        ConfigError: The table has none.
+    """
+    entry = table.find(model)
+    if entry is None:
+        raise ConfigError(
+            f"{table.path} has no price for model {model!r}; add it there, or leave --prices out"
+        )
+    return entry.prices
