@@ -10,8 +10,9 @@ A restart that nobody noticed, between two requests, shows in the metrics: total
 failed to come. Then, too, the identity is learned anew.
 
 Least loaded is the server with the fewest choices in flight: ours there, and those of others as its metrics tell.
-Servers at which choices wait come after all that have none waiting, so that of unequal servers each gets what it can
-do. How fast each one is need not be known for that: a slow one keeps its choices for longer, so fewer go there.
+How many it can run at once shows when choices wait there in two readings in a row. From then on it has room only
+below that many, and servers without room come last, the most crowded after all others, so that of unequal servers each
+gets what it can do. A server that runs as many without a queue is taken to be able to do more.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Member:
     load: ServerLoad | None = None
     others: float = 0.0
     """Choices of others there at the last reading."""
+    capacity: float | None = None
+    """Choices that it can run at once; None while nothing has ever waited there."""
     is_doubtful: bool = False
     """Whether the last reading failed, so that it may have been restarted."""
     asking: asyncio.Task[None] | None = None
@@ -68,9 +71,21 @@ class Member:
         return self.served.url
 
     @property
-    def is_full(self) -> bool:
-        """Whether choices wait there, as far as is known."""
-        return self.load is not None and (self.load.waiting or 0.0) >= 1.0
+    def crowding(self) -> tuple[float, float]:
+        """How crowded it is, for comparison: past what it can run, as a share of that; then choices there."""
+        there = self.in_flight + self.others
+        return (0.0 if self.capacity is None else max(1.0, (there + 1) / self.capacity) - 1.0), there
+
+    def read(self, load: ServerLoad | None) -> None:
+        """Note what it says of itself."""
+        before, self.load = self.load, load
+        running, waiting = (load.running or 0.0, load.waiting or 0.0) if load else (0.0, 0.0)
+        self.others = max(0.0, running + waiting - self.in_flight)
+        if waiting >= 1.0:
+            if before is None or (before.waiting or 0.0) >= 1.0:
+                self.capacity = max(1.0, running)
+        elif self.capacity is not None and running >= self.capacity:
+            self.capacity = 1.25 * running + 1.0
 
     @contextmanager
     def busy(self, count: int) -> Iterator[Callable[[], None]]:
@@ -169,7 +184,7 @@ class Fleet:
             await self._ask_the_absent(open_to)
         return min(
             (member for member in open_to if member.gone is None),
-            key=lambda m: (failed.get(m, 0), m.is_full, m.in_flight + m.others),
+            key=lambda member: (failed.get(member, 0), member.crowding),
             default=None,
         )
 
@@ -268,7 +283,8 @@ class Fleet:
     def _returned(self, member: Member) -> None:
         if member.gone is not None and len(self.members) > 1:
             _log.warning("%s is back", member.url)
-        member.gone, member.refuses, member.is_doubtful, member.load = None, False, False, None
+        member.gone, member.refuses, member.is_doubtful = None, False, False
+        member.load, member.capacity = None, None
         if member.returning is not None:
             member.returning.cancel()
 
@@ -298,16 +314,13 @@ class Fleet:
     async def _read_one(self, member: Member) -> ServerLoad | None:
         page = await member.served.endpoint.metrics()
         load = None if page is None else parse_load(member.url, page)
-        before, member.load = member.load, load
+        before = member.load
+        member.read(load)
         if load is None:
             member.is_doubtful = member.is_doubtful or before is not None
-            member.others = 0.0
-        else:
-            at_work = (load.running or 0.0) + (load.waiting or 0.0)
-            member.others = max(0.0, at_work - member.in_flight)
-            if member.is_doubtful or (before is not None and _restarted(before, load)):
-                member.is_doubtful = False
-                self._asked(member)
+        elif member.is_doubtful or (before is not None and _restarted(before, load)):
+            member.is_doubtful = False
+            self._asked(member)
         if member.overloads:
             load = replace(load or ServerLoad(server=member.url), overloads=member.overloads)
         return load

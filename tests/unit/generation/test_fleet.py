@@ -10,7 +10,8 @@ import pytest
 
 from discovery.config import GeneratorConfig
 from discovery.errors import GeneratorRefused, GeneratorUnavailable
-from discovery.generation.fleet import Fleet
+from discovery.generation.base import ServerLoad
+from discovery.generation.fleet import Fleet, Member
 from discovery.generation.openai import OpenAIGenerator
 from discovery.generation.served import Patience, ServedModel
 from discovery.testing.generator import collect, request_for
@@ -178,6 +179,35 @@ async def test_servers_with_a_queue_come_last():
         await generator.loads()
         await collect(generator, request_for())
     assert (len(queue.requests), len(room.requests)) == (0, 1)
+
+
+def reading(running, waiting=0.0):
+    return ServerLoad(server="a", running=running, waiting=waiting)
+
+
+def test_what_a_server_can_run_shows_when_choices_wait_there_twice():
+    member = Member(served=None)
+    member.read(reading(6))
+    member.read(reading(8, 3))
+    assert member.capacity is None, "new requests wait for a moment wherever they arrive"
+    member.read(reading(8, 3))
+    assert member.capacity == 8
+    member.read(reading(8))
+    assert member.capacity == 11, "it may be able to do more"
+    member.read(reading(2))
+    assert member.capacity == 11
+
+
+async def test_unequal_servers_get_what_each_can_run():
+    small, large = Stand(page=page(running=8, waiting=1)), Stand(page=page(running=24, waiting=1))
+    small.config = large.config = FakeConfig(latency_s=0.2, slots=64)
+    async with speaking_to(small, large) as generator:
+        await generator.loads()
+        for member in generator._fleet.members:
+            member.others = 0.0
+        await asyncio.gather(*(collect(generator, request_for(chain=chain)) for chain in range(16)))
+    # 64 choices: 8 and 24 at first, and the surplus in the same proportion.
+    assert (len(small.requests), len(large.requests)) == (4, 12)
 
 
 # Who is left out
