@@ -35,6 +35,21 @@ OVERLOADED = frozenset({429, 503})
 """Statuses that say: too much at once."""
 
 
+class Refusal(GeneratorRefused):
+    """The server refuses a request as such, with a status of 400 or 422.
+
+    Args:
+        message: For people: the URL, the status, the server's words.
+        said: The server's words alone, cleared of the key.
+        field: The field that it objects to, if it names one.
+    """
+
+    def __init__(self, message: str, said: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.said = said
+        self.words = f"{field}: {said}" if field else said
+
+
 class Fault(Exception):
     """A request failed in a way worth trying again.
 
@@ -145,6 +160,45 @@ class Endpoint:
             return None
         return None
 
+    async def tokenize(self, model: str, text: str) -> tuple[int, ...] | None:
+        """The ids of a text's tokens, special ones read as such, as vLLM tells at ``/tokenize``.
+
+        Args:
+            model: Model name.
+            text: Any; nothing is put before it.
+
+        Returns:
+            None where the server has no such thing to say.
+        """
+        answer = await self._told("tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
+        ids = answer.get("tokens")
+        return tuple(ids) if isinstance(ids, list) and all(type(i) is int for i in ids) else None
+
+    async def detokenize(self, model: str, ids: Sequence[int]) -> str | None:
+        """The text of some tokens, special ones included, as vLLM tells at ``/detokenize``.
+
+        Args:
+            model: Model name.
+            ids: The tokens.
+
+        Returns:
+            None where the server has no such thing to say.
+        """
+        text = (await self._told("detokenize", {"model": model, "tokens": list(ids)})).get("prompt")
+        return text if isinstance(text, str) else None
+
+    async def _told(self, name: str, body: Mapping[str, Json]) -> Mapping[str, Any]:
+        """What a small request beside ``/v1`` answers; nothing where that fails."""
+        options: Any = {"timeout": self._probe_s}
+        try:
+            with self._faults():
+                answer = await self._client.post(
+                    self._beside(name), cast_to=object, body=body, options=options
+                )
+        except (Fault, GeneratorRefused, ValueError):
+            return {}
+        return answer if isinstance(answer, Mapping) else {}
+
     def _beside(self, name: str) -> str:
         """The URL of what vLLM serves beside ``/v1``."""
         parts = urlsplit(self._url)
@@ -173,6 +227,29 @@ class Endpoint:
                 streamed = "json" not in response.headers.get("content-type", "")
                 yield Answer(streamed, response.iter_bytes())
 
+    @asynccontextmanager
+    async def completions(
+        self, model: str, prompt: Sequence[int], body: Mapping[str, Json]
+    ) -> AsyncIterator[Answer]:
+        """Ask for a streamed plain completion; leaving the context closes the connection.
+
+        Args:
+            model: Model name.
+            prompt: Token ids.
+            body: All other fields.
+
+        Raises:
+            Fault: As for :meth:`chat`.
+            GeneratorRefused: The server refuses the request, or has no such thing.
+        """
+        plain = self._client.completions.with_streaming_response
+        with self._faults():
+            async with plain.create(
+                model=model, prompt=list(prompt), stream=True, extra_body=body
+            ) as response:
+                streamed = "json" not in response.headers.get("content-type", "")
+                yield Answer(streamed, response.iter_bytes())
+
     @contextmanager
     def _faults(self) -> Iterator[None]:
         import openai
@@ -189,7 +266,10 @@ class Endpoint:
                 raise GeneratorRefused(
                     f"{self.shown_url} refuses the key ({status}: {message}); set OPENAI_API_KEY to its key"
                 ) from error
-            raise GeneratorRefused(f"{self.shown_url} refuses the request ({status}): {message}") from error
+            shown = f"{self.shown_url} refuses the request ({status}): {message}"
+            if status in (400, 422):
+                raise Refusal(shown, message, error.param) from error
+            raise GeneratorRefused(shown) from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise Fault(f"no connection: {type(cause).__name__}: {self.clear(cause)}") from error

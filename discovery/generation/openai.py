@@ -26,7 +26,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from discovery.config import GeneratorConfig
@@ -35,7 +35,7 @@ from discovery.generation.base import GenerationRequest, ServerLoad
 from discovery.generation.endpoint import Fault
 from discovery.generation.fleet import Fleet, Member
 from discovery.generation.served import NAME, Patience, ServedModel
-from discovery.records import Completion, ModelIdentity
+from discovery.records import Completion, Json, ModelIdentity
 
 _LONGEST_PAUSE_S = 60.0
 
@@ -49,6 +49,7 @@ class OpenAIGenerator:
         patience: How long to bear with it.
         sleep: For the pauses.
         rng: For the pauses' jitter, never for sampling.
+        schema: JSON Schema that answers must fit; None for free text.
 
     Raises:
         ConfigError: There is no base URL.
@@ -64,17 +65,18 @@ class OpenAIGenerator:
         patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
+        schema: Mapping[str, Json] | None = None,
     ) -> None:
         urls = config.base_url or tuple(filter(None, [os.environ.get("OPENAI_BASE_URL")]))
         if not urls:
             raise ConfigError(
                 "the openai generator needs a server: --base-url http://HOST:PORT/v1, or OPENAI_BASE_URL"
             )
-        self.max_tokens: int | None = config.sampling.max_tokens
+        self.max_tokens: int | None = config.sampling.max_tokens + config.reasoning.answer_tokens
         self._config = config
         self._patience = patience or Patience()
         sampling = config.sampling
-        served = [ServedModel(url, api_key, config, self._patience) for url in dict.fromkeys(urls)]
+        served = [ServedModel(url, api_key, config, self._patience, schema) for url in dict.fromkeys(urls)]
         self._fleet = Fleet(served, self._patience)
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -214,7 +216,7 @@ class OpenAIGenerator:
             async with asyncio.timeout_at(deadline):
                 if pause_s:
                     await self._sleep(pause_s)
-                await self._ask(server, request, missing, put)
+                await self._ask(server, request, missing, put, deadline)
         except TimeoutError:
             return GeneratorUnavailable(
                 f"{server.url} had not answered in full after {self._config.timeout_s:g} s (timeout_s); "
@@ -230,6 +232,7 @@ class OpenAIGenerator:
         request: GenerationRequest,
         missing: list[int],
         put: Callable[[Completion], None],
+        deadline: float,
     ) -> None:
         """One request to one server for the first run of what is missing.
 
@@ -240,7 +243,7 @@ class OpenAIGenerator:
         run = _runs(missing, self._most_choices)[0]
         left = len(missing)
         with server.busy(len(run)) as came:
-            async with aclosing(server.served.ask(request, run)) as completions:
+            async with aclosing(server.served.ask(request, run, until=deadline)) as completions:
                 async for completion in completions:
                     came()
                     missing.remove(completion.key.index)

@@ -3,7 +3,14 @@
 The client library's own stream builds several typed objects per token; for thousands of tokens per completion
 that is the client's whole cost. Here the lines of the event stream are parsed as JSON and folded into one
 record per choice. Nothing here does input or output, and nothing of what a server sends is trusted to have
-the right shape.
+the right shape. Chat completions and plain ones are read alike: their pieces differ only in where the text lies.
+
+An event costs much more than a token (a JSON document each, and the client library's work on a piece of body), so what
+counts is how many tokens a server puts into one: ``benchmarks/stream.py`` has the figures.
+
+Token ids and log-probabilities are one list each, of equal length, or neither: a choice whose two lists differ loses
+both, and says so. Ids come as ``token_ids`` or, from servers that only know that way, as names of the form
+``token_id:7`` among the log-probabilities.
 
 Usage comes once, for the request as a whole, after the last choice. So a choice that leaves none other open
 is held back until the next thing arrives; if that is the usage, it carries the prompt's tokens and whatever
@@ -45,18 +52,22 @@ class Choice:
         text: Final text, None when there is none.
         reasoning: Reasoning text, None when there is none.
         finish_reason: As served; None when the server never says.
+        stop_string: The string of ours that ended it, where the server says; None where a token did.
         tokens: What is known of its cost.
-        token_ids: Ids of its tokens, where served.
+        token_ids: Ids of its tokens, where served; what was reasoning, markers and the last token among them.
         logprobs: Their log-probabilities, where served.
+        misaligned: Whether as many log-probabilities as tokens did not come, so that neither is given.
     """
 
     index: int
     text: str | None
     reasoning: str | None
     finish_reason: str | None
+    stop_string: str | None = None
     tokens: TokenUsage | None
     token_ids: tuple[int, ...] | None
     logprobs: tuple[float | None, ...] | None
+    misaligned: bool = False
 
 
 @dataclass(slots=True)
@@ -64,8 +75,10 @@ class _Parts:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
+    named_ids: list[int] = field(default_factory=list)
     logprobs: list[float | None] = field(default_factory=list)
     finish_reason: str | None = None
+    stop_string: str | None = None
 
 
 class AnswerReader:
@@ -87,6 +100,8 @@ class AnswerReader:
         self._counted = 0
         self.ended = False
         """Whether the server said that the answer is whole."""
+        self.prompt_token_ids: tuple[int, ...] | None = None
+        """Ids of the prompt's tokens, once the server has sent them."""
 
     def feed(self, data: bytes) -> Iterator[Choice]:
         """Take in bytes as they come.
@@ -112,7 +127,7 @@ class AnswerReader:
         payload = _object(body)
         try:
             for choice in payload["choices"]:
-                choice["delta"] = choice.get("message") or {}
+                choice["delta"] = choice.get("message")
                 choice["finish_reason"] = choice.get("finish_reason") or "stop"
         except (KeyError, TypeError, AttributeError) as error:
             raise StreamBroken(f"the answer has an unknown form: {_shown(body)}") from error
@@ -151,6 +166,8 @@ class AnswerReader:
         if payload.get("error"):
             raise _reported(payload["error"])
         try:
+            if prompt := payload.get("prompt_token_ids"):
+                self._take_prompt(prompt)
             for choice in payload["choices"]:
                 self._delta(choice)
             usage = payload.get("usage")
@@ -170,25 +187,48 @@ class AnswerReader:
                 return
             self._seen.add(index)
             parts = self._open[index] = _Parts()
-        delta = choice.get("delta") or {}
-        if text := delta.get("content"):
+        delta = choice.get("delta")
+        if delta:
+            if text := delta.get("content"):
+                parts.text.append(str(text))
+            if reasoning := delta.get("reasoning") or delta.get("reasoning_content"):
+                parts.reasoning.append(str(reasoning))
+        elif text := choice.get("text"):
             parts.text.append(str(text))
-        if reasoning := delta.get("reasoning") or delta.get("reasoning_content"):
-            parts.reasoning.append(str(reasoning))
-        if ids := choice.get("token_ids") or delta.get("token_ids"):
-            parts.token_ids += [int(i) for i in ids]
-        if logprobs := choice.get("logprobs"):
-            _take_logprobs(parts, logprobs.get("content") or ())
+        self._tokens(parts, choice, delta)
         if reason := choice.get("finish_reason"):
+            stop = choice.get("stop_reason")
+            parts.stop_string = stop if isinstance(stop, str) else None
             parts.finish_reason = str(reason)
             self._finish(index, parts)
+
+    def _tokens(self, parts: _Parts, choice: Mapping[str, Any], delta: Mapping[str, Any] | None) -> None:
+        if prompt := choice.get("prompt_token_ids"):
+            self._take_prompt(prompt)
+        if ids := choice.get("token_ids") or (delta and delta.get("token_ids")):
+            parts.token_ids += map(int, ids)
+        if logprobs := choice.get("logprobs"):
+            plain = logprobs.get("token_logprobs")
+            if plain is not None:
+                parts.logprobs += [None if value is None else float(value) for value in plain]
+            else:
+                _take_logprobs(parts, logprobs.get("content") or ())
+
+    def _take_prompt(self, ids: Any) -> None:
+        if self.prompt_token_ids is None:
+            self.prompt_token_ids = tuple(map(int, ids))
 
     def _finish(self, index: int, parts: _Parts) -> None:
         del self._open[index]
         self._complete.append((index, parts))
 
     def _choice(self, index: int, parts: _Parts, *, is_last: bool) -> Choice:
-        counted = len(parts.token_ids) or len(parts.logprobs) or None
+        ids: list[int] | None = parts.token_ids or parts.named_ids or None
+        logprobs: list[float | None] | None = parts.logprobs or None
+        misaligned = ids is not None and logprobs is not None and len(ids) != len(logprobs)
+        if misaligned:
+            ids = logprobs = None
+        counted = len(ids or logprobs or ()) or None
         tokens = None if counted is None else TokenUsage(completion=counted)
         self._counted += counted or 0
         if is_last and self._usage is not None:
@@ -199,19 +239,21 @@ class AnswerReader:
             text="".join(parts.text) or None,
             reasoning="".join(parts.reasoning) or None,
             finish_reason=parts.finish_reason,
+            stop_string=parts.stop_string,
             tokens=tokens,
-            token_ids=tuple(parts.token_ids) or None,
-            logprobs=tuple(parts.logprobs) or None,
+            token_ids=tuple(ids) if ids else None,
+            logprobs=tuple(logprobs) if logprobs else None,
+            misaligned=misaligned,
         )
 
 
 def _take_logprobs(parts: _Parts, content: Any) -> None:
-    for token in content:
-        value = token.get("logprob")
-        parts.logprobs.append(None if value is None else float(value))
-        name = token.get("token")
-        if isinstance(name, str) and name.startswith(_TOKEN_ID):
-            parts.token_ids.append(int(name[len(_TOKEN_ID) :]))
+    parts.logprobs += [None if (p := token.get("logprob")) is None else float(p) for token in content]
+    if not parts.token_ids:
+        for token in content:
+            name = token.get("token")
+            if isinstance(name, str) and name.startswith(_TOKEN_ID):
+                parts.named_ids.append(int(name[len(_TOKEN_ID) :]))
 
 
 def _remaining(usage: Mapping[str, Any], counted: int) -> TokenUsage:
@@ -235,7 +277,8 @@ def _count(value: Any) -> int | None:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        payload = json.loads(data)
+        # Decoded here: the JSON library's own guess at the encoding costs as much as the parsing of a short event.
+        payload = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise StreamBroken(f"the server sent something that is not JSON: {_shown(data)}") from error
     if not isinstance(payload, dict):

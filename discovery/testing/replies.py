@@ -1,19 +1,19 @@
-"""What the fake model server says: replies, their streamed form, and the ways in which it can go wrong."""
+"""What the fake model server says: replies, the tokens that make them, and the ways in which it can go wrong."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from discovery.blocks import END, START
 from discovery.generation.prompt import IMPROVE
 from discovery.generation.sketch import sketch
+from discovery.testing.vocabulary import Vocabulary
 
 
 class Trouble(StrEnum):
@@ -102,108 +102,142 @@ def perturbed(messages: list[dict[str, Any]], seed: int) -> Reply:
     return Reply(text=f"One number changed.\n\n{fence}{language}\n{changed}{fence}\n")
 
 
-class StreamedAnswer:
-    """One answer in the making: an event stream, or the same as one document."""
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a choice.
 
-    def __init__(self, body: Mapping[str, Any], writer: asyncio.StreamWriter, *, streamed: bool) -> None:
-        self._body = body
-        self._writer = writer
-        self._streamed = streamed
-        self._head = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "model": body["model"]}
-        self._messages: dict[int, dict[str, Any]] = {}
-        self._finish: dict[int, str | None] = {}
-        self._tokens = 0
+    Args:
+        id: Its id.
+        text: Its text as the model writes it.
+        part: Which part of the message it belongs to: ``content``, ``reasoning``, or none for a marker.
+    """
 
-    def begin(self, count: int) -> None:
-        """Send the head, and an opening event for every choice."""
-        if self._streamed:
-            self._writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\n"
-            )
-        for index in range(count):
-            self._delta(index, {"role": "assistant", "content": ""})
-
-    def piece(self, index: int, reply: Reply, piece: int, pieces: int) -> None:
-        """Send one of the pieces of a choice."""
-        delta: dict[str, Any] = {}
-        for name, text in (("reasoning", reply.reasoning), ("content", reply.text)):
-            if text is not None:
-                part = text[len(text) * piece // pieces : len(text) * (piece + 1) // pieces]
-                if part:
-                    delta[name] = part
-        tokens = token_count(reply)
-        ids = list(range(tokens * piece // pieces, tokens * (piece + 1) // pieces))
-        self._tokens += len(ids)
-        extra: dict[str, Any] = {}
-        if self._body.get("return_token_ids"):
-            extra["token_ids"] = ids
-        if self._body.get("logprobs"):
-            content: list[dict[str, Any]] = [
-                {"token": str(i), "logprob": -0.25, "bytes": None, "top_logprobs": []} for i in ids
-            ]
-            extra["logprobs"] = {"content": content}
-        if delta or extra:
-            self._delta(index, delta, extra)
-
-    def finish(self, index: int, reason: str | None) -> None:
-        """Send the finish reason of a choice; None sends nothing."""
-        self._finish[index] = reason
-        if reason is not None:
-            self._delta(index, {}, {"finish_reason": reason, "stop_reason": None})
-
-    def end(self, *, usage: bool) -> None:
-        """Send usage, if asked for, and the end."""
-        prompt = sum(len(str(message["content"])) for message in self._body["messages"]) // 4
-        counts = {
-            "prompt_tokens": prompt,
-            "completion_tokens": self._tokens,
-            "total_tokens": prompt + self._tokens,
-        }
-        if not self._streamed:
-            choices = [
-                {"index": index, "message": message, "finish_reason": self._finish.get(index)}
-                for index, message in self._messages.items()
-            ]
-            document = json.dumps({**self._head, "choices": choices, "usage": counts}).encode()
-            self._writer.write(response_head(200, "application/json", len(document), {}) + document)
-            return
-        if usage and (self._body.get("stream_options") or {}).get("include_usage"):
-            self.event({**self._head, "choices": [], "usage": counts})
-        self.raw(b"data: [DONE]\n\n")
-        self.close()
-
-    def close(self) -> None:
-        """End the body."""
-        self._writer.write(b"0\r\n\r\n")
-
-    def event(self, payload: Mapping[str, Any]) -> None:
-        """Send one event."""
-        self.raw(b"data: " + json.dumps(payload).encode() + b"\n\n")
-
-    def raw(self, data: bytes) -> None:
-        """Send bytes as one chunk."""
-        if self._streamed:
-            self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def _delta(self, index: int, delta: dict[str, Any], extra: Mapping[str, Any] | None = None) -> None:
-        if not self._streamed:
-            message = self._messages.setdefault(index, {"role": "assistant", "content": None})
-            for name in ("content", "reasoning"):
-                if delta.get(name):
-                    message[name] = (message.get(name) or "") + delta[name]
-            return
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **(extra or {})}
-        self.event({**self._head, "choices": [choice], "usage": None})
+    id: int
+    text: str
+    part: str = ""
 
 
-def token_count(reply: Reply) -> int:
-    """How many tokens a reply counts as."""
-    return (len(reply.text or "") + len(reply.reasoning or "")) // 4 + 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A choice as a row of tokens.
+
+    Args:
+        tokens: All of them.
+        finish_reason: Why it ends.
+        stop_reason: The stop string that ended it, if one did.
+    """
+
+    tokens: tuple[Token, ...]
+    finish_reason: str | None
+    stop_reason: str | None = None
+
+    def parts(self, pieces: int, interval: int | None, body: Mapping[str, Any]) -> list[Sequence[Token]]:
+        """Cut as it is streamed; at least one part, which may be empty.
+
+        Args:
+            pieces: So many about equal ones, where there is no interval.
+            interval: As vLLM does: the first token alone, then so many at once, or as many as the request wants.
+            body: The request.
+        """
+        size = len(self.tokens)
+        if interval is None:
+            cuts = [size * i // pieces for i in range(pieces + 1)]
+        else:
+            cuts = [0, *range(1, size, max(interval, int(body.get("stream_interval") or 1))), size]
+        return [self.tokens[a:b] for a, b in pairwise(cuts) if a < b] or [()]
 
 
-def response_head(status: int, kind: str, length: int, headers: Mapping[str, str]) -> bytes:
-    """Status line and headers of a whole response."""
-    lines = [f"HTTP/1.1 {status} Fake", f"Content-Type: {kind}", f"Content-Length: {length}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+def disturbed(reply: Reply, trouble: Trouble, *, is_first: bool) -> Reply:
+    """What a choice says under a trouble.
+
+    Args:
+        reply: What it would say.
+        trouble: Of its request.
+        is_first: Whether it is the first choice.
+    """
+    if trouble is Trouble.NO_CONTENT:
+        return Reply(text=None, reasoning="Let me think about it", finish_reason="length")
+    if trouble is Trouble.ABORTED or (trouble is Trouble.ABORTED_ONE and is_first):
+        text = (reply.text or "")[: len(reply.text or "") // 2]
+        return Reply(text=text, reasoning=reply.reasoning, finish_reason="abort")
+    return reply
+
+
+def written(
+    reply: Reply,
+    vocabulary: Vocabulary,
+    body: Mapping[str, Any],
+    *,
+    room: int,
+    is_opened: bool = False,
+    pad: int = 0,
+) -> Written:
+    """The tokens of a reply, as far as the request lets it come.
+
+    Args:
+        reply: What the model would say.
+        vocabulary: Its tokens.
+        body: The request: ``stop``, ``max_tokens``.
+        room: Tokens that the context leaves.
+        is_opened: Whether the prompt holds everything up to the answer already.
+        pad: Fill the answer up to so many tokens; 0 does not.
+    """
+    parts: list[tuple[str, str]] = []
+    if reply.reasoning is not None and not is_opened:
+        parts += [(vocabulary.opens_reasoning, ""), (reply.reasoning, "reasoning")]
+        if reply.text is not None:
+            parts.append((vocabulary.opens_answer, ""))
+    parts.append((reply.text or "", "content"))
+    if reply.finish_reason == "stop":
+        parts.append((vocabulary.end, ""))
+    tokens = [token for text, part in parts for token in _tokens(text, part, vocabulary)]
+    if pad > len(tokens):
+        filler = _tokens("word" * (pad - len(tokens)), "content", vocabulary)
+        place = next((i for i, token in enumerate(tokens) if token.part == "content"), len(tokens))
+        tokens = [*tokens[:place], *filler, *tokens[place:]]
+    stopped = _stopped(tokens, body.get("stop"))
+    if stopped is not None:
+        tokens, stop = stopped
+    most = min(room, int(body.get("max_completion_tokens") or body.get("max_tokens") or room))
+    if len(tokens) > most:
+        return Written(tokens=_cut(tokens[:most], vocabulary), finish_reason="length")
+    if stopped is not None:
+        return Written(tokens=tuple(tokens), finish_reason="stop", stop_reason=stop)
+    return Written(tokens=tuple(tokens), finish_reason=reply.finish_reason)
+
+
+def _tokens(text: str, part: str, vocabulary: Vocabulary) -> list[Token]:
+    ids = vocabulary.encode(text)
+    return [Token(i, vocabulary.decode((i,)), part) for i in ids]
+
+
+def _stopped(tokens: list[Token], stop: Any) -> tuple[list[Token], str] | None:
+    """What is left of tokens in which a stop string turns up, wherever it does; it is left out of the texts."""
+    stops = [stop] if isinstance(stop, str) else list(stop or ())
+    text = ""
+    for count, token in enumerate(tokens, start=1):
+        text += token.text
+        for found in stops:
+            place = text.find(found)
+            if place >= 0:
+                kept = tokens[:count]
+                left = len(text) - place
+                for at in range(count - 1, -1, -1):
+                    shorter = kept[at].text[: max(0, len(kept[at].text) - left)]
+                    left -= len(kept[at].text) - len(shorter)
+                    kept[at] = Token(kept[at].id, shorter, kept[at].part)
+                    if left <= 0:
+                        break
+                return kept, found
+    return None
+
+
+def _cut(tokens: list[Token], vocabulary: Vocabulary) -> tuple[Token, ...]:
+    """Tokens that were cut off. vLLM streams the beginning of a harmony header as content."""
+    if vocabulary.style == "harmony" and tokens and not tokens[-1].part:
+        last = len(tokens) - 1
+        while last and not tokens[last].text.startswith("<|"):
+            last -= 1
+        if tokens[last].text in ("<|start|>", "<|channel|>"):
+            tokens = [*tokens[:last], *(Token(t.id, t.text, "content") for t in tokens[last:])]
+    return tuple(tokens)

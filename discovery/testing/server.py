@@ -1,4 +1,4 @@
-"""A fake model server, for tests and benchmarks: the OpenAI chat API as vLLM speaks it, without a model.
+"""A fake model server, for tests and benchmarks: the OpenAI API as vLLM 0.32 speaks it, without a model.
 
 Standard library only. It runs inside a test's event loop (:class:`FakeServer`) or on its own::
 
@@ -6,11 +6,14 @@ Standard library only. It runs inside a test's event loop (:class:`FakeServer`) 
 
 Each choice takes one of N slots for a lognormal time, drawn from the server's seed and the choice's, so that
 equal requests take equally long. ``GET /stats`` tells the busy slot-seconds so far: two readings give the
-utilisation of the time between. It answers ``/v1/models``, ``/version``, ``/health`` and ``/metrics`` too,
-and refuses what vLLM refuses.
+utilisation of the time between. It answers ``/v1/models``, ``/version``, ``/health``, ``/metrics``, ``/tokenize`` and
+``/detokenize`` too, loads and unloads adapters, refuses what vLLM refuses and ignores what vLLM does not know.
 
-A :class:`~discovery.testing.replies.Trouble` makes it misbehave, one per chat request in the order given.
-What a real server does under each was looked up in vLLM 0.32; this one only copies the shapes.
+``/v1/completions`` says what the chat would say from there: the answer alone where a prompt ends with its opening.
+
+A :class:`~discovery.testing.replies.Trouble` makes it misbehave, one per request of either kind in the order given.
+What a real server sends, under trouble and without, was looked up in vLLM 0.32 and seen from one that served a tiny
+gpt-oss; this one only copies the shapes.
 """
 
 from __future__ import annotations
@@ -24,83 +27,18 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from discovery.testing.replies import (
-    Answerer,
-    Reply,
-    StreamedAnswer,
-    Trouble,
-    perturbed,
-    response_head,
-    token_count,
-)
+from discovery.testing.counters import Counters, Slots
+from discovery.testing.models import FakeConfig, cards, load, unload
+from discovery.testing.refusing import Refused, refused, troubled
+from discovery.testing.replies import Answerer, Reply, Trouble, Written, disturbed, perturbed, written
+from discovery.testing.streaming import StreamedAnswer
+from discovery.testing.vocabulary import Vocabulary
+from discovery.testing.wire import Request, left, read_request, send
 
 __all__ = ["Answerer", "FakeConfig", "FakeServer", "Reply", "Trouble", "main", "perturbed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeConfig:
-    """How the server behaves.
-
-    Args:
-        slots: Choices that are generated at once.
-        latency_s: Median time of one choice in its slot, in seconds; 0 for none.
-        sigma: Spread of that time's logarithm.
-        seed: Of the times.
-        models: Names of what it serves.
-        api_key: What it wants as a bearer token; None for nothing.
-        pieces: In how many pieces a choice is streamed.
-        most_choices: Most choices of one answer; more are not made, silently.
-    """
-
-    slots: int = 16
-    latency_s: float = 0.0
-    sigma: float = 0.5
-    seed: int = 0
-    models: tuple[str, ...] = ("fake",)
-    api_key: str | None = None
-    pieces: int = 4
-    most_choices: int = 1 << 30
-
-
-@dataclass(slots=True)
-class _Slots:
-    """Who is busy, and for how long altogether."""
-
-    count: int
-    free: asyncio.Semaphore = field(init=False)
-    busy_s: float = 0.0
-    waiting: int = 0
-    since: dict[object, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.free = asyncio.Semaphore(self.count)
-
-    async def __aenter__(self) -> None:
-        self.waiting += 1
-        try:
-            await self.free.acquire()
-        finally:
-            self.waiting -= 1
-        self.since[asyncio.current_task()] = time.monotonic()
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.busy_s += time.monotonic() - self.since.pop(asyncio.current_task())
-        self.free.release()
-
-    def total_s(self, now: float) -> float:
-        return self.busy_s + sum(now - start for start in self.since.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class FakeServer:
@@ -109,7 +47,7 @@ class FakeServer:
     Args:
         config: How it behaves.
         answer: What choices say.
-        troubles: How it misbehaves, one for each chat request; properly when they are used up.
+        troubles: How it misbehaves, one for each request; properly when they are used up.
     """
 
     def __init__(
@@ -123,14 +61,20 @@ class FakeServer:
         self.troubles = deque(troubles)
         self.requests: list[dict[str, Any]] = []
         """Bodies of the chat requests, in order."""
+        self.plain_requests: list[dict[str, Any]] = []
+        """Bodies of the requests for plain completions, in order."""
+        self.adapters: dict[str, str] = {}
+        """Loaded adapters: name to path."""
+        self.counters = Counters()
+        """What the metrics page tells."""
         self.aborted = 0
-        """Chat requests whose client went away before their end."""
+        """Requests whose client went away before their end."""
         self.tokens = 0
         """Completion tokens sent."""
         self.choices = 0
         """Choices sent in full."""
         self._answer = answer
-        self._slots = _Slots(self.config.slots)
+        self._slots = Slots(self.config.slots)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -198,7 +142,7 @@ class FakeServer:
         assert task is not None
         self._connections.add(task)
         try:
-            while (request := await _read_request(reader)) is not None:
+            while (request := await read_request(reader)) is not None:
                 if not await self._respond(request, reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -209,62 +153,81 @@ class FakeServer:
             writer.close()
 
     async def _respond(
-        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Answer one request; returns whether the connection stays."""
         path = request.path.partition("?")[0]
         if path.startswith("/v1") and not self._authorized(request):
-            return await _send(writer, 401, {"error": "Unauthorized"})
-        if path == "/v1/chat/completions" and request.method == "POST":
-            return await self._chat(request, reader, writer)
+            return await send(writer, 401, {"error": "Unauthorized"})
+        if request.method == "POST":
+            return await self._posted(path, request, reader, writer)
         if path == "/v1/models":
-            cards = [
-                {"id": name, "object": "model", "owned_by": "vllm", "root": f"/models/{name}", "parent": None}
-                for name in self.config.models
-            ]
-            return await _send(writer, 200, {"object": "list", "data": cards})
-        if path == "/version":
-            return await _send(writer, 200, {"version": "0.32.0+fake"})
+            return await send(writer, 200, {"object": "list", "data": cards(self.config, self.adapters)})
         if path == "/health":
-            return await _send(writer, 200, {})
+            return await send(writer, 200, {})
         if path == "/stats":
-            return await _send(writer, 200, self.stats())
-        if path == "/metrics":
-            return await _send(writer, 200, self._metrics())
-        return await _send(writer, 404, {"detail": "Not Found"})
+            return await send(writer, 200, self.stats())
+        if path == "/version" and self.config.is_vllm:
+            return await send(writer, 200, {"version": "0.32.0+fake"})
+        if path == "/metrics" and self.config.is_vllm:
+            stats = self.stats()
+            running, waiting = stats["running"], stats["waiting"]
+            usage = running / stats["slots"] / 2
+            return await send(writer, 200, self.counters.page(self.config.models[0], running, waiting, usage))
+        return await send(writer, 404, {"detail": "Not Found"})
 
-    def _authorized(self, request: _Request) -> bool:
+    async def _posted(
+        self, path: str, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        body = json.loads(request.body)
+        if path == "/v1/chat/completions":
+            self.requests.append(body)
+            return await self._generate(body, reader, writer)
+        if path == "/v1/completions" and self.config.is_vllm:
+            self.plain_requests.append(body)
+            return await self._generate(body, reader, writer)
+        if path == "/tokenize" and self.config.is_vllm:
+            ids = self._vocabulary.encode(body.get("prompt") or self._vocabulary.prompt(body["messages"]))
+            answer = {"count": len(ids), "max_model_len": self.config.context, "tokens": ids}
+            return await send(writer, 200, answer)
+        if path == "/detokenize" and self.config.is_vllm:
+            return await send(writer, 200, {"prompt": self._vocabulary.decode(body["tokens"])})
+        if path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter") and self.config.adapters:
+            loads = path == "/v1/load_lora_adapter"
+            said = load(self.config, self.adapters, body) if loads else unload(self.adapters, body)
+            if isinstance(said, Refused):
+                return await send(writer, said.status, said.payload())
+            return await send(writer, 200, said)
+        return await send(writer, 404, {"detail": "Not Found"})
+
+    @property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.config.style)
+
+    def _authorized(self, request: Request) -> bool:
         key = self.config.api_key
         return key is None or request.headers.get("authorization") == f"Bearer {key}"
 
-    def _metrics(self) -> str:
-        stats = self.stats()
-        labels = f'{{engine="0",model_name="{self.config.models[0]}"}}'
-        rows = {
-            "vllm:num_requests_running": stats["running"],
-            "vllm:num_requests_waiting": stats["waiting"],
-            "vllm:kv_cache_usage_perc": stats["running"] / stats["slots"] / 2,
-            "vllm:generation_tokens_total": stats["tokens"],
-        }
-        return "".join(f"{name}{labels} {value:g}\n" for name, value in rows.items())
+    # Generation
 
-    # Chat
-
-    async def _chat(
-        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def _generate(
+        self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        body = json.loads(request.body)
-        self.requests.append(body)
         trouble = self.troubles.popleft() if self.troubles else Trouble.NONE
-        refusal = self._refusal(body, trouble)
-        if refusal is not None:
-            status, message, headers = refusal
-            error = {"message": message, "type": "Error", "param": None, "code": status}
-            return await _send(writer, status, {"error": error}, headers)
+        prompt = self._prompt(body)
+        refusal = self._refusal(body, trouble, len(prompt))
+        if refusal is not None and not refusal.in_stream:
+            return await send(writer, refusal.status, refusal.payload(), refusal.headers)
         if trouble is Trouble.REFUSED:
             return False
-        work = asyncio.create_task(self._answer_chat(body, trouble, writer))
-        gone = asyncio.create_task(_left(reader, writer))
+        if refusal is not None:
+            answer = StreamedAnswer(body, writer, self._vocabulary, prompt, streamed=True)
+            answer.begin(0)
+            answer.event(refusal.payload())
+            answer.end(usage=False)
+            return True
+        work = asyncio.create_task(self._answer_all(body, prompt, trouble, writer))
+        gone = asyncio.create_task(left(reader, writer))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -275,36 +238,42 @@ class FakeServer:
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
 
-    def _refusal(
-        self, body: Mapping[str, Any], trouble: Trouble
-    ) -> tuple[int, str, Mapping[str, str]] | None:
-        if body.get("model") not in self.config.models:
-            return 404, f"The model `{body.get('model')}` does not exist.", {}
-        if body.get("temperature") == 0 and body.get("n", 1) > 1:
-            return 400, f"n must be 1 when using greedy sampling, got {body['n']}.", {}
-        if trouble is Trouble.UNAVAILABLE:
-            return 503, "The engine is currently busy.", {}
-        if trouble is Trouble.TOO_MANY:
-            return 429, "Too many requests.", {"Retry-After": "7"}
-        if trouble is Trouble.SERVER_ERROR:
-            return 500, "Internal server error.", {}
-        if trouble is Trouble.BAD_REQUEST:
-            return 400, "This model's maximum context length is 1024 tokens.", {}
-        return None
+    def _prompt(self, body: Mapping[str, Any]) -> tuple[int, ...]:
+        if "messages" in body:
+            return self._vocabulary.encode(self._vocabulary.prompt(body["messages"]))
+        given = body["prompt"]
+        return self._vocabulary.encode(given) if isinstance(given, str) else tuple(given)
 
-    async def _answer_chat(
-        self, body: Mapping[str, Any], trouble: Trouble, writer: asyncio.StreamWriter
+    def _refusal(self, body: Mapping[str, Any], trouble: Trouble, prompt: int) -> Refused | None:
+        found = refused(
+            body,
+            models=[*self.config.models, *self.adapters],
+            prompt=prompt,
+            context=self.config.context,
+            style=self.config.style,
+            unwanted=self.config.unwanted,
+        )
+        return found or troubled(trouble)
+
+    async def _answer_all(
+        self,
+        body: Mapping[str, Any],
+        prompt: tuple[int, ...],
+        trouble: Trouble,
+        writer: asyncio.StreamWriter,
     ) -> bool:
         if trouble is Trouble.STALLED:
             await asyncio.Event().wait()
         count = min(int(body.get("n") or 1), self.config.most_choices)
         count = {Trouble.SHORT: 1, Trouble.EMPTY: 0}.get(trouble, count)
         seed = int(body.get("seed") or 0)
-        answer = StreamedAnswer(body, writer, streamed=trouble is not Trouble.NOT_STREAMED)
+        ignored = (*self.config.ignored, *(() if self.config.is_vllm else ("return_token_ids",)))
+        streamed = trouble is not Trouble.NOT_STREAMED
+        answer = StreamedAnswer(body, writer, self._vocabulary, prompt, streamed=streamed, ignores=ignored)
         answer.begin(count)
         breaks = trouble in (Trouble.HALF, Trouble.CUT, Trouble.STALLED_MIDWAY)
         choices = [
-            asyncio.create_task(self._choice(answer, body, index, seed + index, trouble))
+            asyncio.create_task(self._choice(answer, body, prompt, (index, seed + index), trouble))
             for index in range(min(count, 1) if breaks else count)
         ]
         try:
@@ -333,68 +302,51 @@ class FakeServer:
         self,
         answer: StreamedAnswer,
         body: Mapping[str, Any],
-        index: int,
-        seed: int,
+        prompt: tuple[int, ...],
+        which: tuple[int, int],
         trouble: Trouble,
     ) -> None:
-        reply = self._answer(body["messages"], seed)
-        if trouble is Trouble.NO_CONTENT:
-            reply = Reply(text=None, reasoning="Let me think about it", finish_reason="length")
-        if trouble is Trouble.ABORTED or (trouble is Trouble.ABORTED_ONE and index == 0):
-            text = (reply.text or "")[: len(reply.text or "") // 2]
-            reply = Reply(text=text, reasoning=reply.reasoning, finish_reason="abort")
+        index, seed = which
+        self.counters.prompted(prompt)
+        choice = self._written(body, prompt, seed, trouble, is_first=index == 0)
+        parts = choice.parts(self.config.pieces, self.config.stream_interval, body)
         async with self._slots:
             latency_s = self._latency_s(seed)
-            pieces = self.config.pieces
-            for piece in range(pieces):
+            for number, part in enumerate(parts, start=1):
                 if latency_s:
-                    await asyncio.sleep(latency_s / pieces)
-                answer.piece(index, reply, piece, pieces)
-        answer.finish(index, None if trouble is Trouble.NO_FINISH else reply.finish_reason)
+                    await asyncio.sleep(latency_s / len(parts))
+                answer.piece(index, part, choice, is_last=number == len(parts))
         self.choices += 1
-        self.tokens += token_count(reply)
+        self.tokens += len(choice.tokens)
+        self.counters.generated += len(choice.tokens)
+        self.counters.successes[choice.finish_reason or "stop"] += 1
+
+    def _written(
+        self, body: Mapping[str, Any], prompt: tuple[int, ...], seed: int, trouble: Trouble, *, is_first: bool
+    ) -> Written:
+        """What a choice says, in tokens."""
+        if "messages" in body:
+            messages, is_opened = body["messages"], False
+        else:
+            messages, is_opened = self._vocabulary.messages(self._vocabulary.decode(prompt))
+        reply = disturbed(self._answer(messages, seed), trouble, is_first=is_first)
+        choice = written(
+            reply,
+            self._vocabulary,
+            body,
+            room=self.config.context - len(prompt),
+            is_opened=is_opened,
+            pad=self.config.tokens,
+        )
+        if trouble is Trouble.NO_FINISH:
+            return Written(tokens=choice.tokens, finish_reason=None)
+        return choice
 
     def _latency_s(self, seed: int) -> float:
         if not self.config.latency_s:
             return 0.0
         rng = random.Random(f"{self.config.seed}:{seed}")
         return rng.lognormvariate(math.log(self.config.latency_s), self.config.sigma)
-
-
-async def _left(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Returns when the client has gone. It polls: reading would take bytes of the next request."""
-    while not (reader.at_eof() or reader.exception() or writer.is_closing()):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-
-
-async def _read_request(reader: asyncio.StreamReader) -> _Request | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *rest = head.decode("latin-1").split("\r\n")
-    method, path, _ = first.split(" ", 2)
-    headers = {}
-    for line in rest:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.strip().lower()] = value.strip()
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return _Request(method, path, headers, body)
-
-
-async def _send(
-    writer: asyncio.StreamWriter,
-    status: int,
-    payload: Mapping[str, Any] | str,
-    headers: Mapping[str, str] | None = None,
-) -> bool:
-    is_text = isinstance(payload, str)
-    body = payload.encode() if isinstance(payload, str) else json.dumps(payload).encode()
-    kind = "text/plain; version=0.0.4" if is_text else "application/json"
-    writer.write(response_head(status, kind, len(body), headers or {}) + body)
-    await writer.drain()
-    return True
 
 
 async def _serve(config: FakeConfig, host: str, port: int) -> None:
@@ -420,6 +372,12 @@ def main(args: list[str] | None = None) -> None:
     )
     parser.add_argument("--sigma", type=float, default=defaults.sigma, help="spread of the time's logarithm")
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--tokens", type=int, default=0, help="fill every answer up to so many tokens")
+    parser.add_argument(
+        "--stream-interval", type=int, default=None, help="tokens of one event; 4 events if not given"
+    )
+    parser.add_argument("--context", type=int, default=defaults.context, help="max_model_len")
+    parser.add_argument("--style", choices=("harmony", "think"), default=defaults.style)
     parser.add_argument("--model", default=defaults.models[0])
     parser.add_argument("--api-key", default=None)
     given = parser.parse_args(args)
@@ -428,6 +386,10 @@ def main(args: list[str] | None = None) -> None:
         latency_s=given.latency,
         sigma=given.sigma,
         seed=given.seed,
+        tokens=given.tokens,
+        stream_interval=given.stream_interval,
+        context=given.context,
+        style=given.style,
         models=(given.model,),
         api_key=given.api_key,
     )

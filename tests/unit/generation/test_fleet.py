@@ -15,8 +15,8 @@ from discovery.generation.fleet import Fleet, Member
 from discovery.generation.openai import OpenAIGenerator
 from discovery.generation.served import Patience, ServedModel
 from discovery.testing.generator import collect, request_for
-from discovery.testing.replies import response_head
 from discovery.testing.server import FakeConfig, FakeServer, Trouble
+from discovery.testing.wire import response_head
 
 QUICK = Patience(pause_s=0.02, stall_s=20.0, probe_s=5.0)
 OTHER = FakeConfig(models=("other",))
