@@ -154,13 +154,15 @@ class Fleet:
             raise GeneratorRefused(
                 f"the servers of a run must all serve the same model, named with --model or their only one: {said}"
             )
+        if not identities:
+            for member, error in zip(self.members, errors, strict=True):
+                member.gone = str(error)
+            raise GeneratorUnavailable("; ".join(str(error) for error in errors))
         for member, each in zip(self.members, found, strict=True):
             if isinstance(each, GeneratorError):
                 self._absent(member, each)
             else:
                 self._returned(member)
-        if not identities:
-            raise GeneratorUnavailable("; ".join(str(error) for error in errors))
         self._model = identities[0].model
         return identities[0]
 
@@ -210,7 +212,7 @@ class Fleet:
             member.outages += 1
             pause_s = max(pause_s or 0.0, self._patience.pause_s * 2.0 ** min(member.outages - 1, 10))
             if len(self.members) > 1:
-                _log.warning("%s is left out: %s", member.url, why)
+                _log.warning("%s is left out: %s", member.url, member.gone.removeprefix(f"{member.url}: "))
             self._await_return(member, min(_LONGEST_PAUSE_S, pause_s))
 
     def all_gone(self, last: GeneratorError | None) -> GeneratorError:

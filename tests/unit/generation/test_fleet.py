@@ -126,13 +126,14 @@ async def test_one_that_does_not_answer_at_the_start_is_left_out_until_it_does(u
         await second.close()
 
 
-async def test_none_answers(unused_tcp_port_factory):
+async def test_none_answers(unused_tcp_port_factory, caplog):
     urls = tuple(f"http://127.0.0.1:{unused_tcp_port_factory()}/v1" for _ in range(2))
     async with speaking_to(absent=urls, start=False) as generator:
         with pytest.raises(GeneratorUnavailable) as caught:
             await generator.start()
         assert all(url in str(caught.value) for url in urls)
         assert await generator.ready() is False
+        assert not caplog.text, "the error says it all"
 
 
 async def test_a_url_that_is_named_twice_is_one_server():
