@@ -114,10 +114,12 @@ async def running(problem, storage, config, *, generator=None, backend=None, rec
         await evaluator.close()
 
 
-def shape(chains=2, steps=6, candidates=3, selector="rpucg", **options):
+def shape(chains=2, steps=6, candidates=3, selector="rpucg", overlap=None, **options):
     return RunConfig(
         problem="climb",
-        search=SearchConfig(chains=chains, steps=steps, candidates=candidates, selector=selector),
+        search=SearchConfig(
+            chains=chains, steps=steps, candidates=candidates, selector=selector, overlap=overlap
+        ),
         **options,
     )
 
@@ -176,19 +178,28 @@ async def test_the_target_ends_the_run(problem, storage):
     assert summary.evaluations < 60
 
 
-async def test_same_seed_same_run_whatever_the_timing(problem, tmp_path):
+@pytest.mark.parametrize("overlap", [0, 1])
+async def test_same_seed_same_run_whatever_the_timing(problem, tmp_path, overlap):
     found = []
     for attempt in range(2):
         with_storage = open_storage(str(tmp_path / f"{attempt}.db"))
         generator = ScriptedGenerator(
             climb, latency_s=lambda key, a=attempt: 0.004 * ((key.chain + a * (key.index + 1)) % 3)
         )
-        config = shape(chains=3, steps=5, selector="balance", slots=SlotsConfig(evaluation=1 + 3 * attempt))
+        config = shape(
+            chains=3,
+            steps=5,
+            selector="balance",
+            overlap=overlap,
+            slots=SlotsConfig(evaluation=1 + 3 * attempt),
+        )
         async with running(problem, with_storage, config, generator=generator) as run:
             summary = await run.execute()
         found.append(contents(with_storage, summary.run, 3))
         with_storage.close()
     assert found[0] == found[1]
+    assert {step.parents for chain in found[0][0] for step in chain[: overlap + 1]} == {(INITIAL,)}
+    assert any(step.parents != (INITIAL,) for chain in found[0][0] for step in chain[overlap + 1 :][:1])
 
 
 class Killed(BaseException):
