@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.best import BestKeeper, best_announced
-from discovery.budget import Budget, Ledger, Tokens, allot
+from discovery.budget import Budget, Ledger, Spent, Tokens, allot
 from discovery.chain import Chain
 from discovery.config import RunConfig, SearchConfig, SlotsConfig
 from discovery.errors import GeneratorRefused, LeaseLost, SandboxError, StorageError
@@ -194,7 +194,9 @@ class Process:
     ):
         self.run, self.search, self.storage = run, search, storage
         self.model = model or Model()
-        self.ledger = Ledger(budget or Budget())
+        counts = storage.counts(run)
+        spent = Spent(evaluations=counts.evaluations, completion_tokens=counts.completion_tokens)
+        self.ledger = Ledger(budget or Budget(), spent)
         self.journal = Journal(storage)
         self.judge = Judge(problem, self.model._latency_s and (lambda: self.model._latency_s(None)))
         self.progress = Progress(problem.direction, 0, search.chains)
@@ -441,6 +443,8 @@ async def test_all_open_steps_are_taken_up_even_with_another_overlap(problem, st
     assert [(s.parents, s.planned_at) for s in now] == [(s.parents, s.planned_at) for s in planned]
     assert len(model.requested) == 15 - 4
     assert storage.counts(run).evaluations == process.progress.evaluations == 15
+    assert process.ledger.spent.evaluations == 15
+    assert process.ledger.spent.completion_tokens == 150
 
 
 @pytest.mark.parametrize(
@@ -505,8 +509,7 @@ async def break_off(problem, storage, search, kind):
             model.let_go()
         (error,) = await asyncio.gather(task, return_exceptions=True)
         assert model.active == 0
-        left = Tokens(completion=10_000 - process.ledger.spent.completion_tokens)
-        assert process.ledger.stop_reason(left) is None, "something is still reserved"
+        assert nothing_is_reserved(process.ledger)
     return error, run
 
 
@@ -546,6 +549,30 @@ async def test_a_failed_attempt_of_one_step_disturbs_no_other(problem, storage):
     assert stored(storage, run, 1) == stored(storage, whole, 1)
     assert process.progress.evaluations == 15
     assert process.ledger.spent.completion_tokens == 150
+
+
+def nothing_is_reserved(ledger):
+    left = ledger.budget.max_tokens - ledger.spent.completion_tokens
+    return ledger.stop_reason(Tokens(completion=left)) is None
+
+
+async def test_a_failed_attempt_reserves_nothing_while_it_waits_for_another(problem, storage):
+    model = Model()
+    model.hold((0, 1, 2))
+    run = a_run(problem, storage)
+    budget = Budget(max_tokens=10_000)
+    process = Process(problem, storage, run, shape(steps=2, overlap=0), model=model, budget=budget)
+    process.judge.failures[CandidateKey(0, 1, 1)] = SandboxError("gone")
+
+    async def tries(step):
+        try:
+            await step.complete()
+        except SandboxError:
+            assert nothing_is_reserved(process.ledger)
+            model.let_go()
+            await step.complete()
+
+    assert await asyncio.wait_for(process.work(tries), 10) == ["all steps taken"]
 
 
 async def test_a_lost_lease_ends_all_open_steps(problem, storage):
@@ -626,9 +653,14 @@ async def test_a_runner_that_does_not_complete_its_step_is_an_error(problem, sto
     async def idle(step):
         pass
 
-    (error,) = await Process(problem, storage, a_run(problem, storage), shape()).work(idle)
+    model = Model()
+    model.max_tokens = 10
+    budget = Budget(max_tokens=10_000)
+    process = Process(problem, storage, a_run(problem, storage), shape(), model=model, budget=budget)
+    (error,) = await process.work(idle)
     assert isinstance(error, ValueError)
     assert "step 0.1 is not complete" in str(error)
+    assert nothing_is_reserved(process.ledger)
 
 
 def test_other_slots_on_resume_do_not_change_what_steps_see(problem):
