@@ -15,14 +15,13 @@ from functools import partial
 import pytest
 
 from discovery import pace
-from discovery.config import GeneratorConfig, RunConfig, SamplingConfig, SearchConfig
+from discovery.config import GeneratorConfig, RunConfig, SearchConfig
 from discovery.generation import openai
 from discovery.generation.served import Patience
 from discovery.launch import started
 from discovery.records import RunStatus
 from discovery.storage import open_storage
 from discovery.testing.fakes import InProcessBackend
-from discovery.testing.replies import Reply, token_count
 from discovery.testing.server import FakeConfig, FakeServer, Trouble
 
 SEARCH = SearchConfig(chains=2, steps=2, candidates=3)
@@ -58,11 +57,10 @@ def storage(tmp_path):
 
 
 def config(*urls, search=SEARCH):
-    sampling = SamplingConfig(extra={"return_token_ids": True})
     return RunConfig(
         problem="constants-10",
         search=search,
-        generator=GeneratorConfig(kind="openai", base_url=urls, timeout_s=60, sampling=sampling),
+        generator=GeneratorConfig(kind="openai", base_url=urls, timeout_s=60),
     )
 
 
@@ -90,7 +88,7 @@ async def executed(storage, urls, *, search=SEARCH, meanwhile=None):
     completions = [completion for step in steps for completion in step.completions.values()]
     counts = storage.counts(summary.run)
     assert (counts.completions, counts.evaluations) == (total, total)
-    assert counts.completion_tokens == sum(token_count(Reply(text=c.text)) for c in completions)
+    assert counts.completion_tokens == sum(len(completion.token_ids) for completion in completions)
     assert all(completion.finish_reason != "abort" for completion in completions)
     return completions
 
