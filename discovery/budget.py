@@ -317,17 +317,21 @@ class Ledger:
         settled, self._settled = self._settled, asyncio.Event()
         settled.set()
 
-    def add_tokens(self, prompt: int | None, completion: int, cached: int = 0) -> None:
+    def add_tokens(
+        self, prompt: int | None, completion: int, cached: int = 0, *, is_forced: bool = False
+    ) -> None:
         """Count the tokens of one completion, as its server reported them.
 
         Args:
             prompt: Of its request's prompt; None where they are counted with another completion, or not at all.
             completion: Its own.
             cached: So many of the prompt's lay in the server's cache.
+            is_forced: Whether its answer took a request of its own, whose prompt is among these: they tell nothing of
+                prompts to come.
         """
         self._tokens += Tokens(prompt=prompt or 0, completion=completion)
         self._cached += cached
-        if prompt is not None:
+        if prompt is not None and not is_forced:
             self._last_prompt = prompt
         if completion:
             self._largest = max(self._largest or 0, completion)

@@ -247,7 +247,7 @@ class OpenStep:
                             places.leave()
                             left.discard(completion.key.index)
                             self._charge(completion)
-                            if completion.tokens and completion.tokens.prompt is not None:
+                            if _tells_prompt(completion):
                                 characters = None  # counted by now, once for all of the request
                             self._reserve(self._ahead(len(left), characters))
                             group.create_task(judge(completion))
@@ -267,7 +267,9 @@ class OpenStep:
         usage = completion.tokens or TokenUsage()
         prompt, answer = usage.prompt or 0, usage.completion or 0
         if completion.tokens is not None:
-            self._ports.ledger.add_tokens(usage.prompt, answer, usage.cached or 0)
+            self._ports.ledger.add_tokens(
+                usage.prompt, answer, usage.cached or 0, is_forced=completion.forced is not None
+            )
         self._ports.progress.completed(prompt, answer)
 
     # Evaluating
@@ -373,6 +375,13 @@ def outcome_of(evaluation: Evaluation, source_hash: str | None) -> Outcome:
         failure=evaluation.failure.kind if evaluation.failure else None,
         message=evaluation.failure.message if evaluation.failure else None,
         duplicate_of=evaluation.duplicate_of,
+    )
+
+
+def _tells_prompt(completion: Completion) -> bool:
+    """Whether the tokens of its request's prompt, and of no other, are counted with it."""
+    return (
+        completion.forced is None and completion.tokens is not None and completion.tokens.prompt is not None
     )
 
 

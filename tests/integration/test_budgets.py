@@ -55,7 +55,7 @@ class Metered(ScriptedGenerator):
 
     def __init__(self, prompt, completion, latency_s=0.002):
         super().__init__(number, latency_s=lambda key: latency_s * (1 + key.chain))
-        self.prompt, self.completion, self.cached = prompt, completion, None
+        self.prompt, self.completion, self.cached, self.forced = prompt, completion, None, None
         self.max_tokens = 100
 
     async def sample(self, request):
@@ -66,7 +66,7 @@ class Metered(ScriptedGenerator):
                 completion=self.completion(completion.key),
                 cached=self.cached if prompt else None,
             )
-            yield dataclasses.replace(completion, tokens=usage)
+            yield dataclasses.replace(completion, tokens=usage, forced=self.forced)
             prompt = None
 
 
@@ -119,6 +119,11 @@ async def test_a_prompt_that_was_counted_is_in_flight_no_more(tmp_path, storage,
     # On admission, when the request is sent, and for what is left of it after its first completion.
     assert Counter(reserved)[each] == 2 * CHAINS
     assert Counter(reserved)[again] == 2 * CHAINS
+    reserved.clear()
+    generator = Metered(prompt=1000, completion=lambda key: 10)
+    generator.forced = (1, 2)
+    await finished(tmp_path, storage, generator, steps=2)
+    assert Counter(reserved)[again] == 0, "what was counted is another request's prompt"
 
 
 async def test_the_cap_is_passed_by_the_surprise_of_requests_in_flight_at_most(tmp_path, storage):

@@ -146,6 +146,9 @@ def test_a_prompt_is_expected_to_be_as_large_as_the_last_one():
     assert ledger.expected_tokens(2, 10, characters=3500) == many(10, prompt=700)
     ledger.add_tokens(650, 5)
     assert ledger.expected_tokens(2, 10, characters=10**6).prompt == 650
+    ledger.add_tokens(9000, 5, is_forced=True)  # its own prompt and that of its second request
+    assert ledger.expected_tokens(2, 10, characters=10**6).prompt == 650
+    assert ledger.spent.prompt_tokens == 700 + 650 + 9000
     assert ledger.expected_tokens(2, 10).prompt == 0, "counted already"
     assert ledger.expected_tokens(0, 10, characters=3500) == NO_TOKENS
 
