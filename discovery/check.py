@@ -23,7 +23,8 @@ from pathlib import Path
 
 from discovery.agreement import compare, shown
 from discovery.blocks import END, START
-from discovery.errors import ConfigError, ProblemError, ScoringError
+from discovery.data import loads_document
+from discovery.errors import ConfigError, DataError, ProblemError, ScoringError
 from discovery.plugins import PROBLEM_FILE, load_location, locate
 from discovery.problem import DeclarationError, Problem
 from discovery.records import Evaluation, FailureKind, Score
@@ -217,6 +218,13 @@ def _check_initial(problem: Problem) -> Iterator[Finding]:
             f"the language is {language!r}, and the initial program is Python: it defines {entry!r}",
             f"write it in {language}, and let the scorer use program.run(); or leave language=... and build=... out",
         )
+    if problem.settings.schema is not None:
+        try:
+            loads_document(problem.initial)
+        except DataError as error:
+            yield _error(
+                "initial", f"not JSON: {error}", "with a schema the initial candidate is a JSON document"
+            )
     if language.lower() != "python":
         return
     try:

@@ -190,6 +190,28 @@ def loads(text: str | bytes) -> Data:
         raise DataError(f"not JSON: {error}") from error
 
 
+def loads_document(text: str) -> Data:
+    """A model's JSON document as plain data: as :func:`loads`, and no name twice in an object.
+
+    Args:
+        text: The whole document.
+
+    Raises:
+        DataError: It is not strict JSON, or one of its objects has a name twice: readers differ on which one counts.
+    """
+    value = loads(text)
+    json.loads(text, object_pairs_hook=_refuse_twice)
+    return value
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise DataError(f"an object has the name {_short(name)} twice; give each once")
+        seen.add(name)
+
+
 def _refuse_constant(text: str) -> Any:
     raise DataError(f"{text} is not a finite number")
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +28,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from discovery.blocks import Frame
-from discovery.data import Data
-from discovery.errors import ProblemError
-from discovery.records import Direction, Json, Score, text_hash
+from discovery.data import Data, loads_document
+from discovery.errors import DataError, ProblemError, ProgramFailed
+from discovery.records import Direction, FailureKind, Json, Score, text_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,8 @@ class KnownBest:
 
 STATISTICS = ("median", "mean", "min", "max")
 """What a score of several repeats can be."""
+DATA_LANGUAGE = "json"
+"""The language of solutions that are data."""
 COMPARISONS = ("ratio", "difference")
 """How a score is compared with the baseline's."""
 
@@ -181,11 +184,30 @@ class Program:
     def __init__(self, source: str, channel: ProgramChannel) -> None:
         self._source = source
         self._channel = channel
+        self._data: Data = None
+        self._is_read = False
 
     @property
     def source(self) -> str:
         """The candidate's text."""
         return self._source
+
+    @property
+    def data(self) -> Data:
+        """The candidate's text as JSON, read once: for problems with a ``schema``, whose solutions are data.
+
+        Nothing runs. A server may have held the model to the schema and may not have: check what matters.
+
+        Raises:
+            ProgramFailed: It is not one strict JSON document.
+        """
+        if not self._is_read:
+            try:
+                self._data = loads_document(self._source)
+            except DataError as error:
+                raise ProgramFailed(FailureKind.BAD_DATA, f"the solution is not JSON: {error}") from error
+            self._is_read = True
+        return self._data
 
     def call(self, function: str, *args: Data, timeout_s: float | None = None, **kwargs: Data) -> Data:
         """Run a function of the candidate inside the sandbox; each call is a fresh process.
@@ -323,6 +345,7 @@ class ProblemSettings:
     known_best: tuple[KnownBest, ...] = ()
     domain: str | None = None
     picture: Picture | None = None
+    schema: Mapping[str, Json] | None = None
 
 
 def problem(
@@ -355,7 +378,9 @@ def problem(
             larger one is scored again from nothing before it counts), ``repeats`` (a :class:`Repeats`, for noisy or
             timed scores), ``deterministic`` (equal sources get equal scores), ``scorer_timeout_s`` (for the
             whole scoring of one candidate, candidate's time included; of repeats for each), ``known_best``,
-            ``domain`` and ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes).
+            ``domain``, ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes) and
+            ``schema`` (a JSON Schema: solutions are data, JSON documents that fit it, and nothing runs; the language
+            is ``json``, the initial candidate a document, and the scorer reads ``program.data``).
 
     Returns:
         A decorator that turns the scorer into a :class:`Problem`.
@@ -433,6 +458,13 @@ def _is_bounds(value: Any) -> bool:
     return all(_is_number(end) for end in ends) and (len(ends) < 2 or ends[0] < ends[1])
 
 
+def _is_schema(value: object) -> bool:
+    try:
+        return isinstance(value, dict) and json.loads(json.dumps(value, allow_nan=False)) == value
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
 _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "entry": (lambda v: isinstance(v, str) and v.isidentifier(), "the name of a function"),
     "bounds": (_is_bounds, "(lowest, highest) with the lower first, None for no bound"),
@@ -457,6 +489,7 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "domain": (lambda v: v is None or isinstance(v, str), "a word or None"),
     "picture": (lambda v: v is None or callable(v), "a function (artifact, axes) or None"),
+    "schema": (lambda v: v is None or _is_schema(v), "a JSON Schema: a dict of what JSON can hold"),
 }
 
 
@@ -475,6 +508,14 @@ def _settings(given: Mapping[str, Any], faults: list[str]) -> ProblemSettings:
             values[key] = (value,)
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
+    if values.get("schema") is not None:
+        if values.setdefault("language", DATA_LANGUAGE).lower() != DATA_LANGUAGE:
+            faults.append(
+                f"language is {values['language']!r}, and with a schema solutions are JSON; leave one of them out"
+            )
+        for key in ("command", "build"):
+            if values.get(key) is not None:
+                faults.append(f"there is a {key}, and with a schema nothing runs; leave one of them out")
     return ProblemSettings(**values)
 
 

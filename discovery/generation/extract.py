@@ -10,6 +10,8 @@ may belong to the program's own text. The blocks of all readings compete, and th
 program wins: right language, markers in order, the entry point defined, the plain reading, the larger where
 none defines the entry point, the later of two. Programs are never parsed by a compiler here; they may be
 hostile.
+
+Where solutions are data, the answer is one JSON document, fenced or not, and nothing else is looked for.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import re
 from dataclasses import dataclass
 
 from discovery.blocks import END, START, BlocksMissing, Frame
+from discovery.data import loads_document
+from discovery.errors import DataError
 from discovery.problem import Problem
 from discovery.records import Completion, Failure, FailureKind
 
@@ -74,8 +78,28 @@ def extract(completion: Completion, problem: Problem) -> str | Failure:
     frame = problem.frame
     if completion.model.generator in BARE_GENERATORS:
         return _framed(frame, text)
+    if problem.settings.schema is not None:
+        document = _document(text, finish)
+        return document if isinstance(document, Failure) else _framed(frame, document)
     found = _find(problem, frame, text, finish)
     return found if isinstance(found, Failure) else _framed(frame, found)
+
+
+def _document(text: str, finish: str | None) -> str | Failure:
+    """The one JSON document of an answer: the whole text, or its only fenced block."""
+    blocks = code_blocks(text)
+    if len(blocks) > 1:
+        return _no_program(
+            f"the answer has {len(blocks)} code blocks; give one JSON document and nothing else"
+        )
+    source = blocks[0].text if blocks else text
+    try:
+        loads_document(source)
+    except DataError as error:
+        if finish == "length":
+            return _no_program("the answer was cut off at the token limit inside its JSON document; be brief")
+        return _no_program(f"the answer is not one JSON document: {error}")
+    return source.strip() + "\n"
 
 
 def code_blocks(text: str, *, nested: bool = False) -> tuple[CodeBlock, ...]:

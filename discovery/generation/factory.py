@@ -28,5 +28,5 @@ def make_generator(config: GeneratorConfig, problem: Problem, *, api_key: str | 
     if config.kind == "openai":
         from discovery.generation.openai import OpenAIGenerator
 
-        return OpenAIGenerator(config, api_key)
+        return OpenAIGenerator(config, api_key, schema=problem.settings.schema)
     raise ConfigError(f"unknown generator {config.kind!r}; known: {', '.join(KINDS)}")

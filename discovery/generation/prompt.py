@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from discovery.blocks import END, START
 from discovery.generation.base import ParentView
 from discovery.generation.failures import FailureStatistics, one_line
 from discovery.problem import Limits, Problem
-from discovery.records import Candidate, Direction, Message, Score
+from discovery.records import Candidate, Direction, Json, Message, Score
 from discovery.toolchain import in_words, toolchain
 
 FEEDBACK_LENGTH = 2000
@@ -117,6 +117,8 @@ def system_text(problem: Problem) -> str:
             f"Only {which} between the lines with {START} and {END} may change. Everything outside is "
             "put back as it was. Keep every marker line."
         )
+    if settings.schema is not None:
+        return _data_text(problem, better, settings.schema)
     fence = _tag(settings.language)
     return "\n".join(
         [
@@ -136,6 +138,32 @@ def system_text(problem: Problem) -> str:
             "Think first, briefly: what limits the score, and what change would lift it. Then give the whole "
             f"program, complete and runnable, in one fenced code block that starts with ```{fence} and comes "
             "last. No fragments, no differences, no placeholders.",
+        ]
+    )
+
+
+def _data_text(problem: Problem, better: str, schema: Mapping[str, Json]) -> str:
+    """The constant part where solutions are data."""
+    return "\n".join(
+        [
+            "You improve solutions by experiment: you are shown solutions with their measured scores, and "
+            "write one that scores better.",
+            "",
+            f"# Problem: {problem.name}",
+            "",
+            problem.statement.strip(),
+            "",
+            "# Rules",
+            "",
+            f"- A solution is data: one JSON document. A scorer judges it; {better} scores are better.",
+            "- All numbers are finite, and no object has a name twice.",
+            "- It must fit this JSON Schema:",
+            "",
+            fenced(json.dumps(schema, ensure_ascii=False), "json"),
+            "",
+            "# Answer",
+            "",
+            "Answer with one JSON document, whole, and nothing else: no words around it, no comments, no placeholders.",
         ]
     )
 
