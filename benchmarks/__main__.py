@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.report import Report
 
-NAMES = ("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept")
+NAMES = ("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream")
 OPTIONS = ("evaluations", "sandbox")
 
 

@@ -197,3 +197,89 @@ def test_an_error_inside_the_stream_has_its_status():
     with pytest.raises(StreamBroken) as caught:
         read(b'data: {"error": {"message": "too long", "code": 400}}\n\n')
     assert caught.value.status == 400
+
+
+# As vLLM 0.32 was seen to send it, a tiny gpt-oss answering.
+
+PROMPT = [200006, 17360, 200008, 200007, 200006, 173781]
+
+
+def said(*tokens):
+    content = [
+        {"token": text, "logprob": p, "bytes": [*text.encode()], "top_logprobs": []} for text, p in tokens
+    ]
+    return {"content": content}
+
+
+def test_a_chat_of_vllm():
+    opening = {
+        "index": 0,
+        "delta": {"role": "assistant", "content": ""},
+        "logprobs": None,
+        "finish_reason": None,
+    }
+    first = {
+        "index": 0,
+        "delta": {},
+        "logprobs": said(("<|channel|>", -0.5)),
+        "finish_reason": None,
+        "token_ids": [200005],
+    }
+    last = {
+        "index": 0,
+        "delta": {"content": "x", "reasoning": "We"},
+        "logprobs": said(("analysis", -0.25), ("We", -0.125)),
+        "finish_reason": "length",
+        "stop_reason": None,
+        "token_ids": [35644, 2167],
+    }
+    usage = {"prompt_tokens": 6, "completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 1}}
+    data = event(opening, prompt_token_ids=PROMPT, prompt_text=None) + event(first) + event(last)
+    (choice,), reader = read(data + event(usage=usage) + DONE, count=1)
+    assert reader.prompt_token_ids == tuple(PROMPT)
+    assert (choice.text, choice.reasoning, choice.finish_reason) == ("x", "We", "length")
+    assert choice.token_ids == (200005, 35644, 2167)
+    assert choice.logprobs == (-0.5, -0.25, -0.125)
+    assert choice.tokens == TokenUsage(prompt=6, completion=3, reasoning=1)
+    assert not choice.misaligned
+
+
+def test_a_plain_completion_of_vllm():
+    def plain(text, ids, logprobs, **more):
+        told = {
+            "text_offset": [0],
+            "token_logprobs": logprobs,
+            "tokens": ["?"] * len(ids),
+            "top_logprobs": [],
+        }
+        return {"index": 0, "text": text, "logprobs": told, "finish_reason": None, "token_ids": ids, **more}
+
+    data = event(plain("def", [1314], [-0.5], stop_reason=None, prompt_token_ids=PROMPT))
+    data += event(plain(" f", [285, 200002], [None, -0.25], finish_reason="stop", prompt_token_ids=None))
+    (choice,), reader = read(data + event(usage={"prompt_tokens": 6, "completion_tokens": 3}) + DONE, count=1)
+    assert (choice.text, choice.finish_reason) == ("def f", "stop")
+    assert choice.token_ids == (1314, 285, 200002)
+    assert choice.logprobs == (-0.5, None, -0.25)
+    assert choice.tokens == TokenUsage(prompt=6, completion=3)
+    assert reader.prompt_token_ids == tuple(PROMPT)
+
+
+@pytest.mark.parametrize("reason", ["need", None, 200012])
+def test_a_stop_string_is_told_from_a_stop_token(reason):
+    (choice,), _ = read(event(piece(0, "a", finish="stop", stop_reason=reason)) + DONE)
+    assert choice.stop_string == (reason if reason == "need" else None)
+
+
+def test_lists_of_unequal_length_are_both_dropped():
+    data = event(piece(0, "ab", token_ids=[1, 2], logprobs=said(("a", -0.5)), finish="stop"))
+    (choice,), _ = read(data + event(usage={"prompt_tokens": 1, "completion_tokens": 2}) + DONE, count=1)
+    assert choice.token_ids is choice.logprobs is None
+    assert choice.misaligned
+    assert choice.text == "ab"
+    assert choice.tokens == TokenUsage(prompt=1, completion=2)
+
+
+def test_ids_that_come_twice_are_taken_once():
+    data = event(piece(0, "a", token_ids=[5], logprobs=said(("token_id:5", -0.5)), finish="stop"))
+    (choice,), _ = read(data + DONE)
+    assert (choice.token_ids, choice.logprobs) == ((5,), (-0.5,))
