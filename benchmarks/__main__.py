@@ -13,7 +13,10 @@ from rich.console import Console
 
 from benchmarks.report import Report
 
-NAMES = ("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream")
+NAMES = (
+    *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
+    *("prefix", "first_request"),
+)
 OPTIONS = ("evaluations", "sandbox")
 
 
