@@ -22,6 +22,7 @@ from discovery.generation.factory import make_generator
 from discovery.plugins import load_problem
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
+from discovery.records import ModelIdentity
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
@@ -251,9 +252,8 @@ async def _assembled(
     atexit.register(evaluator.cleanup)
     try:
         table = prices if prices is not None else load_prices()
-        identity = await generator.start()
+        identity = await _both_started(generator, evaluator)
         config = priced(config, identity.model, table)
-        await evaluator.start()
         _hold(evaluator, config.sandbox.require)
         facts = {**record.facts, "model": identity.model, "server": identity.server}
         yield Run(
@@ -269,6 +269,16 @@ async def _assembled(
     finally:
         await asyncio.shield(_closed(generator, evaluator))
         atexit.unregister(evaluator.cleanup)
+
+
+async def _both_started(generator: Generator, evaluator: Evaluator) -> ModelIdentity:
+    """Start both at once: one mostly loads its client library, the other mostly waits for sandboxes."""
+    identity, nothing = await asyncio.gather(generator.start(), evaluator.start(), return_exceptions=True)
+    for outcome in (identity, nothing):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    assert isinstance(identity, ModelIdentity)
+    return identity
 
 
 def _hold(evaluator: Evaluator, required: tuple[str, ...]) -> None:

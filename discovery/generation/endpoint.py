@@ -307,6 +307,11 @@ class Endpoint:
             ) from error
 
 
+def load_client() -> None:
+    """Load the client library, which takes half a second of CPU time: off the event loop, before the first request."""
+    import openai  # noqa: F401
+
+
 def _client(url: str, api_key: str | None) -> openai.AsyncOpenAI:
     import openai
 

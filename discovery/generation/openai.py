@@ -32,7 +32,7 @@ from contextlib import aclosing
 from discovery.config import GeneratorConfig
 from discovery.errors import ConfigError, GeneratorError, GeneratorRefused, GeneratorUnavailable
 from discovery.generation.base import GenerationRequest, ServerLoad
-from discovery.generation.endpoint import Fault
+from discovery.generation.endpoint import Fault, load_client
 from discovery.generation.fleet import Fleet, Member
 from discovery.generation.served import NAME, Patience, ServedModel
 from discovery.records import Completion, Json, ModelIdentity
@@ -97,6 +97,7 @@ class OpenAIGenerator:
             GeneratorUnavailable: Nothing answers at any of the URLs.
             GeneratorRefused: A key is wrong, or the model is not served, or none is named and several are.
         """
+        await asyncio.to_thread(load_client)
         return await self._fleet.start()
 
     async def ready(self) -> bool:
