@@ -207,6 +207,35 @@ class Run:
         shared = self._supervision.shared
         record = self._evaluator.record
         await journal.append(shared, *([record] if record else []), initial, evaluation)
+        assert evaluation.score is not None
+        self.progress.initial = evaluation.score.value
+        pool = self._evaluator.pool
+        outage = Outage(self._generator.ready, partial(self._supervision.notice, "generator"))
+        sandbox_outage = Outage(pool.starts, partial(self._supervision.notice, "sandbox"))
+        ports = self._ports(journal, outage)
+        self._evaluator.remember(initial.source_hash)
+        chains = self._replay(ports, initial, evaluation)
+        self.progress.replayed()
+        tasks: dict[int, asyncio.Task[None]] = {}
+        keeper = asyncio.create_task(self._supervision.keep(tasks))
+        pool.wait = sandbox_outage.wait
+        try:
+            async with Pulse(self.progress, self._generator, ports.ledger, journal, shared).beating():
+                # Scoring again may take longer than a lease lasts.
+                await _finish(
+                    [asyncio.create_task(self._announce_unannounced(ports, initial, evaluation))], keeper
+                )
+                tasks |= {
+                    chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains
+                }
+                await _finish(tasks.values(), keeper)
+        finally:
+            await _end([keeper])
+            pool.wait = None
+            await outage.close()
+            await sandbox_outage.close()
+
+    def _ports(self, journal: Journal, outage: Outage) -> Ports:
         counts = self._storage.counts(self.record.id)
         ledger = Ledger(
             self.config.budget,
@@ -219,12 +248,7 @@ class Run:
             ),
             prices=self.config.prices,
         )
-        assert evaluation.score is not None
-        self.progress.initial = evaluation.score.value
-        pool = self._evaluator.pool
-        outage = Outage(self._generator.ready, partial(self._supervision.notice, "generator"))
-        sandbox_outage = Outage(pool.starts, partial(self._supervision.notice, "sandbox"))
-        ports = Ports(
+        return Ports(
             run=self.record.id,
             problem=self.problem,
             search=self.config.search,
@@ -243,34 +267,13 @@ class Run:
                 self._storage,
                 self._evaluator,
                 journal,
-                shared,
+                self._supervision.shared,
                 ledger,
                 self.progress,
                 best_announced(self._storage.announcements(self.record.id), self.problem.direction),
             ),
             progress=self.progress,
         )
-        self._evaluator.remember(initial.source_hash)
-        chains = self._replay(ports, initial, evaluation)
-        self.progress.replayed()
-        tasks: dict[int, asyncio.Task[None]] = {}
-        keeper = asyncio.create_task(self._supervision.keep(tasks))
-        pool.wait = sandbox_outage.wait
-        try:
-            async with Pulse(self.progress, self._generator, ledger, journal, shared).beating():
-                # Scoring again may take longer than a lease lasts.
-                await _finish(
-                    [asyncio.create_task(self._announce_unannounced(ports, initial, evaluation))], keeper
-                )
-                tasks |= {
-                    chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains
-                }
-                await _finish(tasks.values(), keeper)
-        finally:
-            await _end([keeper])
-            pool.wait = None
-            await outage.close()
-            await sandbox_outage.close()
 
     def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:
         search = self.config.search
