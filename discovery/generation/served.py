@@ -254,17 +254,24 @@ class ServedModel:
         first_byte_s = self._patience.begins_within(self._config.timeout_s)
         stall_s = self._patience.stall_s
         answer = choices(self.endpoint, chat, reader, first_byte_s=first_byte_s, stall_s=stall_s)
-        async with aclosing(answer) as found:
-            async for choice in found:
-                if choice.finish_reason == "abort":
-                    aborted += 1
-                    continue
-                self._look_for_effects(choice, body, reader.prompt_token_ids)
-                complete = partial(self._completion, asked, reader, max_tokens)
-                if self._fields.forces and forcing.may_lack_answer(choice):
-                    forced.append(asyncio.create_task(self._force(asked, choice, reader, complete)))
-                else:
-                    asked.put(complete(choice))
+        came = False
+        try:
+            async with aclosing(answer) as found:
+                async for choice in found:
+                    came = True
+                    if choice.finish_reason == "abort":
+                        aborted += 1
+                        continue
+                    self._look_for_effects(choice, body, reader.prompt_token_ids)
+                    complete = partial(self._completion, asked, reader, max_tokens)
+                    if self._fields.forces and forcing.may_lack_answer(choice):
+                        forced.append(asyncio.create_task(self._force(asked, choice, reader, complete)))
+                    else:
+                        asked.put(complete(choice))
+        except Refusal as refusal:
+            if came:  # To make it again would be to pay for what came twice.
+                raise GeneratorRefused(str(refusal)) from refusal
+            raise
         if aborted:
             raise Fault(f"it aborted {aborted} of {count} choices")
         if not reader.ended:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,17 @@ class FakeConfig:
     unwanted: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     adapters: bool = True
+
+    def time_of(self, seed: int) -> float:
+        """How long a choice takes in its slot, in seconds.
+
+        Args:
+            seed: The choice's.
+        """
+        if not self.latency_s:
+            return 0.0
+        rng = random.Random(f"{self.seed}:{seed}")
+        return rng.lognormvariate(math.log(self.latency_s), self.sigma)
 
     @property
     def is_vllm(self) -> bool:

@@ -43,6 +43,8 @@ class Trouble(StrEnum):
     """An event that is not JSON."""
     ERROR_EVENT = "error_event"
     """An event that reports an internal error."""
+    LATE_REFUSAL = "late_refusal"
+    """An event that refuses a field, after the first choice is complete."""
     NOT_STREAMED = "not_streamed"
     """One JSON document."""
     ABORTED = "aborted"

@@ -12,8 +12,7 @@ utilisation of the time between. It answers ``/v1/models``, ``/version``, ``/hea
 ``/v1/completions`` says what the chat would say from there: the answer alone where a prompt ends with its opening.
 
 A :class:`~discovery.testing.replies.Trouble` makes it misbehave, one per request of either kind in the order given.
-What a real server sends, under trouble and without, was looked up in vLLM 0.32 and seen from one that served a tiny
-gpt-oss; this one only copies the shapes.
+What a real server sends was looked up in vLLM 0.32 and seen from one with a tiny gpt-oss; this one copies the shapes.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
-import random
 import signal
 import time
 from collections import deque
@@ -38,6 +35,7 @@ from discovery.testing.streaming import StreamedAnswer
 from discovery.testing.vocabulary import Vocabulary
 from discovery.testing.wire import Request, left, read_request, send
 
+BREAKS = (Trouble.HALF, Trouble.CUT, Trouble.STALLED_MIDWAY, Trouble.LATE_REFUSAL)
 __all__ = ["Answerer", "FakeConfig", "FakeServer", "Reply", "Trouble", "main", "perturbed"]
 
 
@@ -271,7 +269,7 @@ class FakeServer:
         streamed = trouble is not Trouble.NOT_STREAMED
         answer = StreamedAnswer(body, writer, self._vocabulary, prompt, streamed=streamed, ignores=ignored)
         answer.begin(count)
-        breaks = trouble in (Trouble.HALF, Trouble.CUT, Trouble.STALLED_MIDWAY)
+        breaks = trouble in BREAKS
         choices = [
             asyncio.create_task(self._choice(answer, body, prompt, (index, seed + index), trouble))
             for index in range(min(count, 1) if breaks else count)
@@ -282,9 +280,11 @@ class FakeServer:
                 await writer.drain()
                 if trouble is Trouble.STALLED_MIDWAY:
                     await asyncio.Event().wait()
-                if trouble is Trouble.CUT:
+                if trouble is Trouble.LATE_REFUSAL:
+                    answer.event(Refused(status=400, message="logprobs: not supported").payload())
+                if trouble is not Trouble.HALF:
                     answer.close()
-                return trouble is Trouble.CUT
+                return trouble is not Trouble.HALF
             if trouble is Trouble.GARBAGE:
                 answer.raw(b"data: {not json\n\n")
             if trouble is Trouble.ERROR_EVENT:
@@ -311,7 +311,7 @@ class FakeServer:
         choice = self._written(body, prompt, seed, trouble, is_first=index == 0)
         parts = choice.parts(self.config.pieces, self.config.stream_interval, body)
         async with self._slots:
-            latency_s = self._latency_s(seed)
+            latency_s = self.config.time_of(seed)
             for number, part in enumerate(parts, start=1):
                 if latency_s:
                     await asyncio.sleep(latency_s / len(parts))
@@ -341,12 +341,6 @@ class FakeServer:
         if trouble is Trouble.NO_FINISH:
             return Written(tokens=choice.tokens, finish_reason=None)
         return choice
-
-    def _latency_s(self, seed: int) -> float:
-        if not self.config.latency_s:
-            return 0.0
-        rng = random.Random(f"{self.config.seed}:{seed}")
-        return rng.lognormvariate(math.log(self.config.latency_s), self.config.sigma)
 
 
 async def _serve(config: FakeConfig, host: str, port: int) -> None:

@@ -221,6 +221,19 @@ async def test_a_field_that_is_refused_is_left_out_from_then_on(asked, caplog, f
     assert len([r for r in caplog.records if f"refuses {field}" in r.message]) == 1
 
 
+async def test_a_request_that_has_borne_fruit_is_not_made_again_whatever_is_refused_then(asked):
+    async with asked([Trouble.LATE_REFUSAL]) as (server, generator, _):
+        seen = []
+
+        async def consume():
+            async for completion in generator.sample(request_for()):
+                seen.append(completion.key.index)
+
+        with pytest.raises(GeneratorRefused, match="logprobs: not supported"):
+            await consume()
+        assert (seen, len(server.requests)) == ([0], 1)
+
+
 async def test_a_refusal_that_names_nothing_of_ours_stands(asked):
     async with asked(server={"unwanted": ("top_p",)}) as (server, generator, _):
         with pytest.raises(GeneratorRefused, match="top_p"):

@@ -109,10 +109,10 @@ async def test_slots_bound_what_runs_and_time_is_counted():
     assert after["choices"] == 6
 
 
-async def test_times_are_lognormal_and_repeat():
-    async with FakeServer(FakeConfig(latency_s=2.0, sigma=0.5)) as server:
-        times = sorted(server._latency_s(seed) for seed in range(2000))
-        assert times == sorted(server._latency_s(seed) for seed in range(2000))
+def test_times_are_lognormal_and_repeat():
+    config = FakeConfig(latency_s=2.0, sigma=0.5)
+    times = sorted(config.time_of(seed) for seed in range(2000))
+    assert times == sorted(config.time_of(seed) for seed in range(2000))
     assert 1.9 < times[1000] < 2.1
     assert 1.1 < times[317] < 1.35  # one sigma below: 2 exp(-0.5)
 
