@@ -244,14 +244,22 @@ def check_scipy() -> Diagnosis:
 
 
 def check_vllm() -> Diagnosis:
-    """A model server of one's own."""
-    return _module("vllm", "vllm", "to serve a model from this machine's GPU")
+    """The program that ``discovery serve`` starts."""
+    from discovery.generation.vllm import find_build
+
+    try:
+        build = find_build()
+    except MissingComponent as error:
+        detail = str(error).partition(";")[0]
+        return Diagnosis(name="vllm", ok=False, detail=detail, fix=install_command("vllm"))
+    what = f"{build.version or 'of unknown version'}{', for processors only' if build.is_cpu else ''}"
+    return Diagnosis(name="vllm", ok=True, detail=f"{what}, at {build.program}")
 
 
 def check_model_server() -> Diagnosis:
     """Whether a model server answers at ``OPENAI_BASE_URL``."""
     base = os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
-    fix = "vllm serve MODEL, then: export OPENAI_BASE_URL=http://localhost:8000/v1"
+    fix = "discovery serve MODEL, then: export OPENAI_BASE_URL=http://localhost:8000/v1"
     if not base:
         return Diagnosis(name="model server", ok=False, detail="OPENAI_BASE_URL is not set", fix=fix)
     shown = _without_credentials(base)

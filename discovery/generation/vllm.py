@@ -41,9 +41,7 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _STREAM_INTERVAL = 32
 _START_DATE = "2025-08-05"
 _CPU_CACHE_GIB = 4
-_INSTALL = (
-    "on a machine with a GPU: {pip} install 'discovery-loop[vllm]'; without one: sh scripts/vllm-cpu.sh"
-)
+_INSTALL = "on a machine with a GPU: {pip} install 'discovery-loop[vllm]'; without one, for trials: make vllm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

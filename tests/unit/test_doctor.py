@@ -10,6 +10,7 @@ import pytest
 
 from discovery import doctor, sandbox
 from discovery.sandbox import hierarchies
+from discovery.testing.vllm import program
 
 
 @pytest.fixture(autouse=True)
@@ -240,3 +241,16 @@ class TestModelServer:
 def test_nothing_heavy_is_loaded_to_look():
     code = "import sys, discovery.doctor; assert not {'prefect', 'sqlalchemy', 'openai'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_vllm_where_it_is_and_where_it_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISCOVERY_VLLM", str(tmp_path / "bin" / "vllm"))
+    found = doctor.check_vllm()
+    assert (found.ok, found.detail.partition(" ")[0]) == (False, "DISCOVERY_VLLM")
+    assert "discovery-loop[vllm]" in found.fix
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin")
+    (tmp_path / "lib" / "python3.11" / "site-packages" / "vllm-0.32.0+cpu.dist-info").mkdir(parents=True)
+    found = doctor.check_vllm()
+    assert found.ok
+    assert found.detail == f"0.32.0+cpu, for processors only, at {tmp_path / 'bin' / 'vllm'}"

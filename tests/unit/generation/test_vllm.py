@@ -33,7 +33,7 @@ def value(words, flag):
 
 
 def test_without_a_program_the_error_says_how_to_get_one(nowhere):
-    with pytest.raises(MissingComponent, match=r"discovery-loop\[vllm\].*vllm-cpu\.sh.*DISCOVERY_VLLM"):
+    with pytest.raises(MissingComponent, match=r"discovery-loop\[vllm\].*make vllm.*DISCOVERY_VLLM"):
         find_build()
 
 
