@@ -248,7 +248,7 @@ def started_server(
     """
     build = find_build(vllm)
     with enrolled(options) as home, ModelServer(build, options, home, say=say, care=care) as server:
-        say(f"starting vLLM {build.version or ''} for {options.model} (log: {server.log})")
+        say(f"starting vLLM {build.version or 'of unknown version'} for {options.model} (log: {server.log})")
         serving = server.start()
         with Control(server):
             yield server, serving

@@ -30,7 +30,7 @@ _STAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), said)
     for pattern, said in (
         (r"Fetching \d+ files|Downloading", "downloading the model"),
-        (r"Resolved architecture: (\w+)", "the model is a {0}"),
+        (r"Resolved architecture: (\w+)", "preparing a {0}"),
         (r"Initializing a V1 LLM engine", "starting the engine"),
         (r"Starting to load model", "loading the weights"),
         (

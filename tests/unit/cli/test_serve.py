@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,7 +17,6 @@ from discovery.cli import main, serving
 from discovery.cli.app import MISUSE
 from discovery.generation.probe import Card
 from discovery.plugins import share_dir
-from discovery.storage import open_existing
 from discovery.testing.vllm import Behaviour, program, write_adapter, write_checkpoint
 
 PROGRAM = [sys.executable, "-c", "from discovery.cli import main; raise SystemExit(main())"]
@@ -194,34 +192,7 @@ def test_publish_asks_the_server_that_runs(serve, model, tmp_path, capsys):
     assert "--server other: tiny at" in error_of(capsys)
 
 
-def stored(run=None):
-    with_storage = open_existing(None)
-    try:
-        (record,) = with_storage.list_runs()
-        return record
-    finally:
-        with_storage.close()
-
-
 class TestRun:
-    def test_a_server_of_its_own_starts_serves_and_ends_with_the_run(self, model, capsys):
-        assert main(["run", "constants-10", "--serve", str(model), *SHAPE, "--json"]) == 0
-        told = capsys.readouterr()
-        assert json.loads(told.out)["evaluations"] == 2
-        assert "server: loading the weights" in told.err
-        assert "server: stopping the model server" in told.err
-        port = int(told.err.partition("is served at http://127.0.0.1:")[2].partition("/")[0])
-        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            pytest.fail("it still listens")
-
-    def test_one_that_runs_already_is_used_and_left_alone(self, serve, model, capsys):
-        ready, process = serve(model, "--port", free_port())
-        assert main(["run", "constants-10", "--serve", str(model), *SHAPE, "--json"]) == 0
-        told = capsys.readouterr()
-        assert f"server: tiny is served at {ready['url']}" in told.err
-        assert "starting vLLM" not in told.err
-        assert process.poll() is None
-
     def test_one_that_is_still_starting_is_waited_for(self, serve, model, capsys, monkeypatch):
         ready, _ = serve(model, "--port", free_port())
         healthy = serving.Probe.healthy
@@ -256,47 +227,6 @@ class TestRun:
         monkeypatch.setenv("DISCOVERY_VLLM", "/no/vllm")
         assert main(["run", "constants-10", "--serve", str(model), *SHAPE]) == MISUSE
         assert "DISCOVERY_VLLM /no/vllm is no program" in error_of(capsys)
-
-    def test_an_interrupted_run_says_how_it_goes_on_and_does(self, model, tmp_path):
-        command = [
-            *PROGRAM,
-            "run",
-            "constants-10",
-            "--serve",
-            str(model),
-        ]
-        shape = ["--chains", "1", "--steps", "5000", "--candidates", "1", "--sandbox", "process"]
-        with subprocess.Popen(
-            [*command, *shape, "--scheduler", "local"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            deadline = time.monotonic() + 30
-            while not _evaluated(tmp_path) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=30)
-        assert process.returncode == 130, told
-        (hint,) = [line.strip() for line in told.splitlines() if "resume" in line]
-        assert hint.endswith(f"--serve {model}")
-        words = hint.split()
-        run = words[words.index("resume") + 1]
-        assert (
-            main(["resume", run, "--serve", str(model), "--max-evaluations", "1", "--scheduler", "local"])
-            == 0
-        )
-        assert stored().config["generator"]["model"] == "tiny"
-
-
-def _evaluated(tmp_path):
-    if not (tmp_path / "runs.db").exists():
-        return False
-    with_storage = open_existing(None)
-    try:
-        return any(with_storage.counts(run.id).evaluations > 2 for run in with_storage.list_runs())
-    finally:
-        with_storage.close()
 
 
 class TestMatch:

@@ -119,7 +119,7 @@ class TestStart:
         assert says(server) == "old"
         stages = [line.rpartition(" (")[0] for line in make.said]
         assert stages == [
-            "the model is a FakeForCausalLM",
+            "preparing a FakeForCausalLM",
             "loading the weights",
             "loading the weights: shard 1 of 2",
         ]
@@ -188,27 +188,19 @@ class TestEnd:
         assert not any(map(lives, processes))
 
     @pytest.mark.parametrize("behaviour", [Behaviour.WELL, Behaviour.STUBBORN])
-    def test_when_its_owner_is_killed_nothing_is_left(self, tmp_path, build, model, behaviour):
+    @pytest.mark.parametrize("forks", [False, True], ids=["alone", "after a fork"])
+    def test_when_its_owner_is_killed_nothing_is_left(self, tmp_path, build, model, behaviour, forks):
         write_checkpoint(model, fake=behaviour)
-        owner = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                OWNER,
-                str(build.program),
-                str(model),
-                str(free_port()),
-                str(tmp_path / "s"),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with owner:
-            pid = int(owner.stdout.readline())
-            processes = tree(pid)
+        words = [build.program, model, free_port(), tmp_path / "s", int(forks)]
+        command = [sys.executable, "-c", OWNER, *map(str, words)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+            guard, child = map(int, owner.stdout.readline().split())
+            processes = tree(guard)
             assert len(processes) >= 2
             owner.kill()
-        until(lambda: not any(map(lives, processes)))
+            until(lambda: not any(map(lives, processes)))
+            if child:
+                os.kill(child, signal.SIGKILL)
 
     def test_when_its_guard_is_killed_the_server_does_not_serve_on_unseen(self, make):
         server = make()
@@ -239,15 +231,17 @@ class TestEnd:
 
 
 OWNER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from discovery.generation.server import Care, ModelServer
 from discovery.generation.vllm import Build, ServeOptions
-program, model, port, home = sys.argv[1:]
+program, model, port, home, forks = sys.argv[1:]
 options = ServeOptions(model=model, name="tiny", port=int(port))
 server = ModelServer(Build(program=Path(program), version=None), options, Path(home), care=Care(grace_s=0.3))
 server.start()
-print(server.pid, flush=True)
+child = os.fork() if int(forks) else 0  # it has whatever its parent had open
+if child or not int(forks):
+    print(server.pid, child, flush=True)
 time.sleep(600)
 """
 
@@ -400,6 +394,9 @@ class TestPublishAdapter:
         server.start()
         server.publish(write_adapter(tmp_path / "round", model))
         server.publish(write_checkpoint(tmp_path / "trained", fill=1))
+        assert server.serving().adapters == ()
+        kill_model(server)
+        until(lambda: any("serves tiny again" in line for line in make.said))
         assert server.serving().adapters == ()
 
     def test_into_a_server_that_somebody_else_looks_after(self, make, tmp_path, model):
