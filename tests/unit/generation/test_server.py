@@ -398,6 +398,7 @@ class TestPublishAdapter:
         kill_model(server)
         until(lambda: any("serves tiny again" in line for line in make.said))
         assert server.serving().adapters == ()
+        assert not any("is not served any more" in line for line in make.said)
 
     def test_into_a_server_that_somebody_else_looks_after(self, make, tmp_path, model):
         server = make(adapters=AdapterRoom(rank=8))
