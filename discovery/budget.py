@@ -193,6 +193,7 @@ class Ledger:
         budget: The caps.
         spent: What earlier processes of the run spent.
         prices: For ``max_cost``.
+        spoiled: Tokens that were spent for nothing so far, which count as well.
         clock: Monotonic seconds.
     """
 
@@ -202,6 +203,7 @@ class Ledger:
         spent: Spent | None = None,
         *,
         prices: Prices | None = None,
+        spoiled: Callable[[], Tokens] = lambda: NO_TOKENS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         spent = spent or Spent()
@@ -209,6 +211,7 @@ class Ledger:
         self.prices = prices or Prices()
         self.waiting = 0
         """Requests that wait for others in flight to need less than is reserved for them."""
+        self._spoiled = spoiled
         self._clock = clock
         self._started = clock()
         self._earlier_s = spent.seconds
@@ -224,10 +227,11 @@ class Ledger:
     @property
     def spent(self) -> Spent:
         """What is spent by now, in-flight work not counted."""
+        tokens = self._tokens + self._spoiled()
         return Spent(
             evaluations=self._evaluations,
-            prompt_tokens=self._tokens.prompt,
-            completion_tokens=self._tokens.completion,
+            prompt_tokens=tokens.prompt,
+            completion_tokens=tokens.completion,
             cached_tokens=self._cached,
             seconds=self._earlier_s + self._clock() - self._started,
         )
@@ -293,7 +297,8 @@ class Ledger:
         if budget.max_seconds is not None and spent.seconds >= budget.max_seconds:
             return f"{budget.max_seconds:g} seconds spent"
         coming = (ahead or NO_TOKENS) + (self._in_flight if in_flight else NO_TOKENS)
-        if budget.max_tokens is not None and self._tokens.total + coming.total > budget.max_tokens:
+        tokens = spent.prompt_tokens + spent.completion_tokens + coming.total
+        if budget.max_tokens is not None and tokens > budget.max_tokens:
             return f"token budget of {budget.max_tokens} spent{self._unused(coming)}"
         cost = (self.prices.cost(spent) or 0.0) + self.prices.of_tokens(coming)
         if budget.max_cost is not None and cost >= budget.max_cost:

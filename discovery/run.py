@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from discovery.best import BestKeeper, best_announced
-from discovery.budget import Ledger, Spent, allot
+from discovery.budget import Ledger, Spent, Tokens, allot
 from discovery.chain import Chain
 from discovery.config import RunConfig, from_dict, to_dict
 from discovery.errors import (
@@ -190,6 +190,8 @@ class Run:
     def _facts(self) -> dict[str, Json]:
         evaluation = self.progress.evaluation
         facts = {
+            "spoiled_prompt_tokens": self._spoiled().prompt,
+            "spoiled_completion_tokens": self._spoiled().completion,
             "generator_utilisation": self._gate.meter.utilisation,
             "generation_slots": self._gate.meter.slots,
             "evaluator_utilisation": evaluation.utilisation if evaluation else None,
@@ -198,6 +200,14 @@ class Run:
             "isolation": self._evaluator.record.id if self._evaluator.record else None,
         }
         return {name: value for name, value in facts.items() if value is not None}
+
+    def _spoiled(self) -> Tokens:
+        """Tokens of choices that broke off, those of earlier processes included."""
+        facts = self.record.facts
+        prompt, completion = facts.get("spoiled_prompt_tokens"), facts.get("spoiled_completion_tokens")
+        if not isinstance(prompt, int) or not isinstance(completion, int):
+            return self._generator.spoiled
+        return self._generator.spoiled + Tokens(prompt=prompt, completion=completion)
 
     # Driving the chains
 
@@ -247,6 +257,7 @@ class Run:
                 seconds=self.record.wall_s,
             ),
             prices=self.config.prices,
+            spoiled=self._spoiled,
         )
         return Ports(
             run=self.record.id,

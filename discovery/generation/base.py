@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from discovery.budget import Tokens
 from discovery.records import CandidateKey, Completion, ModelIdentity, Prompt
 
 
@@ -90,6 +91,14 @@ class Generator(Protocol):
     name: str
     max_tokens: int | None
     """Most completion tokens of one choice, for the ledger; None when it spends none."""
+
+    @property
+    def spoiled(self) -> Tokens:
+        """Tokens, as far as is known, that were made for choices which never became completions: broken off, aborted.
+
+        Servers that are paid by the token charge them.
+        """
+        ...
 
     async def start(self) -> ModelIdentity:
         """Reach the server and learn what it serves.

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from discovery.budget import NO_TOKENS
 from discovery.data import loads_document
 from discovery.errors import DataError
 from discovery.generation import edits
@@ -104,6 +105,7 @@ class Mutation:
 
     name = "mutation"
     max_tokens: int | None = None
+    spoiled = NO_TOKENS
 
     def __init__(self, problem: Problem) -> None:
         self._frame = problem.frame

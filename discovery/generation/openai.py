@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
+from discovery.budget import NO_TOKENS, Tokens
 from discovery.config import GeneratorConfig
 from discovery.errors import ConfigError, GeneratorError, GeneratorRefused, GeneratorUnavailable
 from discovery.generation.base import GenerationRequest, ServerLoad
@@ -103,6 +104,11 @@ class OpenAIGenerator:
     async def ready(self) -> bool:
         """Whether a server answers; a refusal of all counts, for the next request to report it."""
         return await self._fleet.ready()
+
+    @property
+    def spoiled(self) -> Tokens:
+        """Tokens, as far as is known, of choices that were aborted or broke off, at all servers."""
+        return sum((member.served.spoiled for member in self._fleet.members), NO_TOKENS)
 
     async def loads(self) -> tuple[ServerLoad, ...]:
         """What the servers that live say of themselves, at most a second old."""

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from discovery.budget import NO_TOKENS, Tokens
 from discovery.config import GeneratorConfig
 from discovery.errors import GeneratorError, GeneratorRefused, GeneratorUnavailable
 from discovery.generation import forcing, refusals
@@ -97,6 +98,8 @@ class ServedModel:
         self._fields = RequestFields(config, schema)
         self._refused: set[str] = set()
         self._warned: set[str] = set()
+        self.spoiled = NO_TOKENS
+        """Tokens, as far as is known, of choices that were aborted or broke off."""
         self._answers = ForcedAnswers(self.endpoint, config, patience, self._fields, self._warn)
 
     @property
@@ -261,6 +264,8 @@ class ServedModel:
                     came = True
                     if choice.finish_reason == "abort":
                         aborted += 1
+                        if (lost := choice.tokens) is not None:
+                            self.spoiled += Tokens(prompt=lost.prompt or 0, completion=lost.completion or 0)
                         continue
                     self._look_for_effects(choice, body, reader.prompt_token_ids)
                     complete = partial(self._completion, asked, reader, max_tokens)
@@ -272,6 +277,9 @@ class ServedModel:
             if came:  # To make it again would be to pay for what came twice.
                 raise GeneratorRefused(str(refusal)) from refusal
             raise
+        finally:
+            if not reader.ended:
+                self.spoiled += reader.spoiled
         if aborted:
             raise Fault(f"it aborted {aborted} of {count} choices")
         if not reader.ended:

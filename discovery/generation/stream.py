@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from discovery.budget import Tokens
 from discovery.records import TokenUsage
 
 _TOKEN_ID = "token_id:"
@@ -98,10 +99,19 @@ class AnswerReader:
         self._seen: set[int] = set()
         self._usage: Mapping[str, Any] | None = None
         self._counted = 0
+        self._is_prompt_counted = False
         self.ended = False
         """Whether the server said that the answer is whole."""
         self.prompt_token_ids: tuple[int, ...] | None = None
         """Ids of the prompt's tokens, once the server has sent them."""
+
+    @property
+    def spoiled(self) -> Tokens:
+        """Tokens, as far as is known, that no choice given out so far accounts for; lost if the answer is broken."""
+        lost = [*self._open.values(), *(parts for _, parts in self._complete)]
+        completion = sum(len(parts.token_ids or parts.named_ids or parts.logprobs) for parts in lost)
+        prompt = 0 if self._is_prompt_counted else len(self.prompt_token_ids or ())
+        return Tokens(prompt=prompt, completion=completion)
 
     def feed(self, data: bytes) -> Iterator[Choice]:
         """Take in bytes as they come.
@@ -234,6 +244,7 @@ class AnswerReader:
         if is_last and self._usage is not None:
             tokens = _remaining(self._usage, self._counted - (counted or 0))
             self._usage = None
+            self._is_prompt_counted = tokens.prompt is not None
         return Choice(
             index=index,
             text="".join(parts.text) or None,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from types import ModuleType
 
 from discovery import data
+from discovery.budget import NO_TOKENS
 from discovery.errors import DataError, GeneratorUnavailable, SandboxError
 from discovery.generation.base import GenerationRequest, ServerLoad
 from discovery.records import (
@@ -145,6 +146,7 @@ class ScriptedGenerator:
 
     name = "scripted"
     max_tokens: int | None = None
+    spoiled = NO_TOKENS
 
     def __init__(
         self,

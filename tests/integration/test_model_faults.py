@@ -4,6 +4,7 @@ Whatever the servers do, a run ends with all its evaluations, each charged once,
 """
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from discovery import pace
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig
 from discovery.generation import openai
 from discovery.generation.served import Patience
-from discovery.launch import started
+from discovery.launch import reopened, started
 from discovery.records import RunStatus
 from discovery.storage import open_storage
 from discovery.testing.fakes import InProcessBackend
@@ -124,6 +125,24 @@ async def test_trouble_on_the_way_costs_nothing(storage, trouble):
         completions = await executed(storage, [server.url])
     assert_nothing_stored_was_asked_for_again(completions, server)
     assert not server.troubles
+    (record,) = storage.list_runs()
+    kept = sum(len(completion.token_ids) for completion in completions)
+    assert kept + record.facts["spoiled_completion_tokens"] == server.tokens
+
+
+async def test_what_was_spoiled_stays_spent_when_a_run_goes_on(storage):
+    async with Server(troubles=[Trouble.ABORTED]) as server:
+        await executed(storage, [server.url])
+        (record,) = storage.list_runs()
+        server.troubles.append(Trouble.ABORTED)
+        deeper = config(server.url, search=dataclasses.replace(SEARCH, steps=3))
+        async with reopened(record, deeper, storage, InProcessBackend()) as run:
+            await asyncio.wait_for(run.execute(), 60)
+    counts = storage.counts(record.id)
+    spoiled = storage.get_run(record.id).facts["spoiled_completion_tokens"]
+    assert counts.evaluations == 18
+    assert spoiled > record.facts["spoiled_completion_tokens"] > 0
+    assert counts.completion_tokens + spoiled == server.tokens
 
 
 @pytest.mark.parametrize(

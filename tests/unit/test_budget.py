@@ -248,3 +248,13 @@ async def test_a_request_that_waits_for_others_to_settle_is_counted():
     ledger.settle(many(80))
     assert await waiting[0] is None
     assert ledger.waiting == 0
+
+
+def test_what_was_spoiled_counts_as_spent():
+    spoiled = NO_TOKENS
+    ledger = Ledger(Budget(max_tokens=100), Spent(prompt_tokens=20), spoiled=lambda: spoiled)
+    ledger.add_tokens(10, 20)
+    assert ledger.stop_reason(Tokens(completion=50)) is None
+    spoiled = Tokens(prompt=5, completion=10)
+    assert (ledger.spent.prompt_tokens, ledger.spent.completion_tokens) == (35, 30)
+    assert ledger.stop_reason(Tokens(completion=50)) is not None

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import pytest
 
+from discovery.budget import NO_TOKENS
 from discovery.config import GeneratorConfig
 from discovery.errors import GeneratorRefused, GeneratorUnavailable
 from discovery.generation.base import ServerLoad
@@ -471,3 +472,39 @@ async def test_a_restart_that_nobody_noticed_is_found_in_the_metrics(sign):
             again.page = page(tokens=2000 + second)
         await until(lambda: member.served.identity.revision == "/models/two")
         await again.close()
+
+
+# What is spoiled
+
+
+async def test_whole_answers_spoil_nothing():
+    server = Stand()
+    async with speaking_to(server) as generator:
+        await collect(generator, request_for())
+        assert generator.spoiled == NO_TOKENS
+
+
+async def test_aborted_choices_are_spoiled_and_counted():
+    server = Stand(troubles=[Trouble.ABORTED_ONE])
+    async with speaking_to(server) as generator:
+        completions = await collect(generator, request_for())
+        spoiled = generator.spoiled
+    kept = sum(len(completion.token_ids) for completion in completions.values())
+    assert spoiled.completion > 0
+    assert kept + spoiled.completion == server.tokens
+
+
+async def test_what_came_of_a_broken_answer_is_counted_with_its_prompt():
+    config = FakeConfig(latency_s=1.0, sigma=0.0, pieces=50)
+    first, second = Stand(config), Stand()
+    async with speaking_to(first, second) as generator:
+        asking = asyncio.create_task(collect(generator, request_for()))
+        await until(lambda: first.stats()["running"] == 4)
+        await asyncio.sleep(0.4)
+        await first.close()
+        completions = await asking
+        spoiled = generator.spoiled
+    (prompt,) = {completion.prompt_token_ids for completion in completions.values()}
+    assert spoiled.prompt == len(prompt)
+    whole = sum(len(completion.token_ids) for completion in completions.values())
+    assert 0 < spoiled.completion < whole
