@@ -199,6 +199,11 @@ class Fleet:
         await asyncio.shield(self._asked(member))
         return member.gone is None
 
+    async def look_again(self, member: Member) -> None:
+        """Learn anew, if it answers, what a server serves that failed a request: it may have been restarted."""
+        if isinstance(await self._learned(member), ModelIdentity):
+            member.is_doubtful = False
+
     def leave_out(self, member: Member, why: object, pause_s: float | None = None) -> None:
         """Use a server no more until it is back.
 

@@ -223,6 +223,7 @@ class OpenAIGenerator:
             async with asyncio.timeout_at(deadline):
                 if pause_s:
                     await self._sleep(pause_s)
+                    await self._fleet.look_again(server)
                 await self._ask(server, request, missing, put, deadline)
         except TimeoutError:
             return GeneratorUnavailable(

@@ -33,7 +33,7 @@ from functools import partial
 
 from discovery.budget import NO_TOKENS, Tokens
 from discovery.config import GeneratorConfig
-from discovery.errors import GeneratorError, GeneratorRefused, GeneratorUnavailable
+from discovery.errors import GeneratorError, GeneratorRefused
 from discovery.generation import forcing, refusals
 from discovery.generation.answers import ForcedAnswers
 from discovery.generation.asking import Patience, choices
@@ -140,16 +140,6 @@ class ServedModel:
         version = await self.endpoint.version()
         self.capabilities = described(cards, model, version=version, url=self.url)
         return self.identity
-
-    async def ready(self) -> bool:
-        """Whether the server answers; a refusal counts, for the next request to report it. Never raises."""
-        try:
-            await self.endpoint.models()
-        except GeneratorUnavailable:
-            return not self.endpoint.lists_models
-        except GeneratorRefused:
-            return True
-        return True
 
     async def close(self) -> None:
         """Close all connections. May be called twice."""

@@ -342,6 +342,22 @@ async def test_the_only_server_is_learned_anew_too():
     assert {completion.model.revision for completion in completions.values()} == {"/models/two"}
 
 
+async def test_a_restart_between_a_fault_and_the_next_try_is_noticed():
+    servers = [Stand(weights="/models/one", troubles=[Trouble.SERVER_ERROR])]
+
+    async def restarted_meanwhile(seconds):
+        servers.append(await moved(servers[0], weights="/models/two"))
+
+    async with servers[0]:
+        config = GeneratorConfig(base_url=(servers[0].url,))
+        generator = OpenAIGenerator(config, patience=QUICK, sleep=restarted_meanwhile)
+        await generator.start()
+        completions = await collect(generator, request_for())
+        await generator.close()
+        await servers[1].close()
+    assert {completion.model.revision for completion in completions.values()} == {"/models/two"}
+
+
 async def test_one_that_comes_back_with_another_model_is_not_used(caplog):
     first, second = Stand(), Stand()
     async with speaking_to(first, second) as generator:
