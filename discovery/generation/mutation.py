@@ -29,8 +29,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from discovery.budget import NO_TOKENS
-from discovery.data import loads_document
-from discovery.errors import DataError
 from discovery.generation import edits
 from discovery.generation.base import GenerationRequest, ParentView, ServerLoad
 from discovery.generation.sketch import Literal, Sketch, sketch
@@ -111,7 +109,6 @@ class Mutation:
         self._frame = problem.frame
         self._direction = problem.direction
         self._language = problem.settings.language.lower()
-        self._is_data = problem.settings.schema is not None
         self._identity = ModelIdentity(generator=self.name, model=MODEL)
         self._parsed = lru_cache(maxsize=256)(self._parse)
 
@@ -171,9 +168,7 @@ class Mutation:
         for _ in range(_TRIES):
             name = _draw(_WEIGHTS if family.main.literals else _WEIGHTS_WITHOUT_NUMBERS, rng)
             texts = _OPERATORS[name](self, family, rng)
-            if texts is None or texts == main or self._framed(texts) == parents[0].source:
-                continue
-            if not self._is_data or _is_document(self._framed(texts)):
+            if texts is not None and texts != main and self._framed(texts) != parents[0].source:
                 return self._framed(texts), name
         return self._framed(edits.spaced(main, rng)), "space"
 
@@ -292,15 +287,6 @@ _OPERATORS: dict[str, Operator] = {
 }
 _WEIGHTS = {"adapted": 0.74, "wide": 0.15, "differential": 0.04, "crossover": 0.04, "edit": 0.03}
 _WEIGHTS_WITHOUT_NUMBERS = {"crossover": 0.5, "edit": 0.5}
-
-
-def _is_document(text: str) -> bool:
-    """Whether a solution that must be data still is."""
-    try:
-        loads_document(text)
-    except DataError:
-        return False
-    return True
 
 
 def _draw(weights: dict[str, float], rng: random.Random) -> str:

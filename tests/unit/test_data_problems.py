@@ -175,7 +175,6 @@ async def test_the_schema_goes_with_the_request(one_number):
 
 
 def test_mutations_are_documents():
-    """Lines that move and signs that are swapped would mostly not be."""
     initial = '{\n  "x": 0.25,\n  "more": [1, 2.5, -3],\n  "name": "a + b"\n}\n'
     generator = Mutation(declared(schema=SCHEMA, initial=initial))
     rng = random.Random(0)
