@@ -88,8 +88,12 @@ class ForcedAnswers:
             without: Optional fields that it refuses.
         """
         model = server.identity.model or ""
-        opening = await self._learned(model)
         url, reasoned = self._endpoint.shown_url, choice.reasoning is not None
+        try:
+            opening = await self._learned(model)
+        except Fault as fault:
+            _log.warning("%s: an answer could not be forced, so a completion has none: %s", url, fault)
+            return Answered(choice=choice)
         if opening is None or choice.token_ids is None or prompt is None:
             what = "has no known way to end reasoning" if opening is None else "gives no token ids"
             if reasoned:

@@ -169,6 +169,9 @@ class Endpoint:
 
         Returns:
             None where the server has no such thing to say.
+
+        Raises:
+            Fault: It does not answer now.
         """
         answer = await self._told("tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
         ids = answer.get("tokens")
@@ -183,19 +186,22 @@ class Endpoint:
 
         Returns:
             None where the server has no such thing to say.
+
+        Raises:
+            Fault: It does not answer now.
         """
         text = (await self._told("detokenize", {"model": model, "tokens": list(ids)})).get("prompt")
         return text if isinstance(text, str) else None
 
     async def _told(self, name: str, body: Mapping[str, Json]) -> Mapping[str, Any]:
-        """What a small request beside ``/v1`` answers; nothing where that fails."""
+        """What a small request beside ``/v1`` answers; nothing where it is refused."""
         options: Any = {"timeout": self._probe_s}
         try:
             with self._faults():
                 answer = await self._client.post(
                     self._beside(name), cast_to=object, body=body, options=options
                 )
-        except (Fault, GeneratorRefused, ValueError):
+        except (GeneratorRefused, ValueError):
             return {}
         return answer if isinstance(answer, Mapping) else {}
 

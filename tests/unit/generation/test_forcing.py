@@ -20,6 +20,7 @@ from discovery.testing.generator import collect, request_for
 from discovery.testing.server import Reply, Trouble
 from discovery.testing.streaming import logprob
 from discovery.testing.vocabulary import Vocabulary
+from discovery.testing.wire import send
 
 END, START, ASSISTANT, CHANNEL, FINAL, MESSAGE = HARMONY_IDS
 ANALYSIS, RETURN = 35644, 200002
@@ -340,6 +341,26 @@ async def test_a_model_without_a_known_end_of_reasoning_is_left_alone(asked, cap
         assert server.plain_requests == []
     assert {c.text for c in completions.values()} == {None}
     assert len([r for r in caplog.records if "no known way to end reasoning" in r.message]) == 1
+
+
+async def test_what_could_not_be_learned_once_is_asked_for_again(asked, caplog):
+    async with asked(answer=thinker, max_tokens=20) as (server, generator, _):
+        answer, server._posted = server._posted, refuses_detokenize(server._posted)
+        first = await collect(generator, request_for(indices=(0,)))
+        server._posted = answer
+        second = await collect(generator, request_for(indices=(0,)))
+    assert (first[0].text, first[0].forced) == (None, None)
+    assert "could not be forced" in caplog.text
+    assert second[0].text.startswith("the answer of")
+
+
+def refuses_detokenize(posted):
+    async def respond(path, request, reader, writer):
+        if path == "/detokenize":
+            return await send(writer, 503, {"error": {"message": "busy"}})
+        return await posted(path, request, reader, writer)
+
+    return respond
 
 
 async def test_the_answer_keeps_to_the_schema(asked):
