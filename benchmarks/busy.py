@@ -22,6 +22,7 @@ from benchmarks.report import Figure, Report
 from discovery.bench import tree_cpu_s
 from discovery.bottleneck import bottleneck
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig, SlotsConfig
+from discovery.generation.vllm import STREAM_INTERVAL
 from discovery.launch import choose_backend, started
 from discovery.storage import open_storage
 
@@ -32,7 +33,7 @@ CANDIDATES = 4
 EVALUATION_SLOTS = 8
 WARM_UPS, WINDOWS = 3.0, 6.0
 """In medians of the latency."""
-ANSWER_TOKENS, STREAM_INTERVAL = 500, 32
+ANSWER_TOKENS = 500
 ROUNDS = 3
 
 PROBLEM = """
@@ -111,6 +112,7 @@ def run() -> Report:
             "runs": [asdict(r) for r in runs],
             "client_ms": clients,
             "answer_tokens": ANSWER_TOKENS,
+            "stream_interval": STREAM_INTERVAL,
             "latencies_s": {str(slots): latency_s for slots, latency_s in LATENCIES_S.items()},
         },
     )
