@@ -105,8 +105,8 @@ async def test_the_limit_of_completions_in_flight_follows_the_server_unless_it_i
         wide = dataclasses.replace(wide, slots=SlotsConfig(generation=given, evaluation=2))
         async with started(wide, storage, make_backend("process")) as run:
             task = asyncio.create_task(run.execute())
-            await until(lambda: run.progress.generation.slots in limits and server.choices >= 40)
-            await until(lambda: server.stats()["waiting"] <= max(limits))
+            await until(lambda: run.progress.generation.slots in limits and server.choices >= 40, 90)
+            await until(lambda: server.stats()["waiting"] <= max(limits), 90)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     await until(lambda: server.stats()["running"] == 0)

@@ -292,11 +292,11 @@ async def test_what_was_paid_for_is_not_lost_and_not_paid_twice(asked, caplog, t
 async def test_the_deadline_leaves_the_reasoning_standing(asked):
     patience = Patience(stall_s=60)
     troubles = [Trouble.NONE, Trouble.STALLED]
-    options = {"max_tokens": 20, "timeout_s": 1.0, "patience": patience}
+    options = {"max_tokens": 20, "timeout_s": 2.0, "patience": patience}
     async with asked(troubles, answer=thinker, **options) as (server, generator, _):
         started = time.monotonic()
         (completion,) = (await collect(generator, request_for(indices=(0,)))).values()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         assert len(server.requests) == 1
     assert completion.text is None
     assert completion.reasoning
