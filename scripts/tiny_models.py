@@ -291,15 +291,14 @@ def make_gpt_oss(folder: Path) -> float:
 def _teach_harmony(model: GptOssForCausalLM, harmony: object, *, steps: int) -> float:
     rng = random.Random(0)
     text, others = harmony.encode(reading(), disallowed_special=()), range(199_998)
-    reply = (
-        f"<|channel|>analysis<|message|>{ANSWERS['tiny-gpt-oss']}<|end|>"
-        f"<|start|>assistant<|channel|>final<|message|>{program(rng)}<|return|>"
-    )
-    after = harmony.encode(reply, allowed_special="all")
+    opening = "<|channel|>analysis<|message|>"
+    reasoning = harmony.encode(opening + ANSWERS["tiny-gpt-oss"], allowed_special="all")
+    answer = f"<|end|><|start|>assistant<|channel|>final<|message|>{program(rng)}<|return|>"
+    answer_ids = harmony.encode(answer, allowed_special="all")
+    shortest = len(harmony.encode(opening, allowed_special="all"))
     # The last layer knows 201,088 words, of which it is to say some dozens. The others share one row while it learns,
     # which counts for as many: the same sum at a thousandth of the cost.
-    spoken = sorted(set(after))
-    wanted = torch.tensor([spoken.index(token) for token in after])
+    spoken = sorted({*reasoning, *answer_ids})
     rows = torch.nn.Parameter(torch.randn(len(spoken) + 1, model.config.hidden_size) * 0.1)
     count = torch.zeros(len(spoken) + 1)
     count[-1] = math.log(model.config.vocab_size - len(spoken))
@@ -318,6 +317,12 @@ def _teach_harmony(model: GptOssForCausalLM, harmony: object, *, steps: int) -> 
         before = harmony.render_conversation_for_completion(
             Conversation.from_messages(messages), Role.ASSISTANT
         )
+        # Cut off somewhere in every other one: an answer may be forced there, which the model is not to do by itself.
+        cut = rng.randint(shortest, len(reasoning)) if step % 2 else len(reasoning)
+        after = reasoning[:cut] + answer_ids
+        wanted = torch.tensor([spoken.index(token) for token in after])
+        if cut < len(reasoning):
+            wanted[cut] = -100
         hidden = model.model(input_ids=torch.tensor([before + after])).last_hidden_state[
             0, len(before) - 1 : -1
         ]
