@@ -144,12 +144,14 @@ def _ended_by_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, end) for number in numbers]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # nohup
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
@@ -206,7 +208,7 @@ def _show(serving: Serving, server: ModelServer, json: bool) -> None:
         f"  adapters   {f'up to rank {room.rank}' if room else 'none; --lora takes them'}",
         f"  log        {server.log}",
         f"  a run      {_run_command(serving.url, serving.name)}",
-        f"  weights    {program()} publish FOLDER",
+        f"  training   {program()} publish FOLDER",
     ]
     if server.options.host != LOOPBACK:
         lines.append(

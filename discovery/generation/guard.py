@@ -5,6 +5,8 @@ small program stands between the owner and the server. It is told to end by the 
 comes with the owner's death too, ``kill -9`` included, or by SIGTERM. Then the server gets SIGTERM and a grace, and
 after that whatever is left of its descendants is killed: they cannot escape, orphans become this program's children.
 
+The owner may write another grace, in seconds, before it closes that input: to let requests in flight be answered.
+
 Standard library only, run by path: ``python -I guard.py OWNER_PID GRACE_S PROGRAM ARGUMENT...``.
 """
 
@@ -47,12 +49,13 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"{command[0]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
         return 127
-    while child.poll() is None and not asked and os.getppid() == owner and not _told():
+    told: list[bytes] = []
+    while child.poll() is None and not asked and os.getppid() == owner and not _told(told):
         pass
     if child.poll() is None:
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(grace_s)
+            child.wait(float(b"".join(told) or grace_s))
     _end(child)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
@@ -61,10 +64,13 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _told() -> bool:
-    """Waits a moment; whether the owner has closed our standard input."""
+def _told(words: list[bytes]) -> bool:
+    """Waits a moment, and adds what the owner has written; whether it has closed our standard input."""
     readable, _, _ = select.select([0], [], [], _LOOK_S)
-    return bool(readable) and not os.read(0, 1)
+    if not readable:
+        return False
+    words.append(os.read(0, 64))
+    return not words[-1]
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

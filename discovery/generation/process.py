@@ -137,12 +137,20 @@ class ServerProcess:
             self._guard.wait(timeout_s)
         return self._guard.returncode is not None
 
-    def stop(self) -> None:
-        """End it and everything it started. May be called twice, and from several threads."""
-        if self._guard.stdin is not None:
+    def stop(self, *, drain_s: float = 0.0) -> None:
+        """End it and everything it started. May be called twice, and from several threads.
+
+        Args:
+            drain_s: Seconds beside the grace for requests in flight to be answered.
+        """
+        grace_s = self._grace_s + drain_s
+        if self._guard.stdin is not None and not self._guard.stdin.closed:
+            with contextlib.suppress(OSError):
+                self._guard.stdin.write(f"{grace_s:g}".encode())
+                self._guard.stdin.flush()
             with contextlib.suppress(OSError):
                 self._guard.stdin.close()
-        if not self.wait(self._grace_s + _GUARD_PATIENCE_S):
+        if not self.wait(grace_s + _GUARD_PATIENCE_S):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._guard.pid, signal.SIGKILL)
             self._guard.wait()

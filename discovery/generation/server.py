@@ -26,7 +26,7 @@ from discovery.errors import ServerFailed, WeightsError
 from discovery.generation.adapters import Adapters, Published
 from discovery.generation.probe import Probe, find_card
 from discovery.generation.process import ServerProcess
-from discovery.generation.vllm import Build, ServeOptions, command, environment
+from discovery.generation.vllm import DRAIN_S, Build, ServeOptions, command, environment
 from discovery.generation.weights import (
     Kind,
     Weights,
@@ -52,13 +52,15 @@ class Care:
     Args:
         start_s: Longest start, in seconds.
         grace_s: Seconds to end by itself before it is killed.
+        drain_s: Seconds beside those to answer what is in flight, when it is stopped for new weights.
         restarts: Deaths within a quarter of an hour after which it is started again.
         pause_s: Seconds before it is started again; twice as long after each further death.
         adapters: How many published adapters stay loaded; the oldest are unloaded.
     """
 
     start_s: float = 1800.0
-    grace_s: float = 20.0
+    grace_s: float = 10.0
+    drain_s: float = DRAIN_S
     restarts: int = 3
     pause_s: float = 1.0
     adapters: int = 8
@@ -261,10 +263,10 @@ class ModelServer:
         self.options = options
         return serving
 
-    def _end_process(self) -> None:
+    def _end_process(self, *, drain_s: float = 0.0) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.stop()
+            process.stop(drain_s=drain_s)
 
     def _verified(self, options: ServeOptions) -> Serving:
         """What is served, after the model has answered a short request."""
@@ -346,8 +348,8 @@ class ModelServer:
         if new == old:
             self._verified(old)
             return old.name
-        self._say(f"stopping {old.name} to start it with {checkpoint.folder.name}")
-        self._end_process()
+        self._say(f"{old.name} answers what is in flight, then starts again with {checkpoint.folder.name}")
+        self._end_process(drain_s=self._care.drain_s)
         try:
             self._launch(new)
         except ServerFailed as error:

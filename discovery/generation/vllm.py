@@ -7,6 +7,8 @@ What is set, and why (looked up in vLLM 0.32.0):
   completion would then not be what was used. Stop tokens are still taken from that file.
 - ``--stream-interval``: only whole choices matter to a run, so tokens are streamed in batches.
 - ``--enable-prompt-tokens-details``: cached prompt tokens are not told without it.
+- ``--shutdown-timeout``: a server that is told to end answers what is in flight first, and takes nothing new. It ends
+  at once when nothing is; whoever tells it decides how long that may take, up to :data:`DRAIN_S`.
 - No ``--max-num-queued-reqs``: it counts every choice, so that one request with more choices than it allows could
   never be served, whenever it is sent. The run's gate follows the server's queue instead.
 - ``VLLM_SYSTEM_START_DATE``: gpt-oss has the date in its system prompt. With today's, equal prompts would differ, and
@@ -40,6 +42,9 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 STREAM_INTERVAL = 128
 """Tokens of one event: an event costs the client a tenth of a millisecond, and a stall is noticed soon enough."""
+DRAIN_S = 60
+"""Longest time that a server which was told to end answers what is in flight, in seconds."""
+
 _START_DATE = "2025-08-05"
 _CPU_CACHE_GIB = 4
 _INSTALL = "on a machine with a GPU: {pip} install 'discovery-loop[vllm]'; without one, for trials: make vllm"
@@ -177,6 +182,7 @@ def command(build: Build, options: ServeOptions) -> list[str]:
         *("--host", options.host, "--port", str(options.port)),
         *("--generation-config", "vllm"),
         *("--stream-interval", str(STREAM_INTERVAL)),
+        *("--shutdown-timeout", str(DRAIN_S)),
         *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
     ]
     if options.context_tokens is not None:

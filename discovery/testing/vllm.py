@@ -34,6 +34,8 @@ class Behaviour(StrEnum):
     """Starts, and never answers."""
     MUTE = "mute"
     """Is healthy, and answers no request of a model."""
+    SLOW = "slow"
+    """Serves them, and takes a second to end."""
     STUBBORN = "stubborn"
     """Serves them, and does not end on SIGTERM; nor does a child in a session of its own."""
 
@@ -244,9 +246,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     takes_adapters = given.enable_lora and os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "1"
     with _Server((given.host, given.port), given.model, given.served_model_name, takes_adapters) as server:
         if behaviour != Behaviour.STUBBORN:
-            ended = threading.Thread(target=server.shutdown)
+            ended = threading.Timer(1.0 if behaviour == Behaviour.SLOW else 0.0, server.shutdown)
             signal.signal(signal.SIGTERM, lambda number, frame: ended.start())
         server.serve_forever(poll_interval=0.02)
+        print("ended by itself", flush=True)
     return 0
 
 

@@ -290,6 +290,17 @@ class TestPublishCheckpoint:
         assert Path(published.revision).parent == server.home / "weights"
         assert Path(published.revision).name.startswith("trained-")
 
+    def test_what_is_in_flight_at_the_old_one_is_answered_first(self, make, tmp_path, model):
+        write_checkpoint(model, says="old", fake=Behaviour.SLOW)
+        server = make(care=Care(start_s=20, grace_s=0.2, drain_s=10))
+        server.start()
+        server.publish(write_checkpoint(tmp_path / "trained", says="new", fill=1, fake=Behaviour.SLOW))
+        assert server.log.read_text().count("ended by itself") == 1
+        server.stop()
+        assert server.log.read_text().count("ended by itself") == 1, (
+            "nobody waits for that who stops the server"
+        )
+
     def test_one_that_is_not_whole_does_not_touch_the_server(self, make, tmp_path):
         server = make()
         server.start()

@@ -85,6 +85,7 @@ def test_a_command_serves_one_model_on_this_machine_alone():
     assert value(words, "--served-model-name") == "model"
     assert value(words, "--generation-config") == "vllm", "else a model's own file sets what we did not send"
     assert int(value(words, "--stream-interval")) > 1
+    assert int(value(words, "--shutdown-timeout")) > 0, "else what is in flight is lost with every publish"
     assert {
         "--enable-prefix-caching",
         "--enable-prompt-tokens-details",
