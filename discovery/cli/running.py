@@ -153,7 +153,7 @@ def run(
     try:
         with served(place, settings, chosen.backend):
             launching = started(settings, with_storage, chosen.backend, prices=table)
-            options = (place.hint if place else "") + again(storage)
+            options = f"{place.hint}{again(storage)}{place.note}" if place else again(storage)
             return _execute(launching, with_storage, scheduler, json, storage, chosen.notice, options)
     finally:
         with_storage.close()
@@ -242,7 +242,7 @@ def resume(
             settings, place = place_model(settings, serve, table)
         with served(place, settings, chosen.backend):
             launching = reopened(record, settings, with_storage, chosen.backend, prices=table)
-            options = (place.hint if place else "") + again(storage)
+            options = f"{place.hint}{again(storage)}{place.note}" if place else again(storage)
             return _execute(launching, with_storage, scheduler, json, storage, chosen.notice, options)
     finally:
         with_storage.close()

@@ -64,6 +64,11 @@ class Place:
         """What to add to a command that goes on with the run."""
         return f" --serve {shlex.quote(self.model)}"
 
+    @property
+    def note(self) -> str:
+        """What else would do instead."""
+        return "\n  or, where another server serves the model, with --base-url URL instead of --serve"
+
 
 def say(line: str) -> None:
     """Tell what a server does, on standard error."""

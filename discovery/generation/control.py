@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -32,6 +33,8 @@ _LOCK = "lock"
 _SOCKET = "control"
 _CREDENTIALS = struct.Struct("3i")
 _REQUEST_S = 10.0
+_TRIES = 5
+_TRY_S = 0.05
 _LONGEST_REQUEST = 1 << 16
 _KINDS: Mapping[str, type[DiscoveryError]] = {
     kind.__name__: kind for kind in (WeightsError, UsageError, ServerFailed)
@@ -80,13 +83,11 @@ def enrolled(options: ServeOptions) -> Iterator[Path]:
             f"{home} cannot be written ({error.strerror}); name another folder: export DISCOVERY_HOME=/some/folder"
         ) from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _hold(lock):
             raise UsageError(
                 f"another `discovery serve` looks after port {options.port}; "
                 f"stop it, or name another port: --port {options.port + 1}"
-            ) from error
+            )
         record = {"name": options.name, "model": str(options.folder or options.model), "url": options.url}
         fresh = home / f"{_RECORD}.new"
         fresh.write_text(json.dumps(record))
@@ -110,6 +111,18 @@ def running_servers() -> list[ServerRecord]:
         except (OSError, ValueError, TypeError):
             continue  # it ends at this moment, or never was one
     return found
+
+
+def _hold(lock: int) -> bool:
+    """Take a lock; whoever only looks whether it is held has it for a moment, too."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_TRY_S)
+        else:
+            return True
+    return False
 
 
 def _is_held(lock: Path) -> bool:

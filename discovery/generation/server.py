@@ -273,7 +273,8 @@ class ModelServer:
         cards = self.probe.cards()
         card = find_card(cards, options.name)
         wanted = str(options.folder or options.model)
-        if card is None or (card.root is not None and card.root != wanted):
+        is_other = options.folder is not None and card is not None and card.root not in (None, wanted)
+        if card is None or is_other:
             listed = ", ".join(f"{card.name} ({card.root})" for card in cards) or "nothing"
             raise ServerFailed(f"{options.root} serves {listed} instead of {options.name} ({wanted})")
         answer = self.probe.answer(options.name)

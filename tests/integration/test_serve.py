@@ -123,6 +123,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(model, tmp_path):
     assert process.returncode == 130, told
     (hint,) = [line.strip() for line in told.splitlines() if "resume" in line]
     assert hint.endswith(f"--serve {model}")
+    assert "--base-url URL instead of --serve" in told
     words = hint.split()
     run = words[words.index("resume") + 1]
     assert main(["resume", run, "--serve", str(model), "--max-evaluations", "1", "--scheduler", "local"]) == 0
