@@ -27,6 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_S = 0.25
 _KILL_PATIENCE_S = 10.0
+_TIDY_PATIENCE_S = 2.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -78,13 +79,24 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.kill()
         child.wait()
-    deadline = time.monotonic() + _KILL_PATIENCE_S
+    begun = time.monotonic()
+    deadline = begun + _KILL_PATIENCE_S
     # What a process leaves behind when it is killed becomes ours, and is met in the next round.
     while (left := _children()) and time.monotonic() < deadline:
         for pid in left:
+            if _tidies_up(pid) and time.monotonic() < begun + _TIDY_PATIENCE_S:
+                continue
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def _tidies_up(pid: int) -> bool:
+    """Whether a process is Python's, which removes the shared memory of those that were killed, then ends by itself."""
+    try:
+        return b"resource_tracker" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _children() -> list[int]:

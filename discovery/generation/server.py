@@ -59,7 +59,7 @@ class Care:
     """
 
     start_s: float = 1800.0
-    grace_s: float = 10.0
+    grace_s: float = 5.0
     drain_s: float = DRAIN_S
     restarts: int = 3
     pause_s: float = 1.0

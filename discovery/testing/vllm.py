@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Behaviour(StrEnum):
     SLOW = "slow"
     """Serves them, and takes a second to end."""
     STUBBORN = "stubborn"
-    """Serves them, and does not end on SIGTERM; nor does a child in a session of its own."""
+    """Serves them, and does not end on SIGTERM; nor does a child in a session of its own. It holds shared memory."""
 
 
 def program(folder: Path) -> Path:
@@ -238,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         child = subprocess.Popen(
             [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
         )
-        print(f"child {child.pid}", flush=True)
+        memory = SharedMemory(create=True, size=1)
+        print(f"child {child.pid}\nmemory {memory.name}", flush=True)
     print("(Worker pid=2) INFO [runner.py:1] Starting to load model ...", flush=True)
     print(
         "Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:00<?, ?it/s]\r", end="", flush=True

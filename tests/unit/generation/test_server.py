@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -181,11 +182,20 @@ class TestEnd:
         server = make(care=Care(start_s=20, grace_s=0.3))
         server.start()
         processes = tree(server.pid)
-        assert len(processes) == 3
+        assert len(processes) == 4, "with its tracker of shared memory"
         begun = time.monotonic()
         server.stop()
         assert time.monotonic() - begun < 5
         assert not any(map(lives, processes))
+
+    def test_shared_memory_of_what_was_killed_is_removed(self, make, model):
+        write_checkpoint(model, fake=Behaviour.STUBBORN)
+        server = make(care=Care(start_s=20, grace_s=0.1))
+        server.start()
+        (name,) = re.findall(r"^memory (\S+)$", server.log.read_text(), re.M)
+        assert (Path("/dev/shm") / name).exists()
+        server.stop()
+        assert not (Path("/dev/shm") / name).exists()
 
     @pytest.mark.parametrize("behaviour", [Behaviour.WELL, Behaviour.STUBBORN])
     @pytest.mark.parametrize("forks", [False, True], ids=["alone", "after a fork"])
