@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
@@ -236,10 +237,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         time.sleep(600)
     if behaviour == Behaviour.STUBBORN:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        child = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
-        )
         memory = SharedMemory(create=True, size=1)
+        tracker = resource_tracker.getfd()
+        # As vLLM's workers do, the child keeps the tracker of shared memory from seeing its end.
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"],
+            start_new_session=True,
+            pass_fds=[tracker] if tracker is not None else [],
+        )
         print(f"child {child.pid}\nmemory {memory.name}", flush=True)
     print("(Worker pid=2) INFO [runner.py:1] Starting to load model ...", flush=True)
     print(
