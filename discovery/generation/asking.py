@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from discovery.errors import GeneratorUnavailable
+from discovery.errors import GeneratorError, GeneratorUnavailable
 from discovery.generation.endpoint import BUSY, Answer, Endpoint, Fault, Refusal
 from discovery.generation.stream import AnswerReader, Choice, StreamBroken
 
@@ -50,6 +50,8 @@ async def choices(
 ) -> AsyncGenerator[Choice, None]:
     """Send a request and yield each choice of its answer as soon as it is complete.
 
+    Whatever fails is raised after all choices that were complete by then.
+
     Args:
         endpoint: Whose request it is, for messages.
         asking: The request, not sent yet.
@@ -65,6 +67,7 @@ async def choices(
     """
     clock = asyncio.get_running_loop().time
     body = b""
+    failure: GeneratorError | Fault
     try:
         async with asyncio.timeout(first_byte_s) as limit, asking as answer:
             async for data in answer.data:
@@ -76,12 +79,20 @@ async def choices(
                     body += data
             for choice in reader.end() if answer.streamed else reader.whole(body):
                 yield choice
+        return
     except TimeoutError as error:
-        raise GeneratorUnavailable(
+        failure = GeneratorUnavailable(
             f"{endpoint.shown_url} stalls: it took the request, then sent nothing for too long"
-        ) from error
+        )
+        failure.__cause__ = error
     except StreamBroken as error:
         words = endpoint.clear(error)
-        if error.status is not None and 400 <= error.status < 500 and error.status not in BUSY:
-            raise Refusal(f"{endpoint.shown_url}: {words}", words) from error
-        raise Fault(words) from error
+        is_refusal = error.status is not None and 400 <= error.status < 500 and error.status not in BUSY
+        failure = Refusal(f"{endpoint.shown_url}: {words}", words) if is_refusal else Fault(words)
+        failure.__cause__ = error
+    except (Fault, GeneratorError) as error:
+        failure = error
+    # What is complete and waited only for the usage is paid for, however the answer ended.
+    for choice in reader.end():
+        yield choice
+    raise failure

@@ -191,7 +191,7 @@ class OpenAIGenerator:
             if problem is None:
                 continue
             if isinstance(problem, GeneratorRefused):
-                if await fleet.still_serves(server):
+                if missing and await fleet.still_serves(server):
                     raise problem
                 error = problem
                 failed[server] = self._patience.attempts

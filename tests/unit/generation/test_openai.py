@@ -46,6 +46,16 @@ async def test_what_a_broken_answer_completed_is_not_asked_for_again(asked, trou
         assert [(body["seed"], body["n"]) for body in server.requests] == [(0, 4), (1, 3)]
 
 
+@pytest.mark.parametrize("trouble", [Trouble.HALF, Trouble.CUT, Trouble.STALLED_MIDWAY, Trouble.LATE_REFUSAL])
+async def test_a_last_choice_that_waits_for_the_usage_is_not_lost_with_it(asked, trouble):
+    patience = Patience(stall_s=0.3, first_byte_s=0.3)
+    async with asked([trouble], patience=patience) as (server, generator, sleeps):
+        completions = await collect(generator, request_for(indices=(0,)))
+        assert (sorted(completions), len(server.requests), sleeps) == ([0], 1, [])
+        assert completions[0].tokens.completion == server.tokens
+        assert generator.spoiled.completion == 0
+
+
 async def test_only_what_was_aborted_is_asked_for_again(asked):
     async with asked([Trouble.ABORTED_ONE]) as (server, generator, _):
         await collect(generator, request_for(seed=0))
