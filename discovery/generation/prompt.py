@@ -72,7 +72,7 @@ def compose(
         steps: How many there will be; None leaves it out.
 
     Returns:
-        A system message that is the same for all steps of a problem, and a user message.
+        A system message that is the same for all steps of a problem, and a user message, of valid Unicode.
 
     Raises:
         ValueError: There is no parent.
@@ -80,12 +80,17 @@ def compose(
     if not parents:
         raise ValueError("a prompt needs at least one parent; the initial candidate is one")
     return (
-        Message(role="system", content=system_text(problem)),
+        Message(role="system", content=_sendable(system_text(problem))),
         Message(
             role="user",
-            content=_user_text(problem, parents, best, failures, step, steps),
+            content=_sendable(_user_text(problem, parents, best, failures, step, steps)),
         ),
     )
+
+
+def _sendable(text: str) -> str:
+    """Without lone surrogates, which no request can hold: what candidates returned gets into messages and feedback."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def system_text(problem: Problem) -> str:

@@ -182,6 +182,24 @@ def test_metrics_and_feedback_are_capped_and_quoted(problem_of):
     assert json.dumps(list(range(60)))[:-1] in user.content
 
 
+def test_a_prompt_can_be_sent_whatever_candidates_returned(problem_of):
+    failures = FailureStatistics()
+    outcome = Outcome(
+        key=CandidateKey(0, 1, 0),
+        source_hash=None,
+        score=None,
+        failure=FailureKind.INVALID,
+        message="no \ud800",
+    )
+    failures.observe(CommittedStep(chain=0, step=1, parents=(INITIAL,), outcomes=(outcome,), committed=None))
+    odd = parent(metrics={"said \udfff": "\ud800"}, feedback="you returned \ud83d, é and \U0001f600")
+    messages = compose(problem_of(statement="Say \udc00."), parents=[odd], failures=failures)
+    for message in messages:
+        assert message.content.encode().decode() == message.content
+    assert "> you returned ?, é and \U0001f600" in messages[1].content
+    assert "  - `no ?`" in messages[1].content
+
+
 def test_no_parent(problem_of):
     with pytest.raises(ValueError, match="at least one parent"):
         compose(problem_of(), parents=[])
