@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from discovery.errors import GeneratorError, GeneratorRefused, GeneratorUnavailable
+from discovery.errors import ConfigError, GeneratorError, GeneratorRefused, GeneratorUnavailable
 from discovery.records import Json, Message
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class Endpoint:
         url: Its base URL, mostly ending in ``/v1``.
         api_key: Its key, if it wants one.
         probe_s: Deadline of the small requests that learn what is served, in seconds.
+
+    Raises:
+        ConfigError: The key is none that a request can carry.
     """
 
     def __init__(self, url: str, api_key: str | None, *, probe_s: float) -> None:
@@ -94,6 +97,7 @@ class Endpoint:
         self._url = url
         self._has_metrics = True
         self._probe_s = probe_s
+        api_key = sendable_key(api_key)
         self._client_made: openai.AsyncOpenAI | None = None
         # Closures: no attribute, so no representation and no dump of this object, holds the key.
         self._make_client: Callable[[], openai.AsyncOpenAI] = lambda: _client(url, api_key)
@@ -116,7 +120,8 @@ class Endpoint:
 
     def clear(self, text: object) -> str:
         """A server's words on one line, without the key."""
-        return self._clear(" ".join(str(text).split())[:500])
+        # Cleared before it is cut: half a key is one too many.
+        return self._clear(" ".join(str(text).split()))[:500]
 
     async def models(self) -> list[dict[str, Any]]:
         """The server's model cards.
@@ -311,6 +316,21 @@ class Endpoint:
             raise GeneratorRefused(
                 f"{self.shown_url} does not answer with JSON; is --base-url right (most end in /v1)?"
             ) from error
+
+
+def sendable_key(key: str | None) -> str | None:
+    """A key as a request can carry it: without white space around it, such as the line break that ends a file.
+
+    Raises:
+        ConfigError: It cannot be sent. Its text is not told; the client library would show all of it.
+    """
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"the key of the model server ({len(key)} characters) holds some that no request can carry; set "
+            "OPENAI_API_KEY to the key alone: one line of plain ASCII"
+        )
+    return key or None
 
 
 def load_client() -> None:

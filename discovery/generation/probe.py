@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from discovery.errors import ServerFailed
+from discovery.generation.endpoint import sendable_key
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _ANSWER_TOKENS = 16
@@ -149,7 +150,7 @@ class Probe:
         self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name}, self._answer_s)
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None, timeout_s: float) -> Any:
-        key = os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
+        key = sendable_key(os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY"))
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
         data = None if body is None else json.dumps(body).encode()
         url = self.root + path

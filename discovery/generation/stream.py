@@ -29,6 +29,8 @@ from discovery.budget import Tokens
 from discovery.records import TokenUsage
 
 _TOKEN_ID = "token_id:"
+_SHOWN = 2000
+"""Bytes of what is not understood: more than are shown in the end, so that a key is whole when it is looked for."""
 
 
 class StreamBroken(Exception):
@@ -306,4 +308,4 @@ def _reported(error: Any) -> StreamBroken:
 
 
 def _shown(data: bytes) -> str:
-    return repr(data[:120].decode("utf-8", "replace"))
+    return repr(data[:_SHOWN].decode("utf-8", "replace"))

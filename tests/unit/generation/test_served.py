@@ -5,7 +5,9 @@ import pytest
 
 from discovery.config import GeneratorConfig
 from discovery.errors import ConfigError, GeneratorRefused, GeneratorUnavailable
+from discovery.generation.endpoint import Endpoint
 from discovery.generation.openai import OpenAIGenerator
+from discovery.generation.stream import AnswerReader, StreamBroken
 from discovery.testing.generator import collect, request_for
 from discovery.testing.refusing import Refused
 from discovery.testing.server import FakeConfig, FakeServer, Reply, Trouble
@@ -389,6 +391,35 @@ async def test_a_server_that_repeats_the_key_is_cleared_of_it(asked):
         server._refusal = lambda *_: Refused(status=400, message=said)
         with pytest.raises(GeneratorRefused, match=r"provided: \*\*\*\."):
             await collect(generator, request_for())
+
+
+async def test_no_part_of_the_key_is_left_where_words_are_cut(asked):
+    async with asked(api_key=KEY, server={"api_key": KEY}, start=False) as (server, generator, _):
+        for length in (490, 495):
+            server._refusal = lambda *_, n=length: Refused(status=400, message=f"{'x' * n} {KEY}")
+            with pytest.raises(GeneratorRefused) as caught:
+                await collect(generator, request_for())
+            assert "sk-" not in str(caught.value)
+
+
+def test_garbage_with_the_key_in_it_shows_no_part_of_it():
+    endpoint = Endpoint("http://127.0.0.1:1/v1", KEY, probe_s=1.0)
+    for length in (90, 100, 110, 1000):
+        with pytest.raises(StreamBroken) as caught:
+            list(AnswerReader(1).feed(b"data: {" + b"!" * length + KEY.encode() + b"\n"))
+        assert "sk-" not in endpoint.clear(caught.value)
+
+
+async def test_a_key_with_the_line_break_of_its_file_works(asked):
+    async with asked(api_key=f"{KEY}\n", server={"api_key": KEY}) as (_, generator, _):
+        assert len(await collect(generator, request_for())) == 4
+
+
+@pytest.mark.parametrize("key", ["sk-top\nsecret", "sk-top\0secret", "sk-tóp-secret"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key):
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY") as caught:
+        OpenAIGenerator(GeneratorConfig(base_url=("http://127.0.0.1:1/v1",)), key)
+    assert "secret" not in str(caught.value)
 
 
 def test_credentials_in_the_url_are_not_shown():

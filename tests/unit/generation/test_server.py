@@ -524,6 +524,12 @@ class TestProbe:
         with pytest.raises(ServerFailed, match="does not answer"):
             probe.cards()
 
+    def test_a_key_that_cannot_be_sent_is_not_said_either(self, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-top\nsecret")
+        with pytest.raises(UsageError, match="OPENAI_API_KEY") as raised:
+            Probe(f"http://127.0.0.1:{free_port()}").cards()
+        assert "secret" not in str(raised.value)
+
     def test_its_key_is_sent_and_never_said(self, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
         with pytest.raises(ServerFailed) as raised:
