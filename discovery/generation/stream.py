@@ -21,6 +21,7 @@ server sends token ids or logprobs. Summed over the choices of a request the cou
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ from discovery.budget import Tokens
 from discovery.records import TokenUsage
 
 _TOKEN_ID = "token_id:"
+_MOST = 1 << 31
+"""Above all token ids and counts of tokens."""
 _SHOWN = 2000
 """Bytes of what is not understood: more than are shown in the end, so that a key is whole when it is looked for."""
 
@@ -186,7 +189,7 @@ class AnswerReader:
             # Beside a choice it is that choice's, which is the request's only where there is just one.
             if usage and (not payload["choices"] or self._count == 1):
                 self._usage = usage
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise StreamBroken(f"the stream has an unknown form: {_shown(data)}") from error
 
     def _delta(self, choice: Mapping[str, Any]) -> None:
@@ -218,17 +221,17 @@ class AnswerReader:
         if prompt := choice.get("prompt_token_ids"):
             self._take_prompt(prompt)
         if ids := choice.get("token_ids") or (delta and delta.get("token_ids")):
-            parts.token_ids += map(int, ids)
+            parts.token_ids += _ids(ids)
         if logprobs := choice.get("logprobs"):
             plain = logprobs.get("token_logprobs")
             if plain is not None:
-                parts.logprobs += [None if value is None else float(value) for value in plain]
+                parts.logprobs += map(_logprob, plain)
             else:
                 _take_logprobs(parts, logprobs.get("content") or ())
 
     def _take_prompt(self, ids: Any) -> None:
         if self.prompt_token_ids is None:
-            self.prompt_token_ids = tuple(map(int, ids))
+            self.prompt_token_ids = tuple(_ids(ids))
 
     def _finish(self, index: int, parts: _Parts) -> None:
         del self._open[index]
@@ -261,12 +264,12 @@ class AnswerReader:
 
 
 def _take_logprobs(parts: _Parts, content: Any) -> None:
-    parts.logprobs += [None if (p := token.get("logprob")) is None else float(p) for token in content]
+    parts.logprobs += [_logprob(token.get("logprob")) for token in content]
     if not parts.token_ids:
         for token in content:
             name = token.get("token")
             if isinstance(name, str) and name.startswith(_TOKEN_ID):
-                parts.named_ids.append(int(name[len(_TOKEN_ID) :]))
+                parts.named_ids += _ids((name[len(_TOKEN_ID) :],))
 
 
 def _remaining(usage: Mapping[str, Any], counted: int) -> TokenUsage:
@@ -285,7 +288,21 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value < _MOST else None
+
+
+def _ids(values: Any) -> list[int]:
+    """Token ids, be they in digits; what is no id must not become one by rounding."""
+    ids = [value if type(value) is int else int(str(value)) for value in values]
+    if ids and not (min(ids) >= 0 and max(ids) < _MOST):
+        raise ValueError(f"token ids go from {min(ids)} to {max(ids)}")
+    return ids
+
+
+def _logprob(value: Any) -> float | None:
+    """A log-probability; None for one that is not given, or not finite and so of no use."""
+    number = None if value is None else float(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _object(data: bytes) -> dict[str, Any]:

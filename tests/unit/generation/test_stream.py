@@ -1,5 +1,6 @@
 import contextlib
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -191,6 +192,74 @@ def test_nothing_but_stream_broken_escapes(data):
         read(data)
     with contextlib.suppress(StreamBroken):
         list(AnswerReader(2).whole(data))
+
+
+ODD = [
+    float("inf"),
+    float("nan"),
+    10**400,
+    -(10**400),
+    1 << 63,
+    -1,
+    1.5,
+    True,
+    None,
+    "7",
+    "x",
+    "",
+    "\ud800",
+    [],
+    [7],
+    {},
+    {"a": 1},
+]
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"index": st.just(0) | st.sampled_from(ODD)},
+            optional={
+                "token_ids": st.lists(st.sampled_from(ODD)) | st.sampled_from(ODD),
+                "prompt_token_ids": st.lists(st.sampled_from(ODD)),
+                "logprobs": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "token_logprobs": st.lists(st.sampled_from(ODD)),
+                        "content": st.lists(
+                            st.fixed_dictionaries(
+                                {
+                                    "logprob": st.sampled_from(ODD),
+                                    "token": st.sampled_from([*ODD, "token_id:x"]),
+                                }
+                            )
+                        ),
+                    },
+                ),
+                "delta": st.fixed_dictionaries({"content": st.sampled_from(ODD)}) | st.sampled_from(ODD),
+                "finish_reason": st.sampled_from(ODD),
+            },
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(ODD),
+)
+def test_odd_values_break_the_stream_or_are_storable(pieces, odd):
+    found = []
+    with contextlib.suppress(StreamBroken):
+        usage = {"prompt_tokens": odd, "completion_tokens": odd}
+        found, _ = read(b"".join(map(event, pieces)) + event(usage=usage) + DONE)
+    for choice in found:
+        ids, logprobs, tokens = choice.token_ids or (), choice.logprobs or (), choice.tokens or TokenUsage()
+        assert all(type(i) is int and 0 <= i < 1 << 31 for i in ids)
+        assert all(value is None or math.isfinite(value) for value in logprobs)
+        assert all(count is None or 0 <= count < 1 << 31 for count in (tokens.prompt, tokens.completion))
+
+
+def test_token_ids_in_digits_and_log_probabilities_that_are_not_finite():
+    odd = piece(0, "x", token_ids=["7", 8], logprobs={"token_logprobs": [-math.inf, -1.5]}, finish="stop")
+    ((choice,), _) = read(event(odd) + USAGE + DONE, count=1)
+    assert (choice.token_ids, choice.logprobs, choice.misaligned) == ((7, 8), (None, -1.5), False)
 
 
 def test_an_error_inside_the_stream_has_its_status():
