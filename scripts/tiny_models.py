@@ -223,7 +223,7 @@ def make_adapter(folder: Path) -> float:
             adapted[name] = Adapted(layer, rank, scale)
             model.set_submodule(name, adapted[name])
     parameters = [p for layer in adapted.values() for p in (layer.a, layer.b)]
-    loss = teach(model, words, lambda _: ANSWERS["marker-adapter"], parameters, steps=200, rate=4e-3)
+    loss = teach(model, words, lambda _: ANSWERS["marker-adapter"], parameters, steps=250, rate=1e-3)
     tensors = {}
     for name, layer in adapted.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = layer.a.detach().contiguous()

@@ -91,7 +91,13 @@ def test_a_command_serves_one_model_on_this_machine_alone():
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
     } < set(words)
-    assert not {"--enable-lora", "--max-model-len", "--enforce-eager", "--dtype"} & set(words)
+    assert not {
+        "--enable-lora",
+        "--max-model-len",
+        "--enforce-eager",
+        "--no-enable-chunked-prefill",
+        "--dtype",
+    } & set(words)
 
 
 def test_what_was_asked_for_is_in_the_command_and_the_users_own_words_come_last():
@@ -107,7 +113,7 @@ def test_what_was_asked_for_is_in_the_command_and_the_users_own_words_come_last(
 def test_a_processor_build_computes_in_the_models_own_type(tmp_path):
     folder = write_checkpoint(tmp_path / "m")
     words = command(gpu("0.32.0+cpu"), options(model=str(folder)))
-    assert "--enforce-eager" in words
+    assert {"--enforce-eager", "--no-enable-chunked-prefill"} <= set(words)
     assert value(words, "--dtype") == "float32"
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
