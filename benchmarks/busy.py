@@ -22,7 +22,7 @@ from benchmarks.report import Figure, Report
 from discovery.bench import tree_cpu_s
 from discovery.bottleneck import bottleneck
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig, SlotsConfig
-from discovery.generation.vllm import STREAM_INTERVAL
+from discovery.generation.fields import TOKENS_PER_EVENT
 from discovery.launch import choose_backend, started
 from discovery.storage import open_storage
 
@@ -112,7 +112,7 @@ def run() -> Report:
             "runs": [asdict(r) for r in runs],
             "client_ms": clients,
             "answer_tokens": ANSWER_TOKENS,
-            "stream_interval": STREAM_INTERVAL,
+            "stream_interval": TOKENS_PER_EVENT,
             "latencies_s": {str(slots): latency_s for slots, latency_s in LATENCIES_S.items()},
         },
     )
@@ -188,7 +188,7 @@ async def _reading(url: str) -> dict[str, float]:
 def _client_ms(keep: str) -> list[float]:
     """CPU of a process that does nothing but ask, in milliseconds per completion, round after round."""
     slots = max(LATENCIES_S)
-    answers = ["--tokens", str(ANSWER_TOKENS), "--stream-interval", str(STREAM_INTERVAL)]
+    answers = ["--tokens", str(ANSWER_TOKENS), "--stream-interval", str(TOKENS_PER_EVENT)]
     with serving(slots, 2.0, *answers) as url:
         command = [sys.executable, "-m", "benchmarks.client", url, keep]
         command += [str(n) for n in (slots // CANDIDATES, CANDIDATES, ANSWER_TOKENS, ROUNDS)]

@@ -231,10 +231,11 @@ class Endpoint:
             Fault: The connection failed or broke, or the server is overloaded or ill.
             GeneratorRefused: The server refuses the request.
         """
-        sent: Any = [{"role": message.role, "content": message.content} for message in messages]
+        # Beside the body the messages are sent as they are; as an argument the library would walk through their types.
+        sent = {"messages": [{"role": m.role, "content": m.content} for m in messages], **body}
         chat = self._client.chat.completions.with_streaming_response
         with self._faults():
-            async with chat.create(model=model, messages=sent, stream=True, extra_body=body) as response:
+            async with chat.create(model=model, messages=[], stream=True, extra_body=sent) as response:
                 streamed = "json" not in response.headers.get("content-type", "")
                 yield Answer(streamed, response.iter_bytes())
 

@@ -15,8 +15,8 @@ from discovery.records import Json, text_hash
 
 OPTIONAL = ("logprobs", "return_token_ids", "stream_interval")
 """Fields that a server may refuse and is then spared."""
-TOKENS_PER_EVENT = 16
-"""Where most of an event's cost is shared already, and a stall still shows soon: ``benchmarks/stream.py``."""
+TOKENS_PER_EVENT = 256
+"""Only whole choices matter to a run, and each event costs: ``benchmarks/stream.py``. A stall still shows soon."""
 SCHEMA_NAME = "solution"
 
 _NOT_FOR_ANSWERS = frozenset(

@@ -26,6 +26,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from discovery.budget import Tokens
 from discovery.records import TokenUsage
 
@@ -34,6 +36,7 @@ _MOST = 1 << 31
 """Above all token ids and counts of tokens."""
 _SHOWN = 2000
 """Bytes of what is not understood: more than are shown in the end, so that a key is whole when it is looked for."""
+_PROMPT_FIELD = b'"prompt_token_ids":'
 
 
 class StreamBroken(Exception):
@@ -175,6 +178,8 @@ class AnswerReader:
             self.ended = True
             return
         if data:
+            if self.prompt_token_ids is not None:
+                data = _without_prompt(data)
             self._payload(_object(data), data)
 
     def _payload(self, payload: dict[str, Any], data: bytes) -> None:
@@ -307,13 +312,33 @@ def _logprob(value: Any) -> float | None:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        # Decoded here: the JSON library's own guess at the encoding costs as much as the parsing of a short event.
-        payload = json.loads(data.decode())
+        payload = _parsed(data)
     except (ValueError, RecursionError) as error:
         raise StreamBroken(f"the server sent something that is not JSON: {_shown(data)}") from error
     if not isinstance(payload, dict):
         raise StreamBroken(f"the stream has an unknown form: {_shown(data)}")
     return payload
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        # It refuses what some servers send and the standard library takes: NaN, lone surrogates, very large numbers.
+        return json.loads(data.decode())
+
+
+def _without_prompt(data: bytes) -> bytes:
+    """An event without the ids of its prompt's tokens, which are in the first event of each choice.
+
+    In JSON no text holds the field's name in plain quotes, and a list of numbers ends at its first bracket.
+    """
+    name = data.find(_PROMPT_FIELD)
+    start = data.find(b"[", name)
+    end = data.find(b"]", start)
+    if name < 0 or data[name + len(_PROMPT_FIELD) : start].strip() or end < 0:
+        return data
+    return data[: start + 1] + data[end:]
 
 
 def _reported(error: Any) -> StreamBroken:

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from discovery.errors import ConfigError, MissingComponent
+from discovery.generation.fields import TOKENS_PER_EVENT
 
 PROGRAM = "DISCOVERY_VLLM"
 """Environment variable: the ``vllm`` program."""
@@ -40,8 +41,6 @@ DEFAULT_PORT = 8000
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Largest adapter ranks that vLLM can be started with."""
 
-STREAM_INTERVAL = 128
-"""Tokens of one event: an event costs the client a tenth of a millisecond, and a stall is noticed soon enough."""
 DRAIN_S = 60
 """Longest time that a server which was told to end answers what is in flight, in seconds."""
 
@@ -181,7 +180,7 @@ def command(build: Build, options: ServeOptions) -> list[str]:
         *("--served-model-name", options.name),
         *("--host", options.host, "--port", str(options.port)),
         *("--generation-config", "vllm"),
-        *("--stream-interval", str(STREAM_INTERVAL)),
+        *("--stream-interval", str(TOKENS_PER_EVENT)),
         *("--shutdown-timeout", str(DRAIN_S)),
         *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
     ]

@@ -100,7 +100,7 @@ class StreamedAnswer:
 
     def event(self, payload: Mapping[str, Any]) -> None:
         """Send one event."""
-        self.raw(b"data: " + json.dumps(payload).encode() + b"\n\n")
+        self.raw(b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n")
 
     def raw(self, data: bytes) -> None:
         """Send bytes as one chunk."""

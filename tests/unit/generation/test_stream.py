@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discovery.generation import stream
 from discovery.generation.stream import AnswerReader, StreamBroken
 from discovery.records import TokenUsage
 
@@ -352,3 +353,37 @@ def test_ids_that_come_twice_are_taken_once():
     data = event(piece(0, "a", token_ids=[5], logprobs=said(("token_id:5", -0.5)), finish="stop"))
     (choice,), _ = read(data + DONE)
     assert (choice.token_ids, choice.logprobs) == ((5,), (-0.5,))
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_prompt_ids_that_come_with_every_choice_are_read_once_and_texts_that_look_like_them_stay(
+    compact, monkeypatch
+):
+    def shaped(line):
+        payload = json.loads(line.removeprefix(b"data: "))
+        return b"data: " + json.dumps(payload, separators=(",", ":") if compact else None).encode() + b"\n\n"
+
+    tempting = '{"prompt_token_ids":[7,8]} and "prompt_token_ids": [9]'
+    first = shaped(event(piece(0, ""), prompt_token_ids=[1, 2, 3]))
+    again = shaped(event(piece(1, tempting, finish="stop"), prompt_token_ids=[4, 5, 6]))
+    parsed = []
+    monkeypatch.setattr(
+        stream, "_parsed", lambda data, real=stream._parsed: parsed.append(real(data)) or parsed[-1]
+    )
+    choices, reader = read(first + again + shaped(event(piece(0, "x", finish="stop"))) + DONE)
+    assert {c.index: c.text for c in choices} == {0: "x", 1: tempting}
+    assert reader.prompt_token_ids == (1, 2, 3)
+    assert parsed[1]["prompt_token_ids"] == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "1" * 40])
+def test_numbers_that_a_strict_parser_refuses_do_not_end_a_stream(number):
+    odd = b'data: {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}], "odd": %b}\n\n'
+    (choice,), _ = read(odd % number.encode() + DONE)
+    assert choice.text == "x"
+
+
+def test_a_lone_surrogate_is_kept():
+    odd = b'data: {"choices": [{"index": 0, "delta": {"content": "a\\ud800"}, "finish_reason": "stop"}]}\n\n'
+    (choice,), _ = read(odd + DONE)
+    assert choice.text == "a\ud800"

@@ -112,7 +112,7 @@ async def test_plain_completions_go_on_from_token_ids():
         ({"n": 0}, 400, "n must be at least 1"),
         ({"temperature": 2.5}, 400, "temperature must be in [0, 2], got 2.5"),
         ({"priority": 3, "guided_json": {}, "best_of": 7}, 200, "data: [DONE]"),
-        ({"stop": "answ"}, 200, '"stop_reason": "answ"'),
+        ({"stop": "answ"}, 200, '"stop_reason":"answ"'),
     ],
 )
 async def test_what_is_refused_and_what_is_not(more, status, words):
