@@ -90,10 +90,10 @@ class ForcedAnswers:
         model = server.identity.model or ""
         url, reasoned = self._endpoint.shown_url, choice.reasoning is not None
         try:
-            opening = await self._learned(model)
-        except Fault as fault:
-            _log.warning("%s: an answer could not be forced, so a completion has none: %s", url, fault)
-            return Answered(choice=choice)
+            async with asyncio.timeout_at(until):
+                opening = await self._learned(model)
+        except (Fault, TimeoutError) as error:
+            return self._unanswered(choice, error)
         if opening is None or choice.token_ids is None or prompt is None:
             what = "has no known way to end reasoning" if opening is None else "gives no token ids"
             if reasoned:
@@ -113,10 +113,13 @@ class ForcedAnswers:
             async with asyncio.timeout_at(until):
                 answer = await self._asked(lambda: self._endpoint.completions(model, forced.request, body))
         except (Fault, GeneratorError, TimeoutError) as error:
-            why = str(error) or "the time is up"
-            _log.warning("%s: an answer could not be forced, so a completion has none: %s", url, why)
-            return Answered(choice=choice)
+            return self._unanswered(choice, error)
         return Answered(choice=forced.with_answer(answer), span=forced.span)
+
+    def _unanswered(self, choice: Choice, error: Exception) -> Answered:
+        url, why = self._endpoint.shown_url, str(error) or "the time is up"
+        _log.warning("%s: an answer could not be forced, so a completion has none: %s", url, why)
+        return Answered(choice=choice)
 
     async def _learned(self, model: str) -> forcing.Opening | None:
         async with self._learning:

@@ -354,6 +354,24 @@ async def test_what_could_not_be_learned_once_is_asked_for_again(asked, caplog):
     assert second[0].text.startswith("the answer of")
 
 
+async def test_the_deadline_leaves_the_reasoning_standing_while_the_opening_is_learned(asked):
+    """Each choice may have to wait for those before it: the server takes the question and never answers."""
+    options = {"max_tokens": 20, "timeout_s": 2.0, "patience": Patience(stall_s=60, probe_s=1.5)}
+    async with asked(answer=thinker, **options) as (server, generator, _):
+        posted = server._posted
+
+        async def respond(path, *request):
+            if path == "/detokenize":
+                await asyncio.Event().wait()
+            return await posted(path, *request)
+
+        server._posted = respond
+        completions = await collect(generator, request_for())
+        assert len(server.requests) == 1
+    assert sorted(completions) == [0, 1, 2, 3]
+    assert all(c.reasoning and c.text is None for c in completions.values())
+
+
 def refuses_detokenize(posted):
     async def respond(path, request, reader, writer):
         if path == "/detokenize":
