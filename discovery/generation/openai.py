@@ -142,10 +142,16 @@ class OpenAIGenerator:
                     yield item
                     continue
                 left -= 1
-                if isinstance(item, GeneratorRefused):
-                    raise item
                 failed = failed or item
-            await asyncio.gather(*readers)
+                if isinstance(item, GeneratorRefused):
+                    failed = item
+                    break
+            while not arrived.empty():  # what came while the consumer was busy is paid for
+                item = arrived.get_nowait()
+                if isinstance(item, Completion):
+                    yield item
+            if not left:
+                await asyncio.gather(*readers)
         finally:
             for reader in readers:
                 reader.cancel()

@@ -134,6 +134,35 @@ async def test_a_refusal_is_not_repeated(asked):
         assert sleeps == []
 
 
+async def test_what_came_while_the_consumer_was_busy_is_not_lost_to_a_refusal(asked, monkeypatch):
+    async with asked(temperature=0.0) as (_, generator, _):
+        read, turns = generator._read, [asyncio.Event() for _ in range(3)]
+
+        async def in_turn(request, indices, arrived):
+            """The first one comes, the second is refused, the others come later."""
+            (index,) = indices
+            await turns[min(index, 2)].wait()
+            if index == 1:
+                arrived.put_nowait(GeneratorRefused("no"))
+            else:
+                await read(request, indices, arrived)
+
+        monkeypatch.setattr(generator, "_read", in_turn)
+        seen = []
+        turns[0].set()
+
+        async def consume():
+            async for completion in generator.sample(request_for()):
+                seen.append(completion.key.index)
+                for turn in turns[1:]:
+                    turn.set()
+                    await asyncio.sleep(0.3)
+
+        with pytest.raises(GeneratorRefused, match="no"):
+            await consume()
+    assert sorted(seen) == [0, 2, 3]
+
+
 async def test_a_model_that_went_away(asked):
     async with asked() as (server, generator, _):
         server.config = FakeConfig(models=("other",))
