@@ -7,7 +7,6 @@ samples and values that are no numbers are passed over, so a page of something e
 
 from __future__ import annotations
 
-import math
 import re
 
 from discovery.generation.base import ServerLoad
@@ -23,6 +22,8 @@ _SUMS = {
     "vllm:prefix_cache_hits_total": "cache_hits",
 }
 _KV_USAGE = "vllm:kv_cache_usage_perc"
+_MOST = 2.0**53
+"""Above all that servers count; sums and differences of such values stay finite."""
 
 
 def parse_load(server: str, page: str) -> ServerLoad | None:
@@ -68,4 +69,4 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= _MOST else None

@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from discovery.generation.base import ServerLoad
 from discovery.generation.load import parse_load
+from discovery.pressure import Pressure
 
 URL = "http://127.0.0.1:8000/v1"
 
@@ -61,6 +62,17 @@ def test_a_page_of_something_else_says_nothing():
 def test_values_that_are_no_numbers_are_passed_over():
     page = "vllm:num_requests_running NaN\nvllm:num_requests_waiting +Inf\nvllm:kv_cache_usage_perc 0.5\n"
     assert parse_load(URL, page) == ServerLoad(server=URL, kv_usage=0.5)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["running", "waiting"]), st.floats(min_value=0)), max_size=8))
+def test_no_page_makes_a_limit_that_is_no_number(samples):
+    """Several engines are added up, and what follows from the sums is multiplied and rounded."""
+    pressure = Pressure(floor=4, ceiling=64, limit=32)
+    page = "".join(f'vllm:num_requests_{name}{{engine="{i}"}} {v}\n' for i, (name, v) in enumerate(samples))
+    for in_flight in (0, 32, 64):
+        load = parse_load(URL, page)
+        pressure = pressure.after([load] if load else [], in_flight)
+        assert 4 <= pressure.limit <= 64
 
 
 @given(st.text() | st.text(alphabet='vllm:num_requests_running{}=", 0123.eN\n', max_size=80))
