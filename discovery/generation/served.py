@@ -35,14 +35,14 @@ from discovery.budget import NO_TOKENS, Tokens
 from discovery.config import GeneratorConfig
 from discovery.errors import GeneratorError, GeneratorRefused
 from discovery.generation import forcing, refusals
-from discovery.generation.answers import ForcedAnswers
+from discovery.generation.answers import Answered, ForcedAnswers
 from discovery.generation.asking import Patience, choices
 from discovery.generation.base import GenerationRequest
 from discovery.generation.capabilities import NAME, Capabilities, described
 from discovery.generation.endpoint import Endpoint, Fault, Refusal
 from discovery.generation.fields import OPTIONAL, RequestFields
 from discovery.generation.stream import AnswerReader, Choice
-from discovery.records import CandidateKey, Completion, Json, ModelIdentity
+from discovery.records import CandidateKey, Completion, Json, ModelIdentity, TokenUsage
 
 __all__ = ["NAME", "Patience", "ServedModel"]
 
@@ -254,13 +254,14 @@ class ServedModel:
                     came = True
                     if choice.finish_reason == "abort":
                         aborted += 1
-                        if (lost := choice.tokens) is not None:
-                            self.spoiled += Tokens(prompt=lost.prompt or 0, completion=lost.completion or 0)
+                        self.spoiled += _cost(choice)
                         continue
                     self._look_for_effects(choice, body, reader.prompt_token_ids)
-                    complete = partial(self._completion, asked, reader, max_tokens)
+                    server = self.capabilities
+                    complete = partial(self._completion, asked, reader, max_tokens, server)
                     if self._fields.forces and forcing.may_lack_answer(choice):
-                        forced.append(asyncio.create_task(self._force(asked, choice, reader, complete)))
+                        forcing_it = self._force(asked, choice, reader, server, complete)
+                        forced.append(asyncio.create_task(forcing_it))
                     else:
                         asked.put(complete(choice))
         except Refusal as refusal:
@@ -276,16 +277,30 @@ class ServedModel:
             raise Fault("the answer broke off")
 
     async def _force(
-        self, asked: _Asked, choice: Choice, reader: AnswerReader, complete: Callable[..., Completion]
+        self,
+        asked: _Asked,
+        choice: Choice,
+        reader: AnswerReader,
+        server: Capabilities,
+        complete: Callable[..., Completion],
     ) -> None:
-        answered = await self._answers.seen_to(
-            choice,
-            reader.prompt_token_ids,
-            seed=asked.seed + choice.index,
-            until=asked.until,
-            server=self.capabilities,
-            without=self._refused,
-        )
+        try:
+            answered = await self._answers.seen_to(
+                choice,
+                reader.prompt_token_ids,
+                seed=asked.seed + choice.index,
+                until=asked.until,
+                server=server,
+                without=self._refused,
+            )
+        except asyncio.CancelledError:
+            self.spoiled += _cost(choice)
+            raise
+        if answered.span is not None and self.identity != server.identity:
+            # Two models would have written it: what was sent to one may have reached the next.
+            _log.warning("%s serves something else since; a forced answer is dropped", self.url)
+            self.spoiled += _cost(answered.choice) - _cost(choice)
+            answered = Answered(choice=choice)
         asked.put(complete(answered.choice, answered.span))
 
     def _look_for_effects(
@@ -319,18 +334,21 @@ class ServedModel:
         asked: _Asked,
         reader: AnswerReader,
         max_tokens: int | None,
+        server: Capabilities,
         choice: Choice,
         span: tuple[int, int] | None = None,
     ) -> Completion:
+        """A choice as it is kept, with what the server was when it wrote it: learned anew, it may be another by now."""
         index = asked.run[choice.index]
         keeps_ids, keeps_logprobs = self._fields.keeps_ids, self._fields.keeps_logprobs
+        sampling = self._fields.recorded(server)
         return Completion(
             key=CandidateKey(asked.request.prompt.chain, asked.request.prompt.step, index),
             text=choice.text,
             reasoning=choice.reasoning,
             finish_reason=choice.finish_reason,
-            model=self.identity,
-            sampling=self.sampling if max_tokens is None else {**self.sampling, "max_tokens": max_tokens},
+            model=server.identity,
+            sampling=sampling if max_tokens is None else {**sampling, "max_tokens": max_tokens},
             seed=asked.seed + choice.index,
             tokens=choice.tokens,
             token_ids=choice.token_ids if keeps_ids else None,
@@ -340,3 +358,9 @@ class ServedModel:
             latency_s=asyncio.get_running_loop().time() - asked.started,
             created_at=datetime.now(UTC),
         )
+
+
+def _cost(choice: Choice) -> Tokens:
+    """What a choice is known to have cost."""
+    tokens = choice.tokens or TokenUsage()
+    return Tokens(prompt=tokens.prompt or 0, completion=tokens.completion or 0)

@@ -332,6 +332,31 @@ async def test_closing_the_iterator_aborts_the_forced_answer(asked, until):
             pull.cancel()
             await asyncio.gather(pull, return_exceptions=True)
         await until(lambda: server.aborted == 1)
+        # The reasoning was paid for all the same.
+        assert (generator.spoiled.completion, generator.spoiled.prompt > 0) == (20, True)
+
+
+async def test_a_completion_is_never_the_work_of_two_models(asked, caplog, monkeypatch):
+    def cards(*_):
+        return [{"id": "fake", "owned_by": "vllm", "root": "/models/other"}]
+
+    async with asked(answer=thinker, max_tokens=20) as (server, generator, _):
+        posted = server._posted
+
+        async def respond(path, *request):
+            if path == "/v1/completions":  # restarted with other weights, which was noticed meanwhile
+                monkeypatch.setattr("discovery.testing.server.cards", cards)
+                await generator.start()
+            return await posted(path, *request)
+
+        server._posted = respond
+        (completion,) = (await collect(generator, request_for(indices=(0,)))).values()
+        (second,) = (await collect(generator, request_for(indices=(0,)))).values()
+        spent = sum(c.tokens.completion for c in (completion, second)) + generator.spoiled.completion
+        assert spent == server.tokens
+    assert (completion.text, completion.forced, completion.model.revision) == (None, None, "/models/fake")
+    assert (second.text is not None, second.model.revision) == (True, "/models/other")
+    assert "serves something else since" in caplog.text
 
 
 async def test_a_model_without_a_known_end_of_reasoning_is_left_alone(asked, caplog, monkeypatch):
