@@ -66,7 +66,7 @@ async def choices(
         GeneratorUnavailable: It stalls.
     """
     clock = asyncio.get_running_loop().time
-    body = b""
+    body = bytearray()
     failure: GeneratorError | Fault
     try:
         async with asyncio.timeout(first_byte_s) as limit, asking as answer:
@@ -77,7 +77,7 @@ async def choices(
                         yield choice
                 else:
                     body += data
-            for choice in reader.end() if answer.streamed else reader.whole(body):
+            for choice in reader.end() if answer.streamed else reader.whole(bytes(body)):
                 yield choice
         return
     except TimeoutError as error:

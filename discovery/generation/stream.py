@@ -101,7 +101,7 @@ class AnswerReader:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._open: dict[int, _Parts] = {}
         self._complete: list[tuple[int, _Parts]] = []
         self._seen: set[int] = set()
@@ -130,7 +130,11 @@ class AnswerReader:
         Raises:
             StreamBroken: The bytes are no event stream, or it reports an error.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
+        if lines:  # joined once: a line may be long, and come in very many pieces
+            lines[0] = b"".join((*self._rest, lines[0]))
+            self._rest.clear()
+        self._rest.append(rest)
         for line in lines:
             if line.startswith(b"data:"):
                 self._event(line[5:].strip())
