@@ -72,6 +72,8 @@ class Chain:
         self._planned = 0
         # Evaluations of committed steps, and those that the open ones have or are to have.
         self._promised = 0
+        # Why a step stays open; nothing after it can be committed.
+        self._cut: str | None = None
         self._left_open: deque[OpenStep] = deque()
         self._working: deque[tuple[OpenStep, asyncio.Task[None]]] = deque()
 
@@ -138,7 +140,8 @@ class Chain:
             runner: Completes one step; it is called for each, for up to ``overlap`` + 1 at once.
 
         Returns:
-            Why no further step may start; none is open any more.
+            Why no further step may start; none is open any more, but where the budget ended while the generator was
+            gone: what such a step lacks, a resume asks for.
 
         Raises:
             GeneratorRefused: The generator refuses for good.
@@ -155,6 +158,7 @@ class Chain:
             for step, _ in self._working:
                 step.settle()
             self._working.clear()
+        reason = self._cut or reason
         if reason is not None:
             return reason
         # Not the number of steps: one that a smaller budget cut short is made up for by one more.
@@ -191,7 +195,9 @@ class Chain:
         await runner(step)
         if before is not None:
             await asyncio.wait([before])
-        await self._commit(step)
+        self._cut = self._cut or step.given_up
+        if self._cut is None:
+            await self._commit(step)
 
     # Planning
 

@@ -162,23 +162,28 @@ class Outage:
         notify: Callable[[str | None], Awaitable[None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.is_vain: Callable[[], bool] = lambda: False
+        """Whether there is no use in waiting any longer, since the budget is spent: asked whenever it is not back."""
         self._ready = ready
         self._notify = notify
         self._sleep = sleep
         self._jitter = random.Random(0)
-        self._over: asyncio.Task[None] | None = None
+        self._over: asyncio.Task[bool] | None = None
 
-    async def wait(self, error: DiscoveryError, tries: int = 1) -> None:
-        """Return when it works again, at the earliest after a pause.
+    async def wait(self, error: DiscoveryError, tries: int = 1) -> bool:
+        """Return when it works again, at the earliest after a pause, or when waiting is vain.
 
         Args:
             error: What it failed with.
             tries: How often in a row; the pause doubles with each.
+
+        Returns:
+            Whether it works again.
         """
         if self._over is None:
             pause = min(_FIRST_PAUSE_S * 2.0 ** max(0, tries - 1), _LONGEST_PAUSE_S)
             self._over = asyncio.create_task(self._watch(error, pause))
-        await asyncio.shield(self._over)
+        return await asyncio.shield(self._over)
 
     async def close(self) -> None:
         """Stop asking. May be called twice."""
@@ -186,14 +191,16 @@ class Outage:
             self._over.cancel()
             await asyncio.gather(self._over, return_exceptions=True)
 
-    async def _watch(self, error: DiscoveryError, pause: float) -> None:
+    async def _watch(self, error: DiscoveryError, pause: float) -> bool:
         try:
             await self._notify(str(error))
             while True:
                 await self._sleep(pause * (1 + 0.2 * self._jitter.random()))
-                if await self._ready():
+                is_back = await self._ready()
+                if is_back or self.is_vain():
                     break
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             await self._notify(None)
+            return is_back
         finally:
             self._over = None

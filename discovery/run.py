@@ -223,6 +223,7 @@ class Run:
         outage = Outage(self._generator.ready, partial(self._supervision.notice, "generator"))
         sandbox_outage = Outage(pool.starts, partial(self._supervision.notice, "sandbox"))
         ports = self._ports(journal, outage)
+        outage.is_vain = lambda: ports.ledger.stop_reason(in_flight=False) is not None
         self._evaluator.remember(initial.source_hash)
         chains = self._replay(ports, initial, evaluation)
         self.progress.replayed()

@@ -35,7 +35,7 @@ _PROBE = FunctionCall(
     source="def probe():\n    return 1\n", function="probe", arguments=data.encode([[], {}]), limits=Limits()
 )
 
-Wait = Callable[[SandboxUnavailable, int], Awaitable[None]]
+Wait = Callable[[SandboxUnavailable, int], Awaitable[object]]
 """Returns when sandboxes start again; told why they do not, and how often in a row."""
 
 

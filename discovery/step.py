@@ -58,6 +58,8 @@ class OpenStep:
         self.chain = lease.chain
         self.number = number
         self.count = count
+        self.given_up: str | None = None
+        """Why it stays open: the budget ended while the generator was gone. None where that did not happen."""
         self._ports = ports
         self._lease = lease
         self._parents = parents
@@ -152,6 +154,8 @@ class OpenStep:
     async def complete(self) -> None:
         """Generate and evaluate what is missing. After a failure it may be called again.
 
+        Where the budget ends while the generator is gone, what has come is evaluated, and the step stays open.
+
         Raises:
             GeneratorRefused: The generator refuses for good.
             SandboxError: Infrastructure failed; worth another call.
@@ -161,10 +165,12 @@ class OpenStep:
         if self._outcomes is not None:
             return
         stored, self._fresh = self._fresh, None
+        self.given_up = None
         try:
             if stored is None:
                 stored = await self._taken_up()
-            self._outcomes = await self._fill(stored)
+            outcomes = await self._fill(stored)
+            self._outcomes = outcomes if self.given_up is None else None
         finally:
             self.settle()
 
@@ -259,8 +265,9 @@ class OpenStep:
                     f"the generator says that it is ready, but failed {fruitless} times in a row on the prompt "
                     f"of step {prompt.chain}.{prompt.step}; the last time: {outage or 'it yielded nothing'}"
                 ) from outage
-            if outage is not None:
-                await ports.outage.wait(outage, fruitless)
+            if outage is not None and not await ports.outage.wait(outage, fruitless):
+                self.given_up = ports.ledger.stop_reason(in_flight=False) or str(outage)
+                return
 
     def _charge(self, completion: Completion) -> None:
         self._charged.add(completion.key.index)

@@ -16,6 +16,7 @@ from functools import partial
 import pytest
 
 from discovery import pace
+from discovery.budget import Budget
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig
 from discovery.generation import openai
 from discovery.generation.served import Patience
@@ -204,6 +205,41 @@ async def test_both_are_killed_and_one_comes_back(storage):
         completions = await executed(storage, urls, search=LONGER, meanwhile=kill_both)
         await again.close()
     assert_nothing_stored_was_asked_for_again(completions, first, second, again)
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+async def test_time_that_is_spent_while_the_server_is_gone_ends_the_run_and_a_resume_goes_on(
+    storage, overlap
+):
+    search = dataclasses.replace(LONGER, overlap=overlap)
+    limited = Budget(max_seconds=1.0)
+    again = Server()
+    async with Server(FakeConfig(latency_s=0.1, sigma=0.3)) as server:
+        port = int(server.url.split(":")[2].removesuffix("/v1"))
+        settings = dataclasses.replace(config(server.url, search=search), budget=limited)
+        async with started(settings, storage, InProcessBackend()) as run:
+            task = asyncio.create_task(run.execute())
+            await until(lambda: server.choices >= 8)
+            await server.close()
+            summary = await asyncio.wait_for(task, 20)
+    assert (summary.status, summary.message) == (RunStatus.FINISHED, "1 seconds spent")
+    counts = storage.counts(summary.run)
+    assert 0 < counts.evaluations == counts.completions < 60
+    assert any(storage.open_steps(summary.run, chain) for chain in range(4))
+    await again.start(port=port)
+    settings = dataclasses.replace(settings, budget=Budget())
+    async with reopened(storage.get_run(summary.run), settings, storage, InProcessBackend()) as run:
+        summary = await asyncio.wait_for(run.execute(), 60)
+    await again.close()
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 60)
+    completions = [
+        completion
+        for chain in range(4)
+        for step in range(1, 6)
+        for completion in storage.step(summary.run, chain, step).completions.values()
+    ]
+    assert len({completion.seed for completion in completions}) == 60
+    assert_nothing_stored_was_asked_for_again(completions, server, again)
 
 
 @contextmanager

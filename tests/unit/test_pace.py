@@ -90,10 +90,31 @@ async def test_all_wait_for_one_outage_and_it_is_announced_once():
         await asyncio.sleep(0)
 
     outage = Outage(ready, notify, sleep)
-    await asyncio.gather(*(outage.wait(GeneratorUnavailable("gone")) for _ in range(5)))
+    waits = (outage.wait(GeneratorUnavailable("gone")) for _ in range(5))
+    assert await asyncio.gather(*waits) == [True] * 5
     assert notices == ["gone", None]
     assert pauses[0] == pytest.approx(1.1, abs=0.11)
     assert pauses[1] == pytest.approx(2.2, abs=0.21)
+
+
+async def test_nobody_waits_any_longer_when_waiting_is_vain():
+    asked, notices = [], []
+
+    async def ready():
+        asked.append(len(asked))
+        return False
+
+    async def notify(reason):
+        notices.append(reason)
+
+    async def sleep(seconds):
+        await asyncio.sleep(0)
+
+    outage = Outage(ready, notify, sleep)
+    outage.is_vain = lambda: len(asked) == 3
+    waits = [outage.wait(GeneratorUnavailable("gone")) for _ in range(3)]
+    assert await asyncio.wait_for(asyncio.gather(*waits), 5) == [False] * 3
+    assert (len(asked), notices) == (3, ["gone", None])
 
 
 async def test_a_raised_limit_lets_the_next_through_and_a_lowered_one_cuts_nobody_off():
