@@ -21,6 +21,7 @@ from discovery.budget import Ledger, Spent, Tokens, allot
 from discovery.chain import Chain
 from discovery.config import RunConfig, from_dict, to_dict
 from discovery.errors import (
+    ConfigError,
     GeneratorRefused,
     LeaseLost,
     ProblemError,
@@ -55,7 +56,17 @@ def new_run(problem: Problem, config: RunConfig) -> RunRecord:
     """The record of a run that is about to start; not stored yet.
 
     The overlap of its steps is settled here: other slots on resume must not change what they learn from.
+
+    Raises:
+        ConfigError: A server's URL holds credentials, which would be stored.
     """
+    for url in config.generator.base_url:
+        place, _, server = url.partition("://")[2].partition("/")[0].rpartition("@")
+        if place:
+            raise ConfigError(
+                f"the URL of the model server {server} holds credentials, which would be stored with the run; give it "
+                "by OPENAI_BASE_URL instead, which is not stored, or a key by OPENAI_API_KEY"
+            )
     now = datetime.now(UTC)
     config = dataclasses.replace(config, search=dataclasses.replace(config.search, overlap=config.overlap))
     return RunRecord(

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 import pytest
 
 from discovery import launch
-from discovery.config import RunConfig, SandboxConfig, SlotsConfig, to_dict
+from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SlotsConfig, to_dict
 from discovery.errors import ConfigError, InsufficientIsolation, MissingComponent
 from discovery.plugins import load_problem
 from discovery.records import Direction, RunStatus
+from discovery.storage import open_storage
 from discovery.storage.base import RunRecord
 from discovery.testing.fakes import InProcessBackend
 
@@ -81,6 +82,18 @@ def test_a_backend_that_was_asked_for_is_never_replaced(machine):
         launch.choose_backend(SandboxConfig(backend="docker"), "mutation")
     with pytest.raises(ConfigError, match="podman"):
         launch.choose_backend(SandboxConfig(backend="podman"), "mutation")
+
+
+async def test_a_url_with_credentials_is_not_stored_and_not_repeated(tmp_path):
+    url = "http://me:hunter2@models.example:8000/v1"
+    generator = GeneratorConfig(kind="openai", base_url=("http://127.0.0.1:8000/v1", url))
+    config = RunConfig(problem="constants-10", generator=generator)
+    storage = open_storage(str(tmp_path / "runs.db"))
+    with pytest.raises(ConfigError, match=r"server models\.example:8000 .* OPENAI_BASE_URL") as caught:
+        async with launch.started(config, storage, InProcessBackend()):
+            pytest.fail("it started")
+    storage.close()
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_stored_configuration_is_changed_only_where_something_was_given():
