@@ -257,11 +257,18 @@ def check_vllm() -> Diagnosis:
 
 
 def check_model_server() -> Diagnosis:
-    """Whether a model server answers at ``OPENAI_BASE_URL``."""
+    """Whether a model server answers at ``OPENAI_BASE_URL``, or one of ``discovery serve`` runs."""
     base = os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
     fix = "discovery serve MODEL, then: export OPENAI_BASE_URL=http://localhost:8000/v1"
+    if not base and (own := _served_here()):
+        return Diagnosis(name="model server", ok=True, detail=own)
     if not base:
-        return Diagnosis(name="model server", ok=False, detail="OPENAI_BASE_URL is not set", fix=fix)
+        return Diagnosis(
+            name="model server",
+            ok=False,
+            detail="none of `discovery serve` runs here, and OPENAI_BASE_URL is not set",
+            fix=fix,
+        )
     shown = _without_credentials(base)
     key = os.environ.get("OPENAI_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -287,6 +294,13 @@ def check_model_server() -> Diagnosis:
     return Diagnosis(
         name="model server", ok=True, detail=f"{shown} serves {', '.join(models[:3]) or 'nothing'}"
     )
+
+
+def _served_here() -> str:
+    """The servers of ``discovery serve`` on this machine, in one line."""
+    from discovery.generation.control import running_servers
+
+    return ", ".join(f"{server.name} at {server.url} (discovery serve)" for server in running_servers())
 
 
 def _module(name: str, extra: str, why: str) -> Diagnosis:

@@ -15,7 +15,15 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from discovery.cli.app import app, err, out, print_json, program
-from discovery.cli.serving import default_name, match, named_model, port_is_free, say, started_server
+from discovery.cli.serving import (
+    default_name,
+    match,
+    named_model,
+    port_is_free,
+    refuse_adapter,
+    say,
+    started_server,
+)
 from discovery.errors import ConfigError, ServerFailed, UsageError
 from discovery.generation.adapters import Published, publish_adapter
 from discovery.generation.control import ServerRecord, ask_to_publish, homes, running_servers
@@ -60,7 +68,7 @@ def serve(
         start_timeout: Longest start, in seconds.
         json: Print one JSON object on standard output when it is ready, nothing else.
     """
-    named_model(model)
+    refuse_adapter(named_model(model))
     if extra and not extra[0].startswith("-"):
         raise ConfigError(
             f"{extra[0]!r}: further arguments are options of vllm serve, after --: -- --dtype float16"
@@ -75,6 +83,8 @@ def serve(
         gpu_memory=gpu_memory,
         extra=extra,
     )
+    if not start_timeout > 0:
+        raise ConfigError(f"--start-timeout {start_timeout:g}: it must be above 0, in seconds")
     if not port_is_free(host, port):
         return _taken(options, json)
     try:

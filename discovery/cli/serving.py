@@ -22,7 +22,7 @@ from discovery.generation.control import Control, enrolled, running_servers
 from discovery.generation.probe import Card, Probe
 from discovery.generation.server import Care, ModelServer, Serving
 from discovery.generation.vllm import DEFAULT_PORT, LOOPBACK, ServeOptions, find_build
-from discovery.generation.weights import read_weights
+from discovery.generation.weights import Kind, read_weights
 from discovery.launch import checked, evaluator_for
 from discovery.plugins import load_problem
 from discovery.prices import PriceTable
@@ -92,6 +92,24 @@ def named_model(model: str) -> Path | None:
             f"{model!r} is no folder; name the folder of a model, or a model on the Hugging Face Hub"
         )
     return None
+
+
+def refuse_adapter(folder: Path | None) -> None:
+    """Refuse to start a server for an adapter, which needs the model that it was made for.
+
+    Args:
+        folder: Of whole weights; None for a model elsewhere.
+
+    Raises:
+        UsageError: It holds an adapter.
+    """
+    if folder is None or (weights := read_weights(folder)).kind is not Kind.ADAPTER:
+        return
+    base = weights.config.get("base_model_name_or_path") or "ITS-MODEL"
+    raise UsageError(
+        f"{folder} is an adapter, not a model; serve the model that it is for, then publish it: "
+        f"discovery serve {shlex.quote(str(base))} --lora, and discovery publish {shlex.quote(str(folder))}"
+    )
 
 
 def default_name(model: str) -> str:
@@ -185,6 +203,7 @@ def place_model(config: RunConfig, model: str, prices: PriceTable) -> tuple[RunC
     if found is not None:
         say(f"{found.name} is served at {found.url}")
         return _asking(config, found.url, found.name), Place(model=model, options=None)
+    refuse_adapter(named_model(model))
     options = ServeOptions(model=model, name=name or default_name(model), port=_any_port())
     find_build()
     return _asking(config, options.url, options.name), Place(model=model, options=options)

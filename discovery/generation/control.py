@@ -227,6 +227,10 @@ def ask_to_publish(
                         return Published(**{**answer["published"], "kind": Kind(answer["published"]["kind"])})
                     else:
                         raise _KINDS.get(str(answer.get("failed")), ServerFailed)(str(answer.get("message")))
+        except FileNotFoundError as error:
+            raise ServerFailed(
+                f"{record.name} at {record.url} does not take weights yet: it starts; publish when it is served"
+            ) from error
         except OSError as error:
             raise ServerFailed(f"{record.url}: its control socket does not answer: {error}") from error
     raise ServerFailed(f"{record.url} ended while it published {folder}; its log: {record.home}")

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from discovery import doctor, sandbox
+from discovery.generation.control import enrolled
+from discovery.generation.vllm import ServeOptions
 from discovery.sandbox import hierarchies
 from discovery.testing.vllm import program
 
@@ -210,6 +212,11 @@ class TestModelServer:
         found = doctor.check_model_server()
         assert not found.ok
         assert "OPENAI_BASE_URL" in found.fix
+
+    def test_one_of_ours_needs_no_address(self):
+        with enrolled(ServeOptions(model="org/tiny", name="tiny", port=8123)):
+            found = doctor.check_model_server()
+        assert (found.ok, found.detail) == (True, "tiny at http://127.0.0.1:8123/v1 (discovery serve)")
 
     def test_serves(self, serve, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "hunter2")

@@ -15,7 +15,9 @@ import pytest
 
 from discovery.cli import main, serving
 from discovery.cli.app import MISUSE
+from discovery.generation.control import enrolled
 from discovery.generation.probe import Card
+from discovery.generation.vllm import ServeOptions
 from discovery.plugins import share_dir
 from discovery.testing.vllm import Behaviour, program, write_adapter, write_checkpoint
 
@@ -134,10 +136,13 @@ def test_arguments_after_two_dashes_are_vllms(model, monkeypatch, capsys):
         (["tiny", "--max-loras", "0"], "--max-loras 0"),
         (["tiny", "--max-lora-rank", "1000"], "--max-lora-rank 1000"),
         (["tiny", "junk"], "'junk'"),
+        (["tiny", "--start-timeout", "0"], "--start-timeout 0"),
+        (["adapter"], "/tiny --lora, and discovery publish"),
         (["tiny", "--vllm", "/no/vllm"], "--vllm /no/vllm is no program"),
     ],
 )
 def test_misuse_is_one_line_and_starts_nothing(model, arguments, said, capsys, tmp_path):
+    write_adapter(tmp_path / "adapter", model)
     if "--port" not in arguments:
         arguments = [*arguments, "--port", str(free_port())]
     assert main(["serve", *arguments]) == MISUSE
@@ -171,6 +176,12 @@ def test_a_port_that_something_else_has(model, capsys):
         port = str(taken.getsockname()[1])
         assert main(["serve", str(model), "--port", port]) == MISUSE
     assert f"port {port} is taken by something that is no model server" in error_of(capsys)
+
+
+def test_a_server_that_starts_takes_no_weights_yet(model, capsys):
+    with enrolled(ServeOptions(model=str(model), name="tiny", port=8123)):
+        assert main(["publish", str(model)]) == MISUSE
+    assert "tiny at http://127.0.0.1:8123/v1 does not take weights yet" in error_of(capsys)
 
 
 def test_publish_asks_the_server_that_runs(serve, model, tmp_path, capsys):
