@@ -19,6 +19,8 @@ _INK = "#1f2933"
 _LINE = "#0b7285"
 _DOTS = "#adb5bd"
 _KNOWN = "#c2255c"
+_LONG_S = 120.0
+"""From so much work on, time is shown in minutes."""
 _LINES = (_LINE, "#e67700", "#862e9c")
 
 
@@ -106,15 +108,16 @@ def plot_series(path: Path, seconds: Sequence[float], panels: Sequence[Panel], *
     figure = Figure(figsize=(8, 1 + 1.8 * len(panels)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    minutes = [0.0]
+    unit, unit_s = ("minutes", 60) if sum(seconds) >= _LONG_S else ("seconds", 1)
+    times = [0.0]
     for span in seconds:
-        minutes.append(minutes[-1] + span / 60)
+        times.append(times[-1] + span / unit_s)
     for axes, panel in zip(all_axes, panels, strict=True):
         scale = 100 if panel.is_share else 1
         for (name, values), color in zip(panel.lines.items(), _LINES, strict=False):
             known = [math.nan if value is None else scale * value for value in values]
             said = f"{name}, mean {_mean(known, seconds):,.0f}{' %' if panel.is_share else ''}"
-            axes.step(minutes, [known[0], *known], where="pre", color=color, linewidth=1.3, label=said)
+            axes.step(times, [known[0], *known], where="pre", color=color, linewidth=1.3, label=said)
         if panel.is_share:
             axes.set_ylim(-3, 105)
         else:
@@ -127,8 +130,8 @@ def plot_series(path: Path, seconds: Sequence[float], panels: Sequence[Panel], *
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     figure.align_ylabels()
-    all_axes[-1].set_xlim(0, max(minutes[-1], 1e-3))
-    all_axes[-1].set_xlabel("minutes of work")
+    all_axes[-1].set_xlim(0, max(times[-1], 1e-3))
+    all_axes[-1].set_xlabel(f"{unit} of work")
     figure.suptitle(_short(title, 95), x=0.01, ha="left", fontsize=11, color=_INK, parse_math=False)
     figure.savefig(path)
 

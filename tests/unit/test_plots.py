@@ -228,3 +228,10 @@ def test_a_series_goes_over_minutes_with_gaps_where_nothing_is_known(tmp_path, d
     assert said == [["generated, mean 200"], ["generator, mean 60 %", "evaluators, mean 13 %"]]
     assert upper.get_ylim()[0] == 0
     assert lower.get_xlabel() == "minutes of work"
+
+
+def test_a_short_series_goes_over_seconds(tmp_path, drawn):
+    panels = [Panel(label="tokens/s", lines={"generated": [100.0, 200.0]})]
+    plot_series(tmp_path / "series.png", [10.0, 3.0], panels, title="run")
+    (axes,) = drawn[0].axes
+    assert (list(axes.lines[0].get_xdata()), axes.get_xlabel()) == ([0.0, 10.0, 13.0], "seconds of work")
