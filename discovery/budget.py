@@ -310,7 +310,10 @@ class Ledger:
         """Said where a budget ends before anything of it was used."""
         if self._tokens.total or not coming.total:
             return ""
-        return f", since the first request may take {coming.total} tokens; ask for less with --max-tokens"
+        return (
+            f", since the first request may take {coming.total} tokens; "
+            "ask for less with --max-tokens, --answer-tokens (they add up) or --candidates"
+        )
 
     def reserve(self, tokens: Tokens) -> None:
         """Count tokens as in flight."""

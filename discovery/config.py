@@ -246,7 +246,7 @@ def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
     for name, value in data.items():
         place = f"{where}{name}"
         if name not in known:
-            raise ConfigError(f"unknown setting {place!r}; known here: {', '.join(sorted(known))}")
+            raise ConfigError(f"unknown setting {place!r}; {_elsewhere(kind, name, where)}")
         values[name] = _coerce(hints[name], value, place)
     try:
         return kind(**values)
@@ -261,6 +261,21 @@ def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
             and f.name not in values
         ]
         raise ConfigError(f"settings missing in {where or 'the file'}: {missing}") from error
+
+
+def _elsewhere(kind: type, name: str, where: str) -> str:
+    """What to write instead of an unknown setting: the place in a table below that knows it, or what is known here."""
+    hints = typing.get_type_hints(kind)
+    wanted = {name, name.rpartition("_")[2]}
+    below = [
+        f"[{where}{field}] {setting.name} = ..."
+        for field, hint in hints.items()
+        if dataclasses.is_dataclass(hint)
+        for setting in dataclasses.fields(hint)
+        if setting.name in wanted
+    ]
+    found = f"it is written {' or '.join(below)}; " if below else ""
+    return f"{found}known here: {', '.join(sorted(hints))}"
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -11,13 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
 from rich.markup import escape
 
 from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program, properties
+from discovery.cli.options import BUDGET, MACHINE, MODEL, RECORD, SEARCH, SERVERS
 from discovery.cli.report import Results, as_json, report, save_results
 from discovery.cli.serving import place_model, refuse_other_servers, served
-from discovery.cli.settings import depth_for, make_config, read_params, repriced, sets_steps
+from discovery.cli.settings import (
+    depth_for,
+    make_config,
+    read_params,
+    refuse_model_options,
+    repriced,
+    sets_steps,
+)
 from discovery.cli.watch import number, watching
 from discovery.config import RunConfig
 from discovery.errors import ConfigError, MissingComponent, UsageError
@@ -38,34 +45,37 @@ Scheduler = Literal["auto", "prefect", "local"]
 def run(
     problem: str,
     *,
-    chains: int | None = None,
-    steps: int | None = None,
-    candidates: int | None = None,
-    parents: int | None = None,
-    overlap: int | None = None,
-    selector: str | None = None,
-    selector_param: Annotated[list[str] | None, Parameter(negative=())] = None,
-    generator: str | None = None,
-    base_url: Annotated[list[str] | None, Parameter(negative=())] = None,
-    model: str | None = None,
-    serve: str | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    seed: int | None = None,
-    sandbox: str | None = None,
-    require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
-    generation_slots: int | None = None,
-    evaluation_slots: int | None = None,
-    max_evaluations: int | None = None,
-    max_tokens_total: int | None = None,
-    max_cost: float | None = None,
-    max_seconds: float | None = None,
-    until: float | None = None,
-    config: Path | None = None,
-    prices: Path | None = None,
-    scheduler: Scheduler = "auto",
-    storage: str | None = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    chains: Annotated[int | None, SEARCH] = None,
+    steps: Annotated[int | None, SEARCH] = None,
+    candidates: Annotated[int | None, SEARCH] = None,
+    parents: Annotated[int | None, SEARCH] = None,
+    overlap: Annotated[int | None, SEARCH] = None,
+    selector: Annotated[str | None, SEARCH] = None,
+    selector_param: Annotated[list[str] | None, SEARCH] = None,
+    generator: Annotated[str | None, MODEL] = None,
+    base_url: Annotated[list[str] | None, SERVERS] = None,
+    model: Annotated[str | None, MODEL] = None,
+    serve: Annotated[str | None, SERVERS] = None,
+    temperature: Annotated[float | None, MODEL] = None,
+    max_tokens: Annotated[int | None, MODEL] = None,
+    effort: Annotated[str | None, MODEL] = None,
+    answer_tokens: Annotated[int | None, MODEL] = None,
+    keep: Annotated[str | None, MODEL] = None,
+    seed: Annotated[int | None, SEARCH] = None,
+    sandbox: Annotated[str | None, MACHINE] = None,
+    require_isolation: Annotated[list[str] | None, MACHINE] = None,
+    generation_slots: Annotated[int | None, SERVERS] = None,
+    evaluation_slots: Annotated[int | None, MACHINE] = None,
+    max_evaluations: Annotated[int | None, BUDGET] = None,
+    max_tokens_total: Annotated[int | None, BUDGET] = None,
+    max_cost: Annotated[float | None, BUDGET] = None,
+    max_seconds: Annotated[float | None, BUDGET] = None,
+    until: Annotated[float | None, BUDGET] = None,
+    config: Annotated[Path | None, RECORD] = None,
+    prices: Annotated[Path | None, BUDGET] = None,
+    scheduler: Annotated[Scheduler, MACHINE] = "auto",
+    storage: Annotated[str | None, RECORD] = None,
+    json: Annotated[bool, RECORD] = False,
 ) -> int:
     """Search for better solutions of a problem.
 
@@ -75,8 +85,8 @@ def run(
         steps: L, how deep each goes [25, or more where --max-evaluations asks for more].
         candidates: K, completions per step [4].
         parents: How many candidates a prompt shows [3].
-        overlap: Steps of a chain that may be open beside its oldest one, which they do not learn from [0; 1 where C x K
-            is less than twice the --generation-slots].
+        overlap: Steps of a chain that may be open beside its oldest one, which they do not learn from [0; 1 where
+            C x K is less than twice the --generation-slots].
         selector: best-of-n, balance or rpucg [rpucg].
         selector_param: A parameter of the selector, as NAME=NUMBER; may be repeated.
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
@@ -84,7 +94,10 @@ def run(
         model: Model name [the only one that the server lists].
         serve: Folder or name of a model to have served: by a server that runs already, else by one of its own.
         temperature: Sampling temperature [1.0].
-        max_tokens: Most tokens of one completion [8192].
+        max_tokens: Most tokens of one completion, reasoning included [8192].
+        effort: How much a reasoning model reasons: low, medium, high, or what else it knows [as its server has it].
+        answer_tokens: Most tokens of the answer that is forced when reasoning took all --max-tokens, 0 for none [4096].
+        keep: Of each completion: text, tokens (their ids too) or logprobs (their log-probabilities too) [logprobs].
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
         require_isolation: Refuse to start unless this was verified to hold here: untrusted, full, none, or properties.
@@ -127,6 +140,9 @@ def run(
         model=model,
         temperature=temperature,
         max_tokens=max_tokens,
+        effort=effort,
+        answer_tokens=answer_tokens,
+        keep=keep,
         seed=seed,
         sandbox=sandbox,
         require_isolation=properties(require_isolation),
@@ -138,6 +154,14 @@ def run(
         max_seconds=max_seconds,
         until=until,
     )
+    if settings.generator.kind == EMBEDDED:
+        refuse_model_options(
+            temperature=temperature,
+            max_tokens=max_tokens,
+            effort=effort,
+            answer_tokens=answer_tokens,
+            keep=keep,
+        )
     params = {**settings.search.selector_params, **read_params(selector_param or [])}
     depth = settings.search.steps
     if settings.budget.max_evaluations is not None and steps is None and not sets_steps(config):
@@ -163,22 +187,22 @@ def run(
 def resume(
     run: str,
     *,
-    steps: int | None = None,
-    sandbox: str | None = None,
-    require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
-    generation_slots: int | None = None,
-    evaluation_slots: int | None = None,
-    base_url: Annotated[list[str] | None, Parameter(negative=())] = None,
-    serve: str | None = None,
-    max_evaluations: int | None = None,
-    max_tokens_total: int | None = None,
-    max_cost: float | None = None,
-    max_seconds: float | None = None,
-    until: float | None = None,
-    prices: Path | None = None,
-    scheduler: Scheduler = "auto",
-    storage: str | None = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    steps: Annotated[int | None, SEARCH] = None,
+    sandbox: Annotated[str | None, MACHINE] = None,
+    require_isolation: Annotated[list[str] | None, MACHINE] = None,
+    generation_slots: Annotated[int | None, SERVERS] = None,
+    evaluation_slots: Annotated[int | None, MACHINE] = None,
+    base_url: Annotated[list[str] | None, SERVERS] = None,
+    serve: Annotated[str | None, SERVERS] = None,
+    max_evaluations: Annotated[int | None, BUDGET] = None,
+    max_tokens_total: Annotated[int | None, BUDGET] = None,
+    max_cost: Annotated[float | None, BUDGET] = None,
+    max_seconds: Annotated[float | None, BUDGET] = None,
+    until: Annotated[float | None, BUDGET] = None,
+    prices: Annotated[Path | None, BUDGET] = None,
+    scheduler: Annotated[Scheduler, MACHINE] = "auto",
+    storage: Annotated[str | None, RECORD] = None,
+    json: Annotated[bool, RECORD] = False,
 ) -> int:
     """Go on with a run where its records end.
 

@@ -25,6 +25,9 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "model": ("generator", "model"),
     "temperature": ("generator", "sampling", "temperature"),
     "max_tokens": ("generator", "sampling", "max_tokens"),
+    "effort": ("generator", "reasoning", "effort"),
+    "answer_tokens": ("generator", "reasoning", "answer_tokens"),
+    "keep": ("generator", "keep"),
     "generation_slots": ("slots", "generation"),
     "evaluation_slots": ("slots", "evaluation"),
     "sandbox": ("sandbox", "backend"),
@@ -62,6 +65,23 @@ def make_config(problem: str, file: Path | None, **options: Any) -> RunConfig:
         else:
             settings[option] = value
     return from_dict(RunConfig, settings)
+
+
+def refuse_model_options(**options: float | str | None) -> None:
+    """Refuse options that only a model has, given for a run without one.
+
+    Args:
+        **options: Their values, by the names of ``run``'s parameters; None means not given.
+
+    Raises:
+        ConfigError: One is given.
+    """
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(
+                f"--{option.replace('_', '-')} {value} is for a model, and this run has none; name one by --serve "
+                "MODEL or --base-url URL, or leave the option out"
+            )
 
 
 def sets_steps(file: Path | None) -> bool:

@@ -73,6 +73,12 @@ class OpenAIGenerator:
             raise ConfigError(
                 "the openai generator needs a server: --base-url http://HOST:PORT/v1, or OPENAI_BASE_URL"
             )
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                shown = url.rpartition("@")[2]
+                raise ConfigError(
+                    f"base URL {shown!r}: it must begin with http:// or https://, as http://{shown}"
+                )
         self.max_tokens: int | None = config.sampling.max_tokens + config.reasoning.answer_tokens
         self._config = config
         self._patience = patience or Patience()

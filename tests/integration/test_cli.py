@@ -624,6 +624,17 @@ MISUSES = [
     (["run", "constants-10", "--generator", "openai"], ["--base-url"]),
     (["run", "constants-10", "--generator", "mutation", "--model", "m"], ["--model m", "leave one"]),
     (["run", "constants-10", "--generator", "mutation", "--base-url", "u"], ["--base-url u", "leave one"]),
+    (["run", "constants-10", "--base-url", "me:secret@h:1/v1"], ["'h:1/v1'", "http://h:1/v1"]),
+    (["run", "constants-10", "--effort", "low"], ["--effort low", "--serve MODEL"]),
+    (["run", "constants-10", "--answer-tokens", "0"], ["--answer-tokens 0", "leave the option out"]),
+    (
+        ["run", "constants-10", "--base-url", "http://h/v1", "--effort", "hihg"],
+        ["'hihg'", "low, medium, high"],
+    ),
+    (
+        ["run", "constants-10", "--base-url", "http://h/v1", "--keep", "all"],
+        ["'all'", "text, tokens, logprobs"],
+    ),
     (["run", "constants-10", "--sandbox", "jail"], ["jail", "bubblewrap, docker, process"]),
     (["run", "constants-10", "--require-isolation", ""], ["''", "empty name", "none"]),
     (["run", "constants-10", "--require-isolation", "full,"], ["'full,'", "empty name", "none"]),
@@ -746,6 +757,12 @@ def test_names_with_spaces_are_quoted_where_they_are_shown(discovery):
         ("seed = ", ["TOML"]),
         (b"\xff\xfe", ["TOML"]),
         ("[search]\nsteps = 0", ["steps is 0"]),
+        (
+            "[generator]\ntemperature = 0.7",
+            ["'generator.temperature'", "[generator.sampling] temperature = ..."],
+        ),
+        ("[generator]\nreasoning_effort = 'low'", ["[generator.reasoning] effort = ..."]),
+        ("max_tokens = 5", ["'max_tokens'", "[budget] max_tokens = ..."]),
     ],
 )
 def test_a_faulty_settings_file_is_one_line(discovery, text, words):
