@@ -28,6 +28,7 @@ _SUFFIXES = {
     "rust": ".rs",
     "javascript": ".js",
     "shell": ".sh",
+    "json": ".json",
 }
 
 

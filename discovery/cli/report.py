@@ -110,6 +110,12 @@ def cost_of(summary: RunSummary) -> tuple[str, str]:
     )
 
 
+def tokens_of(summary: RunSummary) -> tuple[str, str]:
+    """Tokens of a run in all, and those of prompts and completions."""
+    tokens = summary.tokens
+    return f"{tokens.total:,}", f"{tokens.prompt:,} of prompts, {tokens.completion:,} of completions"
+
+
 def with_interval(score: float | None, interval: tuple[float, float] | None) -> str:
     """A score for people, with its interval where it has one: ``1.5 [1.25, 2]``."""
     return number(score) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
@@ -289,6 +295,7 @@ def report(
         ("failed", str(sum(summary.failures.values())), failures),
         ("quarantined", *str(summary.quarantine).split(": ")) if summary.quarantine.total else ("", "", ""),
         ("programs", str(summary.distinct_candidates), "different ones"),
+        ("tokens", *tokens_of(summary)) if summary.tokens.total else ("", "", ""),
         ("cost", *cost_of(summary)) if summary.cost is not None else ("", "", ""),
     ]
     table = Table.grid(padding=(0, 2))

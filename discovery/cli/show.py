@@ -14,12 +14,12 @@ from rich.text import Text
 from discovery.agreement import shown
 from discovery.bottleneck import bottleneck
 from discovery.cli.app import again, app, out, print_json, print_table, program
-from discovery.cli.report import as_json, cost_of, with_interval
+from discovery.cli.report import as_json, cost_of, tokens_of, with_interval
 from discovery.cli.watch import duration, number, plain, printable, utilisation
 from discovery.config import RunConfig, SandboxConfig
 from discovery.errors import UsageError
 from discovery.pulse import Quantity, overall, recent
-from discovery.records import CandidateKey, Json, Measurement, Purpose, RunStatus, SandboxRecord
+from discovery.records import INITIAL, CandidateKey, Json, Measurement, Purpose, RunStatus, SandboxRecord
 from discovery.run import config_of
 from discovery.storage import open_existing
 from discovery.storage.base import RunRecord, Storage
@@ -105,6 +105,7 @@ def _facts(
             with_interval(summary.best_score, summary.best_interval)
             + (f" (candidate {summary.best})" if summary.best else ""),
         ),
+        ("tokens", " (".join(tokens_of(summary)) + ")" if summary.tokens.total else ""),
         ("cost", ", ".join(filter(None, cost_of(summary)))),
         ("audited", _audited(summary.audit) if summary.audit else ""),
     )
@@ -216,7 +217,8 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
     evaluations = storage.evaluations(record.id, key)
     if candidate is None and not evaluations:
         raise UsageError(
-            f"run {record.id} has no candidate {text!r}; `discovery show {record.id}` names the best"
+            f"run {record.id} has no candidate {text!r} (CHAIN.STEP.INDEX, steps count from 1); "
+            f"`discovery show {record.id}` names the best"
         )
     if json:
         print_json(
@@ -225,6 +227,7 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
                 "candidate": str(key),
                 "parents": [str(parent) for parent in candidate.parents] if candidate else [],
                 "source": candidate.source if candidate else None,
+                "answer": _answer(storage, record.id, key),
                 "evaluations": [
                     {
                         "purpose": str(e.purpose),
@@ -247,6 +250,9 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
     if candidate is not None:
         out.print(plain(candidate.source))
         out.print(Text(f"parents: {', '.join(map(str, candidate.parents)) or 'none'}", style="dim"))
+    elif (answer := _answer(storage, record.id, key)) is not None:
+        out.print(Text("no program was found in this answer of the model:", style="dim"))
+        out.print(plain(answer))
     for e in evaluations:
         said = shown(e.score) if e.score else f"{e.failure.kind}: {e.failure.message}" if e.failure else ""
         out.print(f"{e.purpose}: {plain(said)}")
@@ -261,6 +267,15 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
         if e.failure is not None and e.failure.detail:
             out.print(plain(e.failure.detail))
     return 0
+
+
+def _answer(storage: Storage, run: str, key: CandidateKey) -> str | None:
+    """What the model wrote, reasoning left out; None where nothing is stored."""
+    if key == INITIAL:
+        return None
+    step = storage.step(run, key.chain, key.step)
+    completion = step.completions.get(key.index) if step is not None else None
+    return completion.text if completion is not None else None
 
 
 def _key(text: str) -> CandidateKey:

@@ -17,7 +17,7 @@ from discovery.records import RunStatus
 from discovery.sandbox import make_backend
 from discovery.storage import open_storage
 from discovery.summary import summarize
-from discovery.testing.server import FakeConfig, FakeServer
+from discovery.testing.server import FakeConfig, FakeServer, Reply
 
 
 def free_port():
@@ -154,3 +154,49 @@ async def test_a_model_without_a_sandbox_is_refused(tmp_path):
     assert ran.returncode == 2
     assert "--sandbox process" in ran.stderr
     assert server.requests == []
+
+
+WEIGHTS = """
+from discovery import Invalid, problem
+
+@problem(
+    name="weights",
+    statement="Choose two whole numbers whose sum is close to 10.",
+    initial='{"weights": [1, 1]}',
+    bounds=(None, 0.0),
+    schema={"type": "object", "properties": {"weights": {"type": "array", "items": {"type": "integer"}}}},
+)
+def score(program):
+    weights = program.data.get("weights") if isinstance(program.data, dict) else None
+    if not isinstance(weights, list) or not all(type(w) is int for w in weights):
+        raise Invalid("weights is not a list of whole numbers")
+    return -abs(sum(weights) - 10)
+"""
+
+
+async def test_solutions_that_are_data_go_all_the_way(tmp_path):
+    (tmp_path / "weights.py").write_text(WEIGHTS)
+    answers = ['{"weights": [4, 4]}', '{"weights": "many"}', "I would rather not.", '{"weights": [9, 1]}']
+
+    def answer(messages, seed):
+        return Reply(text=answers.pop(0))
+
+    async def ran(*arguments):
+        done = await asyncio.to_thread(discovery, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async with FakeServer(answer=answer) as server:
+        shape = ("--chains", "1", "--steps", "1", "--candidates", "4", "--keep", "text", "--effort", "low")
+        where = ("--base-url", server.url, "--sandbox", "process", "--json")
+        run = json.loads(await ran("run", "./weights.py", *shape, *where))
+    (request,) = server.requests
+    assert request["response_format"]["json_schema"]["schema"]["properties"]["weights"]["type"] == "array"
+    assert (request["reasoning_effort"], request.get("logprobs")) == ("low", None)
+    assert (run["best_score"], run["initial_score"]) == (0.0, -8.0)
+    assert run["failures"] == {"invalid": 1, "no_program": 1}
+    assert await ran("best", run["run"], "--out", "out", "--json")
+    assert json.loads((tmp_path / "out" / "best.json").read_text()) == {"weights": [9, 1]}
+    silent = await ran("show", run["run"], "0.1.2")
+    assert "no program was found in this answer of the model:\nI would rather not." in silent
+    assert f"{run['tokens']['prompt']:,} of prompts" in await ran("show", run["run"])
