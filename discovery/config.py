@@ -57,6 +57,9 @@ class SearchConfig:
             _in_range(name, getattr(self, name), 1, top)
 
 
+_NEVER_EXTRA = ("model", "messages", "n", "seed", "stream")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
     """How a model samples.
@@ -66,6 +69,7 @@ class SamplingConfig:
         top_p: Nucleus mass, above 0 to 1.
         max_tokens: Most tokens of one completion, reasoning included.
         extra: Further request fields, passed as they are; they win over ours, and one that is null leaves ours out.
+            Not what tells requests apart: model, messages, n, seed and stream.
     """
 
     temperature: float = 1.0
@@ -77,6 +81,12 @@ class SamplingConfig:
         _in_range("temperature", self.temperature, 0, 2)
         _in_range("top_p", self.top_p, 1e-6, 1)
         _in_range("max_tokens", self.max_tokens, 1, 10_000_000)
+        given = [name for name in _NEVER_EXTRA if self.extra.get(name) is not None]
+        if given:
+            raise ConfigError(
+                f"extra holds {', '.join(given)}, which each request has of its own (n and seed from the step); "
+                "leave it out"
+            )
 
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

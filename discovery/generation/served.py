@@ -349,7 +349,7 @@ class ServedModel:
             finish_reason=choice.finish_reason,
             model=server.identity,
             sampling=sampling if max_tokens is None else {**sampling, "max_tokens": max_tokens},
-            seed=asked.seed + choice.index,
+            seed=asked.seed + choice.index if "seed" not in self._config.sampling.extra else None,
             tokens=choice.tokens,
             token_ids=choice.token_ids if keeps_ids else None,
             logprobs=choice.logprobs if keeps_logprobs else None,

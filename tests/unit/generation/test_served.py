@@ -3,7 +3,7 @@ import traceback
 
 import pytest
 
-from discovery.config import GeneratorConfig
+from discovery.config import GeneratorConfig, SamplingConfig
 from discovery.errors import ConfigError, GeneratorRefused, GeneratorUnavailable
 from discovery.generation.endpoint import Endpoint
 from discovery.generation.openai import OpenAIGenerator
@@ -212,6 +212,19 @@ async def test_extra_fields_win_over_what_is_kept(asked):
         (body,) = server.requests
     assert body["stream_interval"] == 3
     assert not {"logprobs", "return_token_ids"} & body.keys()
+
+
+@pytest.mark.parametrize("field", ["model", "messages", "n", "seed", "stream"])
+def test_what_tells_requests_apart_is_no_extra_field(field):
+    with pytest.raises(ConfigError, match=f"extra holds {field}"):
+        SamplingConfig(extra={field: 1})
+
+
+async def test_a_seed_that_is_left_out_is_not_recorded(asked):
+    async with asked(extra={"seed": None}) as (server, generator, _):
+        (completion,) = (await collect(generator, request_for(indices=(0,)))).values()
+        assert "seed" not in server.requests[0]
+    assert completion.seed is None
 
 
 @pytest.mark.parametrize("field", ["logprobs", "return_token_ids", "stream_interval"])
