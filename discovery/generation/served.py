@@ -247,11 +247,11 @@ class ServedModel:
         first_byte_s = self._patience.begins_within(self._config.timeout_s)
         stall_s = self._patience.stall_s
         answer = choices(self.endpoint, chat, reader, first_byte_s=first_byte_s, stall_s=stall_s)
-        came = False
+        came = counted = False
         try:
             async with aclosing(answer) as found:
                 async for choice in found:
-                    came = True
+                    came, counted = True, counted or choice.tokens is not None
                     if choice.finish_reason == "abort":
                         aborted += 1
                         self.spoiled += _cost(choice)
@@ -275,6 +275,10 @@ class ServedModel:
             raise Fault(f"it aborted {aborted} of {count} choices")
         if not reader.ended:
             raise Fault("the answer broke off")
+        if came and not counted:
+            self._warn(
+                "usage", f"{self.url} does not count tokens, so budgets of tokens or money cannot end a run"
+            )
 
     async def _force(
         self,

@@ -273,6 +273,17 @@ async def test_what_is_asked_for_and_never_comes_is_said_once(asked, caplog, fie
     assert all(c.text for c in completions.values())
 
 
+@pytest.mark.parametrize(("owner", "warnings"), [("somebody", 1), ("vllm", 0)])
+async def test_a_server_that_counts_no_tokens_is_told_of_once(asked, caplog, owner, warnings):
+    """vLLM's token ids count as well."""
+    troubles = [Trouble.NO_USAGE] * 2
+    async with asked(troubles, server={"owner": owner}, keep="text") as (_, generator, _):
+        completions = await collect(generator, request_for())
+        await collect(generator, request_for(step=6))
+    assert {c.tokens is None for c in completions.values()} == {owner != "vllm"}
+    assert len([r for r in caplog.records if "does not count tokens" in r.message]) == warnings
+
+
 # Context
 
 
