@@ -1,10 +1,13 @@
 """What the README shows works as it is shown."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from discovery.cli import main
+from discovery.config import RunConfig, from_dict
 from discovery.errors import Invalid
 from discovery.plugins import load_problem
 from discovery.problem import Program
@@ -44,3 +47,23 @@ def test_its_make_targets_are_there():
     named = set(re.findall(r"(?:^|`)make (\w+)", README + (ROOT / "CONTRIBUTING.md").read_text(), re.M))
     assert named
     assert [target for target in named if not re.search(rf"^{target}:", makefile, re.M)] == []
+
+
+def test_the_guides_name_commands_and_options_that_are_there(capsys):
+    said = "\n".join([README, *(path.read_text() for path in (ROOT / "docs" / "guide").glob("*.md"))])
+    code = "\n".join(
+        block or inline for block, inline in re.findall(r"^```\w*\n(.*?)^```|`([^`\n]+)`", said, re.M | re.S)
+    )
+    assert "discovery serve" in code
+    for command in sorted(set(re.findall(r"^discovery ([a-z]+)\b", code, re.M))):
+        assert main([command, "--help"]) == 0, command
+        known = capsys.readouterr().out
+        for line in re.findall(rf"^discovery {command} (.*)$", code, re.M):
+            ours = line.partition(" #")[0].partition(" -- ")[0]
+            assert [o for o in re.findall(r"--[a-z-]+", ours) if o not in known] == [], line
+
+
+def test_the_configuration_of_a_guide_is_one(tmp_path):
+    (toml,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
+    config = from_dict(RunConfig, {"problem": "toy", **tomllib.loads(toml)})
+    assert (config.generator.kind, config.generator.reasoning.effort) == ("openai", "medium")
