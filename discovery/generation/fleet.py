@@ -194,6 +194,12 @@ class Fleet:
         """Whether another server lives."""
         return any(other.gone is None for other in self.members if other is not member)
 
+    def has_roomier(self, member: Member) -> bool:
+        """Whether another server has a longer context, as far as both say; it may be gone for now."""
+        own = member.served.capabilities.context_tokens
+        others = (m.served.capabilities.context_tokens for m in self.members if m is not member)
+        return own is not None and any(other is not None and other > own for other in others)
+
     async def still_serves(self, member: Member) -> bool:
         """Whether a server that refused a request still serves our model; if not, it is left out."""
         await asyncio.shield(self._asked(member))

@@ -10,7 +10,8 @@ Who retries what: the client library never does. Here, failed connections, broke
 server out for a while, and what has not come is asked for at another at once. Where no other lives, the same one is
 asked again, a few times with growing random pauses (its ``Retry-After`` if that is longer); then
 ``GeneratorUnavailable`` hands over to the run, which waits for a server. A stall or the deadline leaves a server out
-at once. Whatever else a server refuses is ``GeneratorRefused``, unless it turns out that it serves our model no more.
+at once. Whatever else a server refuses is ``GeneratorRefused``, unless it turns out that it serves our model no more,
+or the prompt does not fit its context and there is a server with a longer one.
 
 A request has one deadline at each server that it is asked of, pauses and repetitions there included.
 
@@ -35,6 +36,7 @@ from discovery.errors import ConfigError, GeneratorError, GeneratorRefused, Gene
 from discovery.generation.base import GenerationRequest, ServerLoad
 from discovery.generation.endpoint import Fault, load_client
 from discovery.generation.fleet import Fleet, Member
+from discovery.generation.refusals import room
 from discovery.generation.served import NAME, Patience, ServedModel
 from discovery.records import Completion, Json, ModelIdentity
 
@@ -203,7 +205,8 @@ class OpenAIGenerator:
             if problem is None:
                 continue
             if isinstance(problem, GeneratorRefused):
-                if missing and await fleet.still_serves(server):
+                fits_elsewhere = room(str(problem)) is not None and fleet.has_roomier(server)
+                if missing and not fits_elsewhere and await fleet.still_serves(server):
                     raise problem
                 error = problem
                 failed[server] = self._patience.attempts

@@ -309,6 +309,19 @@ async def test_a_refused_request_is_refused_once():
         assert (len(first.requests), len(second.requests)) == (1, 0)
 
 
+@pytest.mark.parametrize("contexts", [(40, 4096), (40, 45), (4096, 40)])
+async def test_a_prompt_that_does_not_fit_goes_to_a_server_with_a_longer_context(contexts):
+    first, second = (Stand(FakeConfig(context=context)) for context in contexts)
+    async with speaking_to(first, second) as generator:
+        if max(contexts) == 4096:
+            assert len(await collect(generator, request_for())) == 4
+        else:
+            with pytest.raises(GeneratorRefused, match="longer --max-model-len"):
+                await collect(generator, request_for())
+        expected = (1, 0) if contexts[0] == 4096 else (1, 1)
+        assert (len(first.requests), len(second.requests)) == expected
+
+
 # Who comes back
 
 
