@@ -178,8 +178,13 @@ def test_a_port_that_something_else_has(model, capsys):
     assert f"port {port} is taken by something that is no model server" in error_of(capsys)
 
 
-def test_a_server_that_starts_takes_no_weights_yet(model, capsys):
-    with enrolled(ServeOptions(model=str(model), name="tiny", port=8123)):
+@pytest.mark.parametrize("is_left", [False, True], ids=["no socket", "one of a server that was killed"])
+def test_a_server_that_starts_takes_no_weights_yet(model, capsys, monkeypatch, is_left):
+    with enrolled(ServeOptions(model=str(model), name="tiny", port=8123)) as home:
+        if is_left:
+            monkeypatch.chdir(home)
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind("control")
         assert main(["publish", str(model)]) == MISUSE
     assert "tiny at http://127.0.0.1:8123/v1 does not take weights yet" in error_of(capsys)
 
