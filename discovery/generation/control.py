@@ -227,10 +227,8 @@ def ask_to_publish(
                         return Published(**{**answer["published"], "kind": Kind(answer["published"]["kind"])})
                     else:
                         raise _KINDS.get(str(answer.get("failed")), ServerFailed)(str(answer.get("message")))
-        except (
-            FileNotFoundError,
-            ConnectionRefusedError,
-        ) as error:  # none yet, or that of one which was killed
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            # There is none yet, or the one that a killed server left.
             raise ServerFailed(
                 f"{record.name} at {record.url} does not take weights yet: it starts; publish when it is served"
             ) from error
