@@ -97,7 +97,16 @@ class GeneratorError(DiscoveryError):
 
 
 class GeneratorUnavailable(GeneratorError):
-    """The generator cannot be reached, stalls or is overloaded; worth waiting for."""
+    """The generator cannot be reached, stalls or is overloaded; worth waiting for.
+
+    Args:
+        message: What happened.
+        is_overload: Whether it answers that it has too much to do: it lives, and will take requests again.
+    """
+
+    def __init__(self, message: str, *, is_overload: bool = False) -> None:
+        super().__init__(message)
+        self.is_overload = is_overload
 
 
 class GeneratorRefused(GeneratorError):

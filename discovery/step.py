@@ -259,7 +259,11 @@ class OpenStep:
                             group.create_task(judge(completion))
                 except GeneratorUnavailable as error:
                     outage = error
-            fruitless = 0 if len(left) < len(wanted) else fruitless + 1
+            # One that has too much to do lives, and is waited for however long that lasts.
+            if len(left) < len(wanted) or (outage is not None and outage.is_overload):
+                fruitless = 0
+            else:
+                fruitless += 1
             if fruitless == _FRUITLESS_TRIES:
                 raise GeneratorRefused(
                     f"the generator says that it is ready, but failed {fruitless} times in a row on the prompt "

@@ -13,6 +13,9 @@ asked again, a few times with growing random pauses (its ``Retry-After`` if that
 at once. Whatever else a server refuses is ``GeneratorRefused``, unless it turns out that it serves our model no more,
 or the prompt does not fit its context and there is a server with a longer one.
 
+A server that answers again and again that it has too much to do may have a queue that is too short for one whole
+request: the next ones have half as many choices, and more again when they pass.
+
 A request has one deadline at each server that it is asked of, pauses and repetitions there included.
 
 Requests are read by tasks of their own that hand over through a queue: a deadline inside an asynchronous
@@ -91,6 +94,7 @@ class OpenAIGenerator:
         self._rng = rng or random.Random()
         temperature = sampling.extra.get("temperature", sampling.temperature)
         self._most_choices = 1 if temperature == 0 else sys.maxsize
+        self._room = sys.maxsize
 
     def __repr__(self) -> str:
         urls = ", ".join(repr(member.url) for member in self._fleet.members)
@@ -213,8 +217,11 @@ class OpenAIGenerator:
             elif isinstance(problem, Fault):
                 failed[server] += 1
                 server.overloads += problem.is_overload
+                if problem.is_overload and failed[server] > 1:
+                    self._room = max(1, min(self._room, left) // 2)
                 error = GeneratorUnavailable(
-                    f"{server.url} failed {failed[server]} times in a row; the last time {problem}"
+                    f"{server.url} failed {failed[server]} times in a row; the last time {problem}",
+                    is_overload=problem.is_overload,
                 )
                 pause_s = self._pause_s(failed[server], problem)
                 if failed[server] >= self._patience.attempts or fleet.has_other(server):
@@ -263,7 +270,7 @@ class OpenAIGenerator:
             Fault: Nothing came, or it broke off.
             GeneratorError: It stalls or refuses.
         """
-        run = _runs(missing, self._most_choices)[0]
+        run = _runs(missing, min(self._most_choices, self._room))[0]
         left = len(missing)
         with server.busy(len(run)) as came:
             async with aclosing(server.served.ask(request, run, until=deadline)) as completions:
@@ -276,6 +283,8 @@ class OpenAIGenerator:
             raise Fault("its answer holds no choice at all")
         if arrived < len(run):
             self._most_choices = min(self._most_choices, arrived)
+        elif arrived == self._room:
+            self._room *= 2
 
     def _pause_s(self, failures: int, fault: Fault) -> float:
         own = self._patience.pause_s * 2.0 ** (failures - 1) * self._rng.uniform(0.5, 1.5)

@@ -34,6 +34,7 @@ from discovery.share import state_dir
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
+_LAUNCHES = 3
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
 LOG_LINES = 12
@@ -158,10 +159,27 @@ def start(
                 raise MissingComponent(
                     f"Prefect is not installed; {sys.executable} -m pip install 'prefect>=3.8,<3.9'"
                 )
-            running = _launch(folder, _free_port(port))
-            _write_state(running)
+            return _started(folder, port, timeout_s, progress)
         _wait_healthy(running, timeout_s, progress)
         return running
+
+
+def _started(
+    folder: Path, port: int | None, timeout_s: float, progress: Callable[[float], None]
+) -> ServerState:
+    """Start one that is not there yet, at another port where a program took the first before the server did."""
+    launches = 0
+    while True:
+        launches += 1
+        state = _launch(folder, _free_port(port))
+        _write_state(state)
+        try:
+            _wait_healthy(state, timeout_s, progress)
+        except MissingComponent:
+            if port is not None or launches == _LAUNCHES or _is_free(state.port):
+                raise
+        else:
+            return state
 
 
 def stop(timeout_s: float = STOP_TIMEOUT_S) -> bool:
@@ -315,19 +333,31 @@ def _running() -> ServerState | None:
 
 def _free_port(wanted: int | None) -> int:
     for port in (DEFAULT_PORT, 0) if wanted is None else (wanted,):
-        with socket.socket() as probe:
-            # As the server will: a port that is only lingering is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except (OSError, OverflowError) as error:
-                if wanted is not None:
-                    raise UsageError(
-                        f"port {wanted} cannot be used ({error}); leave --port out to get a free one"
-                    ) from error
-                continue
-            return int(probe.getsockname()[1])
+        try:
+            return _bound(port)
+        except (OSError, OverflowError) as error:
+            if wanted is not None:
+                raise UsageError(
+                    f"port {wanted} cannot be used ({error}); leave --port out to get a free one"
+                ) from error
     raise UsageError("no port is free on the loopback interface; end something that listens")
+
+
+def _is_free(port: int) -> bool:
+    try:
+        _bound(port)
+    except OSError:
+        return False
+    return True
+
+
+def _bound(port: int) -> int:
+    """The port that a server would get; raises OSError where it is taken."""
+    with socket.socket() as probe:
+        # As the server will: a port that is only lingering is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])
 
 
 def _server_environment(folder: Path, port: int) -> dict[str, str]:

@@ -27,6 +27,7 @@ class FakeConfig:
         stream_interval: Tokens of one event, or more if a request asks for more, instead of ``pieces``; None: those.
         tokens: Fill every answer up to so many tokens; 0 does not.
         most_choices: Most choices of one answer; more are not made, silently.
+        most_queued: Most choices that run and wait together; a request for more is answered 503.
         context: Tokens of prompt and completion together.
         style: How the model marks its reasoning: ``harmony`` or ``think``.
         owner: Who owns the models, by their cards; other than ``vllm``, it has nothing that only vLLM has.
@@ -45,6 +46,7 @@ class FakeConfig:
     stream_interval: int | None = None
     tokens: int = 0
     most_choices: int = 1 << 30
+    most_queued: int = 1 << 30
     context: int = 131_072
     style: str = "harmony"
     owner: str = "vllm"

@@ -243,6 +243,9 @@ class FakeServer:
         return self._vocabulary.encode(given) if isinstance(given, str) else tuple(given)
 
     def _refusal(self, body: Mapping[str, Any], trouble: Trouble, prompt: int) -> Refused | None:
+        at_work = len(self._slots.since) + self._slots.waiting
+        if at_work + int(body.get("n") or 1) > self.config.most_queued:
+            return troubled(Trouble.UNAVAILABLE)
         found = refused(
             body,
             models=[*self.config.models, *self.adapters],

@@ -288,3 +288,33 @@ async def test_a_cancelled_run_aborts_all_its_requests_at_the_servers(storage):
             await asyncio.gather(task, return_exceptions=True)
         await until(lambda: (first.aborted, second.aborted) == (1, 1))
         assert first.stats()["running"] == second.stats()["running"] == 0
+
+
+async def test_a_server_with_too_short_a_queue_for_one_request_gets_smaller_ones(storage):
+    search = SearchConfig(chains=1, steps=2, candidates=8)
+    async with Server(dataclasses.replace(SOON, most_queued=3)) as server:
+        config = RunConfig(
+            problem="constants-10",
+            search=search,
+            generator=GeneratorConfig(kind="openai", base_url=(server.url,), timeout_s=20),
+        )
+        async with started(config, storage, InProcessBackend()) as run:
+            summary = await asyncio.wait_for(run.execute(), 60)
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 16)
+    sizes = [request["n"] for request in server.requests]
+    assert sizes[:2] == [8, 8]
+    assert max(sizes[-4:]) <= 4, "it is asked for what it can take, and now and then for more"
+
+
+async def test_a_server_that_has_too_much_to_do_is_waited_for_however_long_it_lasts(storage):
+    busy = [Trouble.UNAVAILABLE] * 60
+    async with Server(troubles=busy) as server:
+        config = RunConfig(
+            problem="constants-10",
+            search=SearchConfig(chains=1, steps=1, candidates=2),
+            generator=GeneratorConfig(kind="openai", base_url=(server.url,), timeout_s=20),
+        )
+        async with started(config, storage, InProcessBackend()) as run:
+            summary = await asyncio.wait_for(run.execute(), 60)
+    assert (summary.status, summary.evaluations) == (RunStatus.FINISHED, 2)
+    assert summary.failures == {}
