@@ -128,7 +128,11 @@ async def test_trouble_on_the_way_costs_nothing(storage, trouble):
     assert not server.troubles
     (record,) = storage.list_runs()
     kept = sum(len(completion.token_ids) for completion in completions)
-    assert kept + record.facts["spoiled_completion_tokens"] == server.tokens
+    known = kept + record.facts["spoiled_completion_tokens"]
+    if trouble in (Trouble.GARBAGE, Trouble.ERROR_EVENT):
+        assert kept <= known <= server.tokens, "what it wrote after we had left never came"
+    else:
+        assert known == server.tokens
 
 
 async def test_what_was_spoiled_stays_spent_when_a_run_goes_on(storage):
