@@ -95,8 +95,43 @@ def _sendable(text: str) -> str:
 
 def system_text(problem: Problem) -> str:
     """The constant part: role, statement, rules and answer format."""
-    settings = problem.settings
     better = "higher" if problem.direction is Direction.MAXIMIZE else "lower"
+    schema, fence = problem.settings.schema, _tag(problem.settings.language)
+    if schema is None:
+        what, rules = "programs", _program_rules(problem, better)
+        answer = (
+            "Think first, briefly: what limits the score, and what change would lift it. Then give the whole "
+            f"program, complete and runnable, in one fenced code block that starts with ```{fence} and comes "
+            "last. No fragments, no differences, no placeholders."
+        )
+    else:
+        what, rules = "solutions", _data_rules(better, schema)
+        answer = (
+            "Answer with one JSON document, whole, and nothing else: no words around it, no comments, "
+            "no placeholders."
+        )
+    return "\n".join(
+        [
+            f"You improve {what} by experiment: you are shown {what} with their measured scores, and "
+            "write one that scores better.",
+            "",
+            f"# Problem: {problem.name}",
+            "",
+            problem.statement.strip(),
+            "",
+            "# Rules",
+            "",
+            *rules,
+            "",
+            "# Answer",
+            "",
+            answer,
+        ]
+    )
+
+
+def _program_rules(problem: Problem, better: str) -> list[str]:
+    settings = problem.settings
     chain = toolchain(settings)
     if chain.build is not None and chain.command is not None:
         build, command = in_words(chain.build, settings), in_words(chain.command, settings)
@@ -122,55 +157,17 @@ def system_text(problem: Problem) -> str:
             f"Only {which} between the lines with {START} and {END} may change. Everything outside is "
             "put back as it was. Keep every marker line."
         )
-    if settings.schema is not None:
-        return _data_text(problem, better, settings.schema)
-    fence = _tag(settings.language)
-    return "\n".join(
-        [
-            "You improve programs by experiment: you are shown programs with their measured scores, and "
-            "write one that scores better.",
-            "",
-            f"# Problem: {problem.name}",
-            "",
-            problem.statement.strip(),
-            "",
-            "# Rules",
-            "",
-            *(f"- {rule}" for rule in rules),
-            "",
-            "# Answer",
-            "",
-            "Think first, briefly: what limits the score, and what change would lift it. Then give the whole "
-            f"program, complete and runnable, in one fenced code block that starts with ```{fence} and comes "
-            "last. No fragments, no differences, no placeholders.",
-        ]
-    )
+    return [f"- {rule}" for rule in rules]
 
 
-def _data_text(problem: Problem, better: str, schema: Mapping[str, Json]) -> str:
-    """The constant part where solutions are data."""
-    return "\n".join(
-        [
-            "You improve solutions by experiment: you are shown solutions with their measured scores, and "
-            "write one that scores better.",
-            "",
-            f"# Problem: {problem.name}",
-            "",
-            problem.statement.strip(),
-            "",
-            "# Rules",
-            "",
-            f"- A solution is data: one JSON document. A scorer judges it; {better} scores are better.",
-            "- All numbers are finite, and no object has a name twice.",
-            "- It must fit this JSON Schema:",
-            "",
-            fenced(json.dumps(schema, ensure_ascii=False), "json"),
-            "",
-            "# Answer",
-            "",
-            "Answer with one JSON document, whole, and nothing else: no words around it, no comments, no placeholders.",
-        ]
-    )
+def _data_rules(better: str, schema: Mapping[str, Json]) -> list[str]:
+    return [
+        f"- A solution is data: one JSON document. A scorer judges it; {better} scores are better.",
+        "- All numbers are finite, and no object has a name twice.",
+        "- It must fit this JSON Schema:",
+        "",
+        fenced(json.dumps(schema, ensure_ascii=False), "json"),
+    ]
 
 
 def fenced(source: str, language: str) -> str:
