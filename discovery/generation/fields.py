@@ -15,7 +15,7 @@ from discovery.records import Json, text_hash
 
 OPTIONAL = ("logprobs", "return_token_ids", "stream_interval")
 """Fields that a server may refuse and is then spared."""
-TOKENS_PER_EVENT = 256
+TOKENS_PER_EVENT = 512
 """Only whole choices matter to a run, and each event costs: ``benchmarks/stream.py``. A stall still shows soon."""
 SCHEMA_NAME = "solution"
 

@@ -234,7 +234,7 @@ class AnswerReader:
         if logprobs := choice.get("logprobs"):
             plain = logprobs.get("token_logprobs")
             if plain is not None:
-                parts.logprobs += map(_logprob, plain)
+                parts.logprobs += _logprobs(plain)
             else:
                 _take_logprobs(parts, logprobs.get("content") or ())
 
@@ -273,7 +273,7 @@ class AnswerReader:
 
 
 def _take_logprobs(parts: _Parts, content: Any) -> None:
-    parts.logprobs += [_logprob(token.get("logprob")) for token in content]
+    parts.logprobs += _logprobs([token.get("logprob") for token in content])
     if not parts.token_ids:
         for token in content:
             name = token.get("token")
@@ -302,16 +302,22 @@ def _count(value: Any) -> int | None:
 
 def _ids(values: Any) -> list[int]:
     """Token ids, be they in digits; what is no id must not become one by rounding."""
-    ids = [value if type(value) is int else int(str(value)) for value in values]
+    ids: list[int] = list(values)
+    if set(map(type, ids)) != {int}:
+        ids = [value if type(value) is int else int(str(value)) for value in values]
     if ids and not (min(ids) >= 0 and max(ids) < _MOST):
         raise ValueError(f"token ids go from {min(ids)} to {max(ids)}")
     return ids
 
 
-def _logprob(value: Any) -> float | None:
-    """A log-probability; None for one that is not given, or not finite and so of no use."""
-    number = None if value is None else float(value)
-    return number if number is not None and math.isfinite(number) else None
+def _logprobs(values: Any) -> list[float | None]:
+    """Log-probabilities; None for one that is not given, or not finite and so of no use."""
+    found: list[float | None] = list(values)
+    # There are thousands, and mostly nothing is wrong with any: that is asked of all of them at once.
+    if set(map(type, found)) == {float} and all(map(math.isfinite, found)):  # type: ignore[arg-type]
+        return found
+    numbers = [None if value is None else float(value) for value in found]
+    return [n if n is not None and math.isfinite(n) else None for n in numbers]
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -178,9 +178,9 @@ async def test_everything_is_kept_and_aligned(asked, interval):
 @pytest.mark.parametrize(
     ("keep", "owner", "asked_for"),
     [
-        ("text", "vllm", {"stream_interval": 256}),
-        ("tokens", "vllm", {"stream_interval": 256, "return_token_ids": True}),
-        ("logprobs", "vllm", {"stream_interval": 256, "return_token_ids": True, "logprobs": True}),
+        ("text", "vllm", {"stream_interval": 512}),
+        ("tokens", "vllm", {"stream_interval": 512, "return_token_ids": True}),
+        ("logprobs", "vllm", {"stream_interval": 512, "return_token_ids": True, "logprobs": True}),
         ("text", "somebody", {}),
         ("tokens", "somebody", {}),
         ("logprobs", "somebody", {"logprobs": True}),
