@@ -15,13 +15,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
+from discovery.errors import cause
 from discovery.generation.failures import FailureStatistics
 from discovery.generation.prompt import compose
+from discovery.outcomes import outcome_of, refuted
 from discovery.parents import ParentViews
 from discovery.ports import Ports
 from discovery.records import (
@@ -38,7 +41,7 @@ from discovery.records import (
     StepState,
 )
 from discovery.selection.base import Selector
-from discovery.step import OpenStep, StepRunner, cause, outcome_of, refuted
+from discovery.step import OpenStep, StepRunner
 from discovery.storage.base import Lease, StoredStep
 
 
@@ -180,11 +183,10 @@ class Chain:
             reason = await step.admit()
             if reason is not None:
                 return reason
-            try:
+            with ExitStack() as undo:
+                undo.callback(step.settle)
                 await self._plan(step)
-            except BaseException:
-                step.settle()
-                raise
+                undo.pop_all()
             self._start(step, group, runner)
 
     def _start(self, step: OpenStep, group: asyncio.TaskGroup, runner: StepRunner) -> None:

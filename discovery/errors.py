@@ -180,3 +180,12 @@ def boundary(what: str, wrap: type[DiscoveryError]) -> Iterator[None]:
         raise
     except Exception as error:
         raise wrap(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is one of ours, else just the first."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        inner: list[BaseException] = list(first.exceptions)
+        first = next((e for e in inner if isinstance(e, DiscoveryError)), inner[0])
+    return first

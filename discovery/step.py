@@ -21,9 +21,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from discovery.budget import NO_TOKENS, Tokens
-from discovery.errors import DiscoveryError, GeneratorRefused, GeneratorUnavailable, StorageError
+from discovery.errors import GeneratorRefused, GeneratorUnavailable, StorageError, cause
 from discovery.generation.base import GenerationRequest
 from discovery.generation.extract import extract
+from discovery.outcomes import outcome_of, refuted
 from discovery.parents import ParentViews
 from discovery.ports import Ports
 from discovery.records import (
@@ -355,38 +356,6 @@ class OpenStep:
 
 StepRunner = Callable[[OpenStep], Awaitable[None]]
 """Completes an open step; whoever schedules steps wraps :meth:`OpenStep.complete` in one."""
-
-
-def cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a group that is one of ours, else just the first."""
-    first: BaseException = errors
-    while isinstance(first, BaseExceptionGroup):
-        inner: list[BaseException] = list(first.exceptions)
-        first = next((e for e in inner if isinstance(e, DiscoveryError)), inner[0])
-    return first
-
-
-def refuted(outcome: Outcome, failure: Failure) -> Outcome:
-    """An outcome whose second scoring disagreed."""
-    return Outcome(
-        key=outcome.key,
-        source_hash=outcome.source_hash,
-        score=None,
-        failure=failure.kind,
-        message=failure.message,
-    )
-
-
-def outcome_of(evaluation: Evaluation, source_hash: str | None) -> Outcome:
-    """What a selector learns of an evaluated candidate; its source's hash is None where it has none."""
-    return Outcome(
-        key=evaluation.key,
-        source_hash=source_hash,
-        score=evaluation.score.value if evaluation.score else None,
-        failure=evaluation.failure.kind if evaluation.failure else None,
-        message=evaluation.failure.message if evaluation.failure else None,
-        duplicate_of=evaluation.duplicate_of,
-    )
 
 
 def _tells_prompt(completion: Completion) -> bool:

@@ -3,9 +3,12 @@
 Property tests have no deadline: how long an example takes says more of a busy machine than of the code.
 """
 
+import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -139,3 +142,54 @@ def docker_engine():
         for packages in PACKAGES:
             have_image(packages)
         yield
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def own_place(tmp_path, monkeypatch):
+    """A home, a stand-in for vLLM, and a default port of model servers that are this test's own."""
+    from discovery.cli import serving
+    from discovery.testing.vllm import program
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DISCOVERY_VLLM", str(program(tmp_path)))
+    monkeypatch.setenv("DISCOVERY_STORAGE", str(tmp_path / "runs.db"))
+    monkeypatch.setattr(serving, "DEFAULT_PORT", free_port())
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "VLLM_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def stand_in_model(tmp_path):
+    """A checkpoint for the stand-in that answers with the initial program of constants-10."""
+    from discovery.plugins import share_dir
+    from discovery.testing.vllm import write_checkpoint
+
+    initial = (share_dir("problems") / "constants-10" / "initial.py").read_text()
+    return write_checkpoint(tmp_path / "tiny", says=f"```python\n{initial}```")
+
+
+@pytest.fixture
+def serve(own_place):
+    """Start ``discovery serve`` and wait until it serves; gives what it printed and its process."""
+    started = []
+
+    def start(*arguments):
+        program = [sys.executable, "-c", "from discovery.cli import main; raise SystemExit(main())"]
+        command = [*program, "serve", *map(str, arguments), "--json"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        return json.loads(line), process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

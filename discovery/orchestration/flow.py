@@ -27,7 +27,7 @@ from prefect.exceptions import PrefectException
 from discovery.config import RunConfig, from_dict
 from discovery.errors import DiscoveryError, SandboxError
 from discovery.launch import choose_backend, overridden, reopened, started
-from discovery.orchestration.server import HOST
+from discovery.orchestration.health import HOST
 from discovery.run import Run
 from discovery.step import OpenStep, StepRunner
 from discovery.storage import open_storage

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import importlib.util
 import json
 import os
@@ -20,9 +19,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,9 +26,9 @@ from pathlib import Path
 from discovery.errors import MissingComponent, UsageError
 from discovery.orchestration import detached
 from discovery.orchestration.detached import Process
+from discovery.orchestration.health import HOST, answers
 from discovery.share import state_dir
 
-HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 _LAUNCHES = 3
 START_TIMEOUT_S = 180.0
@@ -241,16 +237,6 @@ def client_environment(url: str) -> dict[str, str]:
     return variables
 
 
-def answers(url: str, timeout_s: float = 2.0) -> bool:
-    """Whether a Prefect API is healthy at a URL."""
-    try:
-        request = urllib.request.Request(f"{url.rstrip('/')}/health", headers=_authorization())
-        with _opener(url).open(request, timeout=timeout_s) as response:
-            return bool(response.status == 200)
-    except (OSError, ValueError, http.client.HTTPException):
-        return False
-
-
 def import_error(timeout_s: float = 120.0) -> str | None:
     """Why Prefect's server cannot be imported here, with the fix; None when it can.
 
@@ -269,18 +255,6 @@ def import_error(timeout_s: float = 120.0) -> str | None:
     if done.returncode == 0:
         return None
     return _with_fix((done.stderr.strip().splitlines() or ["no message"])[-1], done.stderr)
-
-
-def _authorization() -> dict[str, str]:
-    key = os.environ.get("PREFECT_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    # A proxy that the environment names is for the world outside, never for this machine.
-    if urllib.parse.urlsplit(url).hostname in (HOST, "localhost", "::1"):
-        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return urllib.request.build_opener()
 
 
 def _with_fix(message: str, log: str) -> str:

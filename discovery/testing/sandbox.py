@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -277,13 +278,12 @@ class Bench:
             SandboxError: The sandbox broke.
         """
         await self.sandbox()
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.discard)
             await case.check(self)
             await self.settle()
             await honest(self)
-        except BaseException:
-            await self.discard()
-            raise
+            undo.pop_all()
 
     async def call(
         self, source: str, *args: data.Data, function: str = "solve", limits: Limits = QUICK

@@ -9,10 +9,8 @@ import time
 
 import pytest
 
-from discovery.cli import main, serving
-from discovery.plugins import share_dir
+from discovery.cli import main
 from discovery.storage import open_existing
-from discovery.testing.vllm import program, write_checkpoint
 
 PROGRAM = [sys.executable, "-c", "from discovery.cli import main; raise SystemExit(main())"]
 SHAPE = ["--chains", "1", "--steps", "1", "--candidates", "2", "--sandbox", "process", "--scheduler", "local"]
@@ -24,41 +22,12 @@ def free_port():
         return sock.getsockname()[1]
 
 
-@pytest.fixture(autouse=True)
-def own_place(tmp_path, monkeypatch):
-    """A home, a program, and a default port that are this test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DISCOVERY_VLLM", str(program(tmp_path)))
-    monkeypatch.setenv("DISCOVERY_STORAGE", str(tmp_path / "runs.db"))
-    monkeypatch.setattr(serving, "DEFAULT_PORT", free_port())
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "VLLM_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture
-def model(tmp_path):
-    initial = (share_dir("problems") / "constants-10" / "initial.py").read_text()
-    return write_checkpoint(tmp_path / "tiny", says=f"```python\n{initial}```")
-
-
-@pytest.fixture
-def serve():
-    """Start ``discovery serve`` and wait until it serves; gives what it printed and its process."""
-    started = []
-
-    def start(*arguments):
-        command = [*PROGRAM, "serve", *map(str, arguments), "--json"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        return json.loads(line), process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+def model(stand_in_model):
+    return stand_in_model
 
 
 def stored(run=None):

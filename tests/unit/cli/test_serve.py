@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,53 +17,18 @@ from discovery.cli.app import MISUSE
 from discovery.generation.control import enrolled
 from discovery.generation.probe import Card
 from discovery.generation.vllm import ServeOptions
-from discovery.plugins import share_dir
-from discovery.testing.vllm import Behaviour, program, write_adapter, write_checkpoint
+from discovery.testing.vllm import Behaviour, write_adapter, write_checkpoint
 
 PROGRAM = [sys.executable, "-c", "from discovery.cli import main; raise SystemExit(main())"]
 SHAPE = ["--chains", "1", "--steps", "1", "--candidates", "2", "--sandbox", "process", "--scheduler", "local"]
 
 
-@pytest.fixture(autouse=True)
-def own_place(tmp_path, monkeypatch):
-    """A home, a program, and a default port that are this test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DISCOVERY_VLLM", str(program(tmp_path)))
-    monkeypatch.setenv("DISCOVERY_STORAGE", str(tmp_path / "runs.db"))
-    monkeypatch.setattr(serving, "DEFAULT_PORT", free_port())
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "VLLM_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture
-def model(tmp_path):
-    initial = (share_dir("problems") / "constants-10" / "initial.py").read_text()
-    return write_checkpoint(tmp_path / "tiny", says=f"```python\n{initial}```")
-
-
-@pytest.fixture
-def serve(tmp_path):
-    """Start ``discovery serve`` and wait until it serves; gives what it printed and its process."""
-    started = []
-
-    def start(*arguments):
-        command = [
-            *PROGRAM,
-            "serve",
-            *map(str, arguments),
-            "--json",
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        return json.loads(line), process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+def model(stand_in_model):
+    return stand_in_model
 
 
 def free_port():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from discovery.errors import MissingComponent, UsageError
-from discovery.orchestration import detached, server
+from discovery.orchestration import detached, health, server
 from discovery.orchestration.detached import Process
 from discovery.orchestration.server import ServerState
 
@@ -194,7 +194,7 @@ def test_the_users_api_wins_when_it_answers(uvicorn, api, monkeypatch):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "nonsense", "http://[::1", "ftp://x"])
 def test_what_does_not_answer(url):
-    assert server.answers(url, timeout_s=0.5) is False
+    assert health.answers(url, timeout_s=0.5) is False
 
 
 def test_clients_of_the_managed_server_get_a_home_of_their_own(uvicorn):
