@@ -30,6 +30,7 @@ _PREFIX = "discovery."
 _SHAPE = re.compile(rf"{re.escape(_PREFIX)}[^.]*\.[^.]+")
 _LABEL_CHARS = 60
 _REMOVE_S = 2.0
+_GRACE_S = 1.0
 # Each file is written by the process that becomes the sandbox: where it cannot join, it does not start.
 _JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
 
@@ -273,6 +274,8 @@ def of_process(pid: int) -> ControlGroup | None:
 def sweep(place: Place | None = None) -> list[str]:
     """Remove the groups of owners that are gone, with what is in them. Never raises.
 
+    What is in them may be about to end, and has its files to remove: it gets a moment before it is killed.
+
     Args:
         place: Where to look; None for where groups are made here.
 
@@ -286,7 +289,7 @@ def sweep(place: Place | None = None) -> list[str]:
     for folder in (each for place in dict.fromkeys(found.folders.values()) for each in _ours_in(place)):
         label, owner = (unquote(part) for part in folder.name.removeprefix(_PREFIX).split("."))
         with suppress(ValueError):  # a name that is not ours after all
-            if is_dead(owner) and _remove(folder):
+            if is_dead(owner) and _remove(folder, grace_s=_GRACE_S):
                 removed[folder.name] = f"control group of {label}, left by {describe_owner(owner)}"
     return list(removed.values())
 
@@ -296,9 +299,10 @@ def _group_of(version: int, folders: Mapping[str, Path]) -> ControlGroup:
     return ControlGroup(version, memory, pids, folders[VERSION_1[2]] if version == 1 else memory)
 
 
-def _remove(folder: Path) -> bool:
-    """Kill all in one folder and remove it, within a bounded time."""
-    deadline = time.monotonic() + _REMOVE_S
+def _remove(folder: Path, grace_s: float = 0.0) -> bool:
+    """Kill what is in one folder and has not ended by itself, and remove it, within a bounded time."""
+    patience = time.monotonic() + grace_s
+    deadline = patience + _REMOVE_S
     pause = 0.001
     while True:
         try:
@@ -309,7 +313,8 @@ def _remove(folder: Path) -> bool:
         except OSError:
             if time.monotonic() > deadline:
                 return False
-        _kill(folder)
+        if time.monotonic() >= patience:
+            _kill(folder)
         time.sleep(pause)
         pause = min(2 * pause, 0.02)
 

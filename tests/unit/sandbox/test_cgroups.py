@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -256,6 +257,31 @@ def test_made_groups_are_named_and_swept_when_their_owner_is_gone(tmp_path):
     assert live.remove()
     assert live.remove(), "twice"
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_is_about_to_end_is_not_killed_by_a_sweep_and_what_stays_is(tmp_path, monkeypatch, leaves):
+    dead = subprocess.run(
+        [sys.executable, "-c", "from discovery.owner import this_owner; print(this_owner())"],
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    left = tmp_path / f"discovery.run.{quote(dead, safe='').replace('.', '%2E')}"
+    left.mkdir()
+    (left / "inhabited").touch()
+    killed = []
+
+    def kill(folder):
+        killed.append(folder)
+        (folder / "inhabited").unlink()
+
+    monkeypatch.setattr(cgroups, "_kill", kill)
+    monkeypatch.setattr(cgroups, "_GRACE_S", 0.3 if not leaves else 30.0)
+    if leaves:
+        threading.Timer(0.1, (left / "inhabited").unlink).start()
+    assert cgroups.sweep(Place(version=2, folders={"memory": tmp_path, "pids": tmp_path}))
+    assert not left.exists()
+    assert killed == ([] if leaves else [left])
 
 
 def test_a_name_is_unique_and_one_folder(tmp_path):
