@@ -47,14 +47,14 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         if self.overlap is not None:
-            _in_range("overlap", self.overlap, 0, 8)
+            in_range("overlap", self.overlap, 0, 8)
         for name, top in (
             ("chains", 10_000),
             ("steps", 1_000_000),
             ("candidates", 1024),
             ("parents", 32),
         ):
-            _in_range(name, getattr(self, name), 1, top)
+            in_range(name, getattr(self, name), 1, top)
 
 
 _NEVER_EXTRA = ("model", "messages", "n", "seed", "stream")
@@ -78,9 +78,9 @@ class SamplingConfig:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _in_range("temperature", self.temperature, 0, 2)
-        _in_range("top_p", self.top_p, 1e-6, 1)
-        _in_range("max_tokens", self.max_tokens, 1, 10_000_000)
+        in_range("temperature", self.temperature, 0, 2)
+        in_range("top_p", self.top_p, 1e-6, 1)
+        in_range("max_tokens", self.max_tokens, 1, 10_000_000)
         given = [name for name in _NEVER_EXTRA if self.extra.get(name) is not None]
         if given:
             raise ConfigError(
@@ -109,7 +109,7 @@ class ReasoningConfig:
     def __post_init__(self) -> None:
         if self.effort is not None and self.effort not in EFFORTS:
             raise ConfigError(f"effort is {self.effort!r}; it must be one of {', '.join(EFFORTS)}")
-        _in_range("answer_tokens", self.answer_tokens, 0, 10_000_000)
+        in_range("answer_tokens", self.answer_tokens, 0, 10_000_000)
 
 
 KEEP = ("text", "tokens", "logprobs")
@@ -141,7 +141,7 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         if self.keep not in KEEP:
             raise ConfigError(f"keep is {self.keep!r}; it must be one of {', '.join(KEEP)}")
-        _in_range("timeout_s", self.timeout_s, 1, 86_400)
+        in_range("timeout_s", self.timeout_s, 1, 86_400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ class SlotsConfig:
         for name in ("generation", "evaluation"):
             value = getattr(self, name)
             if value is not None:
-                _in_range(f"{name} slots", value, 1, 100_000)
+                in_range(f"{name} slots", value, 1, 100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ class SandboxConfig:
     recycle_after: int = 1000
 
     def __post_init__(self) -> None:
-        _in_range("recycle_after", self.recycle_after, 1, 1_000_000_000)
+        in_range("recycle_after", self.recycle_after, 1, 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +208,7 @@ class RunConfig:
     prices: Prices = field(default_factory=Prices)
 
     def __post_init__(self) -> None:
-        _in_range("seed", self.seed, 0, 2**63 - 1)
+        in_range("seed", self.seed, 0, 2**63 - 1)
 
     @property
     def overlap(self) -> int:
@@ -333,6 +333,11 @@ def _coerce(hint: Any, value: Any, place: str) -> Any:
     return value
 
 
-def _in_range(name: str, value: float, low: float, high: float) -> None:
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting that is out of range, with its name, its value and what it must be.
+
+    Raises:
+        ConfigError: It is.
+    """
     if isinstance(value, bool) or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}; it must be from {low:,} to {high:,}")
