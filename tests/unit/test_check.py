@@ -159,7 +159,7 @@ async def test_a_scorer_that_believes_what_it_is_given(check, scored, level, wor
     assert all(f.where == "scorer" and "Invalid" in f.fix for f in findings)
 
 
-@pytest.mark.parametrize("name", ["constants-10"])
+@pytest.mark.parametrize("name", ["constants-10", "zigzag-8", "zigzag-24"])
 async def test_a_bundled_problem_has_no_findings(name):
     assert await check_problem(name, Scoring()) == []
 

@@ -13,6 +13,7 @@ from discovery.problem import Program
 
 FOLDER = Path(__file__).parents[3] / "problems"
 PACKINGS = ("circle-packing-26", "circle-packing-32")
+ZIGZAGS = {f"zigzag-{count}": count for count in (8, 12, 16, 20, 24)}
 
 
 class Returns:
@@ -49,7 +50,7 @@ def reference(name):
     return json.loads((FOLDER / name / "reference.json").read_text())
 
 
-@pytest.mark.parametrize("name", [*PACKINGS, "constants-10"])
+@pytest.mark.parametrize("name", [*PACKINGS, "constants-10", *ZIGZAGS])
 def test_the_initial_candidate_is_valid_and_far_from_the_best(name):
     problem = load_problem(name)
     solution = initial(problem)
@@ -60,7 +61,10 @@ def test_the_initial_candidate_is_valid_and_far_from_the_best(name):
     assert "import numpy" not in problem.initial
 
 
-@pytest.mark.parametrize(("name", "least"), [(PACKINGS[0], 2.63), (PACKINGS[1], 2.93), ("constants-10", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [(PACKINGS[0], 2.63), (PACKINGS[1], 2.93), ("constants-10", 1.0), *((name, 1.0) for name in ZIGZAGS)],
+)
 def test_the_reference_is_valid_and_not_above_the_best_known(name, least):
     problem = load_problem(name)
     score = scored(problem, reference(name))
@@ -157,3 +161,22 @@ def test_the_statement_tells_no_constant():
 def test_wrong_constants_are_rejected_with_the_reason(data, reason):
     with pytest.raises(Invalid, match=reason):
         scored(load_problem("constants-10"), data)
+
+
+def test_there_is_one_zigzag_of_each_size_and_they_differ_in_that_only():
+    told = {name: load_problem(name) for name in ZIGZAGS}
+    for name, count in ZIGZAGS.items():
+        problem = told[name]
+        assert problem.name == name
+        assert problem.statement.replace(str(count), "N") == told["zigzag-8"].statement.replace("8", "N")
+        assert len(initial(problem)) == len(reference(name)) == count
+        with pytest.raises(Invalid, match=f"returned {count + 1} values; expected {count} digits"):
+            scored(problem, [0] * (count + 1))
+
+
+def test_a_zigzag_counts_what_the_statement_says():
+    problem = load_problem("zigzag-8")
+    # Steps: +2 counts, -1 counts, -3 does not turn, 0 is level, +5 follows a level one, -5 counts, +9 counts.
+    score = scored(problem, [2, 4, 3, 0, 0, 5, 0, 9])
+    assert score.value == (4 + 1 + 25 + 81) / (7 * 81)
+    assert score.metrics == {"turns": 4}
