@@ -149,7 +149,8 @@ def check(
 
     Exit code 0 when nothing is wrong (warnings allowed), 1 when something is.
     """
-    from discovery.check import Level, check_problem
+    from discovery.check import check_problem
+    from discovery.findings import Level
 
     chosen = choose_backend(SandboxConfig(backend=sandbox), "mutation")
     if chosen.notice:

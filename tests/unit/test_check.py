@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from discovery.check import Finding, Level, check_problem
+from discovery.check import check_problem
 from discovery.errors import Invalid, MissingComponent, ProblemError, ProgramFailed, ScoringError
+from discovery.findings import Finding, Level
 from discovery.problem import Problem, Program
 from discovery.records import (
     INITIAL,
