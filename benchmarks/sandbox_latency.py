@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.report import Figure, Report
 from discovery import data
 from discovery.bench import tree_cpu_s
+from discovery.declared import Limits
 from discovery.errors import MissingComponent
-from discovery.problem import Limits
 from discovery.sandbox import NAMES, make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 from discovery.sandbox.client import FIXED_ENVIRONMENT

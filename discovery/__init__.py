@@ -9,16 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from discovery.declared import KnownBest, Limits, Repeats
 from discovery.errors import DiscoveryError, Invalid, ProblemError, ProgramFailed
-from discovery.problem import (
-    KnownBest,
-    Limits,
-    Problem,
-    Program,
-    ProgramOutput,
-    Repeats,
-    problem,
-)
+from discovery.problem import Problem, problem
+from discovery.program import Program, ProgramOutput
 from discovery.records import (
     Candidate,
     CandidateKey,

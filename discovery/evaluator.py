@@ -27,8 +27,9 @@ from datetime import UTC, datetime
 from discovery import data, rounds
 from discovery.agreement import confirmed
 from discovery.builds import Builds
+from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
-from discovery.problem import Limits, Problem
+from discovery.problem import Problem
 from discovery.records import (
     Candidate,
     Durations,

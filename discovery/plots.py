@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from discovery.declared import KnownBest
 from discovery.errors import ProblemError, boundary
-from discovery.problem import KnownBest, Problem
+from discovery.problem import Problem
 from discovery.records import Direction, Json
 
 _INK = "#1f2933"

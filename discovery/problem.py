@@ -25,233 +25,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from discovery.blocks import Frame
-from discovery.data import Data, loads_document
-from discovery.errors import DataError, ProblemError, ProgramFailed
-from discovery.records import Direction, FailureKind, Json, Score, text_hash
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one use of a candidate's program may take; hitting one ends its whole process tree.
-
-    Args:
-        wall_s: Wall-clock seconds of one ``call`` or ``run``.
-        cpu_s: CPU seconds of one process; None: the same as ``wall_s``, rounded up.
-        memory_bytes: Address space of one process.
-        processes: Processes and threads at once.
-        file_bytes: Largest file, and all of the private temporary directory.
-        output_bytes: Kept of standard output and error together; more is dropped.
-        result_bytes: Largest returned data or output of ``run``.
-    """
-
-    wall_s: float = 10.0
-    cpu_s: float | None = None
-    memory_bytes: int = 1 << 30
-    processes: int = 64
-    file_bytes: int = 64 << 20
-    output_bytes: int = 64 << 10
-    result_bytes: int = 16 << 20
-
-    def __post_init__(self) -> None:
-        for name in ("wall_s", "cpu_s"):
-            value = getattr(self, name)
-            if not (name == "cpu_s" and value is None) and not (_is_number(value) and value > 0):
-                raise ProblemError(f"limit {name} is {value!r}; it must be a positive number")
-        for name in ("memory_bytes", "processes", "file_bytes", "output_bytes", "result_bytes"):
-            value = getattr(self, name)
-            if type(value) is not int or value <= 0:
-                raise ProblemError(f"limit {name} is {value!r}; it must be a positive whole number")
-
-    @property
-    def cpu_limit_s(self) -> int:
-        """CPU seconds as the kernel takes them: whole, at least 1."""
-        return max(1, math.ceil(self.cpu_s if self.cpu_s is not None else self.wall_s))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownBest:
-    """The best value known for a problem, and who says so.
-
-    Args:
-        value: Score in the problem's units.
-        source: Publication or person.
-        exact: Whether the value was recomputed from the published solution.
-    """
-
-    value: float
-    source: str
-    exact: bool = False
-
-
-STATISTICS = ("median", "mean", "min", "max")
-"""What a score of several repeats can be."""
-DATA_LANGUAGE = "json"
-"""The language of solutions that are data."""
-COMPARISONS = ("ratio", "difference")
-"""How a score is compared with the baseline's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeats:
-    """How a noisy or timed problem is scored: several times, and the score is a statistic of them.
-
-    What else a score carries (metrics, feedback, artifact) is that of the repeat that comes closest to it. ``bounds``,
-    ``max_jump`` and ``known_best`` are about the score, so with a baseline about the comparison; ``scorer_timeout_s``
-    holds for each scoring. A repeat that fails fails the evaluation, and all of them together are one evaluation.
-    Two scorings of one candidate may differ; they agree when their intervals overlap.
-
-    Args:
-        count: How often the scorer runs on each candidate, 1 to 1,000.
-        statistic: The score: ``median``, ``mean``, ``min`` or ``max`` of the repeats.
-        confidence: Of the interval that is stored with it, above 0 and below 1.
-        cores: CPUs that each evaluation has for itself while it is scored; 0 for no pinning. No more evaluations run
-            at once than there are cores for, and one CPU is kept for everything else where there is more than one.
-        baseline: Score the initial candidate in turn with the candidate, and let each repeat be the comparison of the
-            two: what disturbs both cancels out.
-        comparison: With a baseline: ``ratio`` (candidate / baseline) or ``difference`` (candidate - baseline).
-    """
-
-    count: int = 5
-    statistic: str = "median"
-    confidence: float = 0.95
-    cores: int = 0
-    baseline: bool = False
-    comparison: str = "ratio"
-
-    def __post_init__(self) -> None:
-        if type(self.count) is not int or not 1 <= self.count <= 1000:
-            raise ProblemError(f"repeats: count is {self.count!r}; it must be a whole number from 1 to 1000")
-        if self.statistic not in STATISTICS:
-            raise ProblemError(
-                f"repeats: statistic is {self.statistic!r}; it must be one of {', '.join(STATISTICS)}"
-            )
-        if not _is_number(self.confidence) or not 0 < self.confidence < 1:
-            raise ProblemError(f"repeats: confidence is {self.confidence!r}; it must lie between 0 and 1")
-        if type(self.cores) is not int or not 0 <= self.cores <= 1024:
-            raise ProblemError(f"repeats: cores is {self.cores!r}; it must be a whole number from 0 to 1024")
-        if not isinstance(self.baseline, bool):
-            raise ProblemError(f"repeats: baseline is {self.baseline!r}; it must be True or False")
-        if self.comparison not in COMPARISONS:
-            raise ProblemError(
-                f"repeats: comparison is {self.comparison!r}; it must be one of {', '.join(COMPARISONS)}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramOutput:
-    """What a program that was run as a process left behind.
-
-    Args:
-        stdout: Standard output, decoded as UTF-8 with replacement.
-        stderr: Standard error, capped.
-        exit_code: Exit status, 0 or more.
-        wall_s: Wall-clock seconds.
-        cpu_s: CPU seconds, children included.
-    """
-
-    stdout: str
-    stderr: str
-    exit_code: int
-    wall_s: float
-    cpu_s: float | None
-
-
-class ProgramChannel(Protocol):
-    """How a :class:`Program` reaches its sandbox; not for plugin authors."""
-
-    def call(
-        self, function: str, args: tuple[Data, ...], kwargs: Mapping[str, Data], timeout_s: float | None
-    ) -> Data:
-        """Call a function of the program; raises ProgramFailed."""
-        ...
-
-    def run(self, args: tuple[str, ...], stdin: bytes, timeout_s: float | None) -> ProgramOutput:
-        """Run the program as a process; raises ProgramFailed."""
-        ...
-
-
-class Program:
-    """The scorer's handle on a candidate. It hands out data only.
-
-    Args:
-        source: The candidate's text.
-        channel: The way to its sandbox.
-    """
-
-    def __init__(self, source: str, channel: ProgramChannel) -> None:
-        self._source = source
-        self._channel = channel
-        self._data: Data = None
-        self._is_read = False
-
-    @property
-    def source(self) -> str:
-        """The candidate's text."""
-        return self._source
-
-    @property
-    def data(self) -> Data:
-        """The candidate's text as JSON, read once: for problems with a ``schema``, whose solutions are data.
-
-        Nothing runs. A server may have held the model to the schema and may not have: check what matters.
-
-        Raises:
-            ProgramFailed: It is not one strict JSON document.
-        """
-        if not self._is_read:
-            try:
-                self._data = loads_document(self._source)
-            except DataError as error:
-                raise ProgramFailed(FailureKind.BAD_DATA, f"the solution is not JSON: {error}") from error
-            self._is_read = True
-        return self._data
-
-    def call(self, function: str, *args: Data, timeout_s: float | None = None, **kwargs: Data) -> Data:
-        """Run a function of the candidate inside the sandbox; each call is a fresh process.
-
-        Args:
-            function: Name of a top-level function.
-            *args: Plain data.
-            timeout_s: Wall-clock seconds; None and anything above it mean the problem's limit.
-            **kwargs: Plain data.
-
-        Returns:
-            Plain finite data: numbers, strings, lists, dictionaries, numpy arrays. Arrays hold ``bool``, ``int64`` or
-            ``float64``, whatever the program returned: narrow ones would overflow and round as it likes. Types and
-            shapes are the program's choice all the same: check them before numpy or ``float()`` reads the data.
-
-        Raises:
-            ProgramFailed: The program crashed, exited, hit a limit, lacks the function, or returned something
-                that is not plain finite data. Uncaught, it fails the evaluation, which is right for most.
-        """
-        return self._channel.call(function, args, kwargs, timeout_s)
-
-    def run(
-        self,
-        args: tuple[str, ...] | list[str] = (),
-        *,
-        stdin: str | bytes = b"",
-        timeout_s: float | None = None,
-    ) -> ProgramOutput:
-        """Run the candidate as a process inside the sandbox, with the problem's ``command``.
-
-        Args:
-            args: Arguments after the command.
-            stdin: What it reads on standard input.
-            timeout_s: Wall-clock seconds; None and anything above it mean the problem's limit.
-
-        Returns:
-            Output and exit status. A status other than 0 is the scorer's to judge.
-
-        Raises:
-            ProgramFailed: The program was killed, hit a limit, or wrote more than ``result_bytes``.
-        """
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        return self._channel.run(tuple(args), data, timeout_s)
-
+from discovery.declared import KnownBest, Limits, Repeats, is_number
+from discovery.errors import ProblemError
+from discovery.program import DATA_LANGUAGE, Program
+from discovery.records import Direction, Json, Score, text_hash
 
 Scorer = Callable[[Program], "Score | float"]
 Picture = Callable[[Json, Any], None]
@@ -443,10 +223,6 @@ def _direction(direction: str | Direction, faults: list[str]) -> Direction:
     return Direction.MAXIMIZE
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _are(kind: type, value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(part, kind) for part in value)
 
@@ -455,7 +231,7 @@ def _is_bounds(value: Any) -> bool:
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         return False
     ends = [end for end in value if end is not None]
-    return all(_is_number(end) for end in ends) and (len(ends) < 2 or ends[0] < ends[1])
+    return all(is_number(end) for end in ends) and (len(ends) < 2 or ends[0] < ends[1])
 
 
 def _is_schema(value: object) -> bool:
@@ -479,10 +255,10 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, str) or _are(str, v),
         "a level of isolation or a list of properties",
     ),
-    "max_jump": (lambda v: v is None or (_is_number(v) and v > 0), "a positive number or None"),
+    "max_jump": (lambda v: v is None or (is_number(v) and v > 0), "a positive number or None"),
     "repeats": (lambda v: v is None or isinstance(v, Repeats), "a Repeats(...) or None"),
     "deterministic": (lambda v: isinstance(v, bool), "True or False"),
-    "scorer_timeout_s": (lambda v: _is_number(v) and v > 0, "a positive number of seconds"),
+    "scorer_timeout_s": (lambda v: is_number(v) and v > 0, "a positive number of seconds"),
     "known_best": (
         lambda v: isinstance(v, KnownBest) or _are(KnownBest, v),
         "a KnownBest(...) or a list of them",

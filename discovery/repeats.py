@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
+from discovery.declared import Repeats
 from discovery.errors import ConfigError
-from discovery.problem import Repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

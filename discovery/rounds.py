@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 
-from discovery.problem import Problem, Repeats
+from discovery.declared import Repeats
+from discovery.problem import Problem
 from discovery.records import Failure, FailureKind, Score
 from discovery.repeats import compared, estimate, order
 from discovery.scoring.client import Verdict

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 
 from discovery import data
+from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError, UsageError, boundary
-from discovery.problem import Limits
 from discovery.progress import BusyMeter
 from discovery.sandbox.base import (
     CommandRun,

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from discovery.problem import Limits, ProblemSettings
+from discovery.declared import Limits
+from discovery.problem import ProblemSettings
 from discovery.share import share_dir
 
 PROGRAM, BINARY = "{program}", "{binary}"

@@ -21,9 +21,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from discovery.blocks import END, START
+from discovery.declared import Limits
 from discovery.generation.base import ParentView
 from discovery.generation.failures import FailureStatistics, one_line
-from discovery.problem import Limits, Problem
+from discovery.problem import Problem
 from discovery.records import Candidate, Direction, Json, Message, Score
 from discovery.toolchain import in_words, toolchain
 

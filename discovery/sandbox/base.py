@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from discovery.problem import Limits
+from discovery.declared import Limits
 from discovery.records import Failure, SandboxRecord
 
 

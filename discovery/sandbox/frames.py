@@ -8,8 +8,8 @@ import json
 import struct
 from typing import Any
 
+from discovery.declared import Limits
 from discovery.errors import SandboxError
-from discovery.problem import Limits
 from discovery.sandbox.base import CommandRun, FunctionCall
 
 _HEADER = 5

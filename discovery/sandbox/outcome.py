@@ -13,8 +13,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from discovery.declared import Limits
 from discovery.errors import SandboxError
-from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from discovery import data
+from discovery.declared import Limits
 from discovery.errors import DataError, SandboxError
-from discovery.problem import Limits
 from discovery.records import FailureKind, SandboxRecord
 from discovery.sandbox.base import FunctionCall, Sandbox, SandboxBackend, SandboxResult, SandboxSpec
 from discovery.sandbox.cgroups import available

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
-from discovery.problem import Limits, Problem
+from discovery.declared import Limits
+from discovery.problem import Problem
 from discovery.sandbox.base import SandboxSpec
 from discovery.toolchain import Toolchain
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable
-from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import SandboxResult
 from discovery.sandbox.cgroups import ControlGroup

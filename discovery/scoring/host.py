@@ -25,7 +25,8 @@ from typing import Any
 from discovery import data
 from discovery.errors import DataError, DiscoveryError, Invalid, ProgramFailed
 from discovery.plugins import load_problem
-from discovery.problem import Problem, Program, ProgramOutput
+from discovery.problem import Problem
+from discovery.program import Program, ProgramOutput
 from discovery.records import FailureKind
 from discovery.scoring.wire import Frame, pack, receive
 

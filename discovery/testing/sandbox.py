@@ -33,7 +33,7 @@ from typing import Any, Self
 import numpy as np
 
 from discovery import data
-from discovery.problem import Limits
+from discovery.declared import Limits
 from discovery.records import FailureKind
 from discovery.sandbox import cgroups
 from discovery.sandbox.base import (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from discovery.check import check_problem
+from discovery.declared import Limits
 from discovery.errors import MissingComponent
 from discovery.evaluator import Evaluator
 from discovery.plugins import load_problem
-from discovery.problem import Limits
 from discovery.records import Candidate, CandidateKey, FailureKind, Purpose
 from discovery.sandbox import images, make_backend
 from discovery.sandbox.base import CommandRun, SandboxSpec

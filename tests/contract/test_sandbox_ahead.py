@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from discovery import data
+from discovery.declared import Limits
 from discovery.errors import MissingComponent
-from discovery.problem import Limits
 from discovery.sandbox import make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 from discovery.sandbox.python import zygote_files

@@ -16,7 +16,7 @@ from discovery.testing.sandbox import World
 HOST = """
 import asyncio, sys
 from discovery import data
-from discovery.problem import Limits
+from discovery.declared import Limits
 from discovery.sandbox import make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from discovery import data
-from discovery.problem import Limits
+from discovery.declared import Limits
 from discovery.sandbox import make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 from discovery.sandbox.engine import Engine

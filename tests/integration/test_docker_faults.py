@@ -12,8 +12,8 @@ import time
 import pytest
 
 from discovery import data
+from discovery.declared import Limits
 from discovery.errors import SandboxError
-from discovery.problem import Limits
 from discovery.records import RunStatus
 from discovery.sandbox import docker, images, make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
@@ -30,7 +30,7 @@ CLI = "import sys; from discovery.cli import main; sys.exit(main())"
 HOST = """
 import asyncio, sys
 from discovery import data
-from discovery.problem import Limits
+from discovery.declared import Limits
 from discovery.sandbox import make_backend
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.builds import Builds
+from discovery.declared import Limits
 from discovery.errors import SandboxError
-from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import SandboxResult
 from discovery.toolchain import Toolchain

@@ -9,7 +9,8 @@ import pytest
 from discovery.check import check_problem
 from discovery.errors import Invalid, MissingComponent, ProblemError, ProgramFailed, ScoringError
 from discovery.findings import Finding, Level
-from discovery.problem import Problem, Program
+from discovery.problem import Problem
+from discovery.program import Program
 from discovery.records import (
     INITIAL,
     Durations,

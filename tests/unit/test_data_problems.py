@@ -18,7 +18,8 @@ from discovery.generation.factory import make_generator
 from discovery.generation.mutation import Mutation
 from discovery.generation.prompt import system_text
 from discovery.plugins import load_problem
-from discovery.problem import DeclarationError, Program, problem
+from discovery.problem import DeclarationError, problem
+from discovery.program import Program
 from discovery.records import (
     INITIAL,
     Candidate,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from discovery import plots
+from discovery.declared import KnownBest
 from discovery.errors import ProblemError
 from discovery.plots import Panel, plot_progress, plot_series, plot_solution
-from discovery.problem import KnownBest, problem
+from discovery.problem import problem
 from discovery.records import Direction
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from discovery.blocks import START
+from discovery.declared import KnownBest, Limits
 from discovery.errors import ProblemError
-from discovery.problem import DeclarationError, KnownBest, Limits, Program, ProgramOutput, problem
+from discovery.problem import DeclarationError, problem
+from discovery.program import Program, ProgramOutput
 from discovery.records import Direction, Score
 
 INITIAL = "def solve():\n    return 1\n"

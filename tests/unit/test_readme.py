@@ -10,7 +10,7 @@ from discovery.cli import main
 from discovery.config import RunConfig, from_dict
 from discovery.errors import Invalid
 from discovery.plugins import load_problem
-from discovery.problem import Program
+from discovery.program import Program
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discovery.declared import STATISTICS, Repeats
 from discovery.errors import ConfigError
-from discovery.problem import STATISTICS, Repeats
 from discovery.repeats import Cores, compared, estimate, median_rank, order, overlap, t_quantile
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

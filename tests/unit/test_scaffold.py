@@ -14,7 +14,8 @@ from discovery.blocks import Frame
 from discovery.check import check_problem
 from discovery.errors import Invalid, UsageError
 from discovery.plugins import load_problem
-from discovery.problem import Problem, Program, ProgramOutput
+from discovery.problem import Problem
+from discovery.program import Program, ProgramOutput
 from discovery.records import INITIAL, Evaluation, EvaluationState, Failure, FailureKind, Score
 from discovery.scaffold import create_problem
 from discovery.toolchain import toolchain

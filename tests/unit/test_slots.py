@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery import data
+from discovery.declared import Limits
 from discovery.errors import MissingComponent, SandboxError, SandboxUnavailable, ScoringError
-from discovery.problem import Limits
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 from discovery.slots import SlotPool
 from discovery.testing.fakes import InProcessBackend

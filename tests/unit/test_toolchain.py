@@ -2,7 +2,8 @@
 
 import pytest
 
-from discovery.problem import Limits, ProblemSettings
+from discovery.declared import Limits
+from discovery.problem import ProblemSettings
 from discovery.sandbox import recipes
 from discovery.toolchain import BUILD_LIMITS, Toolchain, in_words, languages, toolchain
 

@@ -9,7 +9,7 @@ import pytest
 
 from discovery.errors import Invalid
 from discovery.plugins import load_problem
-from discovery.problem import Program
+from discovery.program import Program
 
 FOLDER = Path(__file__).parents[3] / "problems"
 PACKINGS = ("circle-packing-26", "circle-packing-32")

@@ -63,7 +63,7 @@ async def test_without_control_groups_the_sums_are_not_said_to_hold(monkeypatch)
 
 async def test_dead_zygote_is_an_error_of_the_sandbox():
     from discovery import data
-    from discovery.problem import Limits
+    from discovery.declared import Limits
     from discovery.sandbox.base import FunctionCall
 
     sandbox = make_backend("process").create(SandboxSpec())

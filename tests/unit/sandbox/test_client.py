@@ -7,7 +7,7 @@ import time
 import pytest
 
 from discovery import data
-from discovery.problem import Limits
+from discovery.declared import Limits
 from discovery.sandbox import client
 from discovery.sandbox.base import FunctionCall, SandboxSpec
 from discovery.sandbox.client import Launched, ZygoteSandbox

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from discovery.declared import Limits
 from discovery.errors import MissingComponent, SandboxUnavailable
 from discovery.owner import this_owner
-from discovery.problem import Limits
 from discovery.sandbox import docker, make_backend
 from discovery.sandbox.base import SandboxSpec
 from discovery.sandbox.container import OWNER_LABEL, RUN_LABEL, described

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discovery.declared import Limits
 from discovery.errors import SandboxError
-from discovery.problem import Limits
 from discovery.records import FailureKind
 from discovery.sandbox.base import CommandRun, FunctionCall, SandboxResult
 from discovery.sandbox.outcome import interpret, odd

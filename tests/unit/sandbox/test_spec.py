@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.problem import Limits, Problem, ProblemSettings
+from discovery.declared import Limits
+from discovery.problem import Problem, ProblemSettings
 from discovery.records import Direction
 from discovery.sandbox.spec import preloaded, spec_of, widest
 from discovery.toolchain import Toolchain

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable
-from discovery.problem import Limits
 from discovery.records import Failure, FailureKind
 from discovery.sandbox.base import SandboxResult
 from discovery.sandbox.cgroups import Usage

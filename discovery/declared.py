@@ -1,0 +1,120 @@
+"""What a problem declares beside its scorer: limits, repeats, the best that is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from discovery.errors import ProblemError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one use of a candidate's program may take; hitting one ends its whole process tree.
+
+    Args:
+        wall_s: Wall-clock seconds of one ``call`` or ``run``.
+        cpu_s: CPU seconds of one process; None: the same as ``wall_s``, rounded up.
+        memory_bytes: Address space of one process.
+        processes: Processes and threads at once.
+        file_bytes: Largest file, and all of the private temporary directory.
+        output_bytes: Kept of standard output and error together; more is dropped.
+        result_bytes: Largest returned data or output of ``run``.
+    """
+
+    wall_s: float = 10.0
+    cpu_s: float | None = None
+    memory_bytes: int = 1 << 30
+    processes: int = 64
+    file_bytes: int = 64 << 20
+    output_bytes: int = 64 << 10
+    result_bytes: int = 16 << 20
+
+    def __post_init__(self) -> None:
+        for name in ("wall_s", "cpu_s"):
+            value = getattr(self, name)
+            if not (name == "cpu_s" and value is None) and not (is_number(value) and value > 0):
+                raise ProblemError(f"limit {name} is {value!r}; it must be a positive number")
+        for name in ("memory_bytes", "processes", "file_bytes", "output_bytes", "result_bytes"):
+            value = getattr(self, name)
+            if type(value) is not int or value <= 0:
+                raise ProblemError(f"limit {name} is {value!r}; it must be a positive whole number")
+
+    @property
+    def cpu_limit_s(self) -> int:
+        """CPU seconds as the kernel takes them: whole, at least 1."""
+        return max(1, math.ceil(self.cpu_s if self.cpu_s is not None else self.wall_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownBest:
+    """The best value known for a problem, and who says so.
+
+    Args:
+        value: Score in the problem's units.
+        source: Publication or person.
+        exact: Whether the value was recomputed from the published solution.
+    """
+
+    value: float
+    source: str
+    exact: bool = False
+
+
+STATISTICS = ("median", "mean", "min", "max")
+"""What a score of several repeats can be."""
+
+
+COMPARISONS = ("ratio", "difference")
+"""How a score is compared with the baseline's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """How a noisy or timed problem is scored: several times, and the score is a statistic of them.
+
+    What else a score carries (metrics, feedback, artifact) is that of the repeat that comes closest to it. ``bounds``,
+    ``max_jump`` and ``known_best`` are about the score, so with a baseline about the comparison; ``scorer_timeout_s``
+    holds for each scoring. A repeat that fails fails the evaluation, and all of them together are one evaluation.
+    Two scorings of one candidate may differ; they agree when their intervals overlap.
+
+    Args:
+        count: How often the scorer runs on each candidate, 1 to 1,000.
+        statistic: The score: ``median``, ``mean``, ``min`` or ``max`` of the repeats.
+        confidence: Of the interval that is stored with it, above 0 and below 1.
+        cores: CPUs that each evaluation has for itself while it is scored; 0 for no pinning. No more evaluations run
+            at once than there are cores for, and one CPU is kept for everything else where there is more than one.
+        baseline: Score the initial candidate in turn with the candidate, and let each repeat be the comparison of the
+            two: what disturbs both cancels out.
+        comparison: With a baseline: ``ratio`` (candidate / baseline) or ``difference`` (candidate - baseline).
+    """
+
+    count: int = 5
+    statistic: str = "median"
+    confidence: float = 0.95
+    cores: int = 0
+    baseline: bool = False
+    comparison: str = "ratio"
+
+    def __post_init__(self) -> None:
+        if type(self.count) is not int or not 1 <= self.count <= 1000:
+            raise ProblemError(f"repeats: count is {self.count!r}; it must be a whole number from 1 to 1000")
+        if self.statistic not in STATISTICS:
+            raise ProblemError(
+                f"repeats: statistic is {self.statistic!r}; it must be one of {', '.join(STATISTICS)}"
+            )
+        if not is_number(self.confidence) or not 0 < self.confidence < 1:
+            raise ProblemError(f"repeats: confidence is {self.confidence!r}; it must lie between 0 and 1")
+        if type(self.cores) is not int or not 0 <= self.cores <= 1024:
+            raise ProblemError(f"repeats: cores is {self.cores!r}; it must be a whole number from 0 to 1024")
+        if not isinstance(self.baseline, bool):
+            raise ProblemError(f"repeats: baseline is {self.baseline!r}; it must be True or False")
+        if self.comparison not in COMPARISONS:
+            raise ProblemError(
+                f"repeats: comparison is {self.comparison!r}; it must be one of {', '.join(COMPARISONS)}"
+            )
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
