@@ -19,9 +19,10 @@ Contract of every implementation:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from discovery.records import (
     Announcement,
@@ -40,6 +41,11 @@ from discovery.records import (
     SandboxRecord,
     Step,
 )
+
+OfRun = TypeVar(
+    "OfRun", Step, Prompt, Completion, Candidate, Evaluation, Announcement, Measurement, covariant=True
+)
+"""A kind of record that belongs to one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +171,22 @@ class ChainSummary:
     evaluations: int
     best: CandidateKey | None
     best_score: float | None
+
+
+class Snapshot(Protocol):
+    """All that is stored of a run at one moment; what is written later is not seen."""
+
+    @property
+    def run(self) -> RunRecord:
+        """The run itself."""
+        ...
+
+    def records(self, kind: type[OfRun]) -> Iterator[OfRun]:
+        """All records of a kind, of every purpose, attempt and state, by place; several kinds can be read in turns.
+
+        Places are ordered by chain, step, index, purpose (search, verify, audit) and attempt, measurements by time.
+        """
+        ...
 
 
 class Storage(Protocol):
@@ -311,6 +333,17 @@ class Storage(Protocol):
 
         None stands for a failure, or a second scoring that disagreed or is still to come. The initial candidate's is
         among them.
+        """
+        ...
+
+    def snapshot(self, run: str) -> AbstractContextManager[Snapshot]:
+        """A run as it is at this moment, to be read from one end to the other with flat memory.
+
+        What is seen is what a process that died at this moment would have left. The block holds a read transaction:
+        others go on writing, but the room that old pages take is not free again before it ends.
+
+        Raises:
+            UnknownRun: There is no run of that id.
         """
         ...
 

@@ -4,13 +4,14 @@ This class is the port's shape; the work is in its siblings: ``engine`` (connect
 ``schema`` (making and upgrading), ``rows`` (records to rows), ``writing`` (append), ``leases``, ``reading`` and
 ``totals``.
 Every method is one transaction, but for ``committed_steps``, which reads page by page, so that a caller who
-stops halfway holds nothing.
+stops halfway holds nothing, and ``snapshot``, whose transaction lasts as long as its block.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -37,6 +38,7 @@ from discovery.storage.base import ChainSummary, Lease, RunCounts, RunRecord, St
 from discovery.storage.codec import json_in, json_out, number_in, text_in, time_in
 from discovery.storage.engine import Database, parse_url
 from discovery.storage.models import runs
+from discovery.storage.snapshot import RdbSnapshot
 
 
 class RdbStorage:
@@ -319,6 +321,14 @@ class RdbStorage:
         """
         with self._db.reading() as connection:
             return totals.scores(connection, self._key(connection, run))
+
+    @contextmanager
+    def snapshot(self, run: str) -> Iterator[RdbSnapshot]:
+        """A run as it is at this moment, to be read from one end to the other with flat memory."""
+        with self._db.reading() as connection:
+            key = self._key(connection, run)
+            found = connection.execute(sa.select(runs).where(runs.c.key == key))
+            yield RdbSnapshot(connection, key, rows.read_run(dict(found.mappings().one())))
 
     def close(self) -> None:
         """Free the database. May be called twice."""

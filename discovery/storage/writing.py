@@ -50,8 +50,15 @@ Place = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """How records of one type are stored."""
+class Kind:
+    """How records of one type are stored.
+
+    Attributes:
+        table: Where.
+        read: A row as its record.
+        grows: Whether an unfinished record may be followed by the finished one.
+        key: Columns of the primary key, in order.
+    """
 
     table: sa.Table
     read: Callable[[Row, Unpacker], Record]
@@ -63,15 +70,15 @@ class _Kind:
 
 
 # In the order of writing: what a record refers to comes before it.
-_KINDS: dict[type, _Kind] = {
-    SandboxRecord: _Kind(models.sandboxes, lambda row, _: rows.read_sandbox(row)),
-    Step: _Kind(models.steps, rows.read_step, grows=True),
-    Prompt: _Kind(models.prompts, rows.read_prompt),
-    Completion: _Kind(models.completions, candidate_rows.read_completion),
-    Candidate: _Kind(models.candidates, candidate_rows.read_candidate),
-    Evaluation: _Kind(models.evaluations, candidate_rows.read_evaluation, grows=True),
-    Announcement: _Kind(models.announcements, lambda row, _: rows.read_announcement(row)),
-    Measurement: _Kind(models.measurements, lambda row, _: rows.read_measurement(row)),
+KINDS: dict[type, Kind] = {
+    SandboxRecord: Kind(models.sandboxes, lambda row, _: rows.read_sandbox(row)),
+    Step: Kind(models.steps, rows.read_step, grows=True),
+    Prompt: Kind(models.prompts, rows.read_prompt),
+    Completion: Kind(models.completions, candidate_rows.read_completion),
+    Candidate: Kind(models.candidates, candidate_rows.read_candidate),
+    Evaluation: Kind(models.evaluations, candidate_rows.read_evaluation, grows=True),
+    Announcement: Kind(models.announcements, lambda row, _: rows.read_announcement(row)),
+    Measurement: Kind(models.measurements, lambda row, _: rows.read_measurement(row)),
 }
 
 
@@ -165,7 +172,7 @@ class Appender:
     def __init__(self, dialect: Dialect) -> None:
         self._guard = leases.Guard(dialect)
         self._statements: dict[type, tuple[Prepared, Prepared]] = {}
-        for record_type, kind in _KINDS.items():
+        for record_type, kind in KINDS.items():
             self._statements[record_type] = (
                 _insert(dialect, kind.table),
                 _insert(dialect, kind.table, kind) if kind.grows else _insert(dialect, kind.table),
@@ -189,19 +196,19 @@ class Appender:
         for encoded in accepted:
             for item in encoded.items:
                 record_type = type(item.record)
-                kind = _KINDS[record_type]
+                kind = KINDS[record_type]
                 places = batch.setdefault(record_type, {})
                 place = tuple(item.row[name] for name in kind.key)
                 earlier = places.get(place)
                 if earlier is None or _grows(earlier.record, item.record):
                     places[place] = item
-        for record_type, kind in _KINDS.items():
+        for record_type, kind in KINDS.items():
             if record_type in batch:
                 self._write(connection, record_type, kind, batch[record_type])
         return accepted
 
     def _write(
-        self, connection: Connection, record_type: type, kind: _Kind, places: dict[Place, _Item]
+        self, connection: Connection, record_type: type, kind: Kind, places: dict[Place, _Item]
     ) -> None:
         insert, upsert = self._statements[record_type]
         items = [places[place] for place in sorted(places)]
@@ -228,7 +235,7 @@ class Appender:
         return [encoded for encoded in writes if encoded.write.lease in held]
 
 
-def _insert(dialect: Dialect, table: sa.Table, grows: _Kind | None = None) -> Prepared:
+def _insert(dialect: Dialect, table: sa.Table, grows: Kind | None = None) -> Prepared:
     """An insert that leaves a taken place alone, unless an unfinished record has it and may grow."""
     from sqlalchemy.dialects import postgresql, sqlite
 
@@ -248,7 +255,7 @@ def _insert(dialect: Dialect, table: sa.Table, grows: _Kind | None = None) -> Pr
     )
 
 
-def _reconcile(connection: Connection, kind: _Kind, items: Iterable[_Item]) -> None:
+def _reconcile(connection: Connection, kind: Kind, items: Iterable[_Item]) -> None:
     """Compare each record with what is stored at its place; let it grow where it may."""
     table = kind.table
     for item in items:

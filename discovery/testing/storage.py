@@ -29,6 +29,7 @@ from discovery.testing.storage_records import (
     start,
 )
 from discovery.testing.storage_runs import LeasesContract, RunsContract
+from discovery.testing.storage_snapshot import SnapshotContract
 from discovery.testing.storage_writing import AppendingContract
 
 __all__ = [
@@ -59,3 +60,4 @@ class StorageContract:
     TestAppending = AppendingContract
     TestSteps = StepsContract
     TestTotals = TotalsContract
+    TestSnapshot = SnapshotContract
