@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from discovery.config import in_range
+from discovery.errors import ConfigError
 from discovery.records import (
     Candidate,
     CandidateKey,
@@ -36,7 +38,7 @@ class StepOutline:
 
     Args:
         step: Its number, from 1.
-        committed: The candidate that was committed; None where none was valid.
+        committed: The candidate that was committed; None where none was valid, or a second scoring refuted it.
         score: That one's score.
         best_after: Best score of the chain after the step, the initial candidate included; None where nothing had one.
     """
@@ -60,8 +62,9 @@ class TrajectoryOutline:
         model: Name of the model that spoke, as the run's facts tell; None where unknown.
         initial_score: Score of the initial candidate.
         steps: In order, from step 1.
-        best: The chain's best candidate, not the initial one; None where no step beat nothing at all.
-        best_score: That one's score: the trajectory's outcome.
+        best: The best of what it committed, the first of equally good ones, never the initial candidate; None where
+            no step committed anything.
+        best_score: That one's score, better than the initial one's or not: the trajectory's outcome.
         best_step: The step where that score occurred first.
     """
 
@@ -82,6 +85,11 @@ class TrajectoryOutline:
         """Its run and chain: its name."""
         return (self.run, self.chain)
 
+    @property
+    def improves(self) -> bool:
+        """Whether its best is better than the initial candidate; where that one has no score, any score is."""
+        return self.best_score is not None and self.direction.better(self.best_score, self.initial_score)
+
 
 class Keep(StrEnum):
     """What a filter keeps."""
@@ -93,7 +101,11 @@ class Keep(StrEnum):
     RANDOM = "random"
     """As many trajectories as ``trajectory`` keeps, drawn at random: the control for any credit."""
     ALL = "all"
-    """Everything that was committed."""
+    """Everything that was committed, whatever else a filter says."""
+
+
+SPLITS = ("trajectory", "problem")
+"""What rows are split by: never by row, for those of one trajectory share its words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +115,14 @@ class Filter:
     Args:
         keep: The rule.
         top_percent: R, above 0 to 100, of each problem; ties with the last one in are in.
-        truncate: Whether a trajectory ends at the first occurrence of its best.
-        improving_only: Whether a trajectory must beat the initial candidate.
+        truncate: Whether a trajectory ends at the first occurrence of its best; for rules that keep trajectories.
+        improving_only: Whether a trajectory must beat the initial candidate for any of its steps to be kept.
         validation_percent: How many percent of trajectories (or problems) are for validation, 0 to 50.
-        split_by: ``trajectory`` or ``problem``.
+        split_by: One of :data:`SPLITS`.
         seed: Of the split and of ``random``.
+
+    Raises:
+        ConfigError: One of them is out of range.
     """
 
     keep: Keep = Keep.TRAJECTORY
@@ -117,6 +132,14 @@ class Filter:
     validation_percent: float = 10.0
     split_by: str = "trajectory"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("keep", self.keep, tuple(Keep)), ("split_by", self.split_by, SPLITS)):
+            if value not in known:
+                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+        in_range("top_percent", self.top_percent, 1e-6, 100)
+        in_range("validation_percent", self.validation_percent, 0, 50)
+        in_range("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
