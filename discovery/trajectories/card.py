@@ -1,0 +1,120 @@
+"""The card of an export: ``README.md`` as Hugging Face's ``datasets`` reads it, for people and for ``load_dataset``.
+
+Source: https://huggingface.co/docs/datasets/repository_structure (configurations in the front matter).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from discovery.trajectories.formats.base import Format
+from discovery.trajectories.manifest import Manifest, data_file
+from discovery.trajectories.records import Split
+
+
+def card_of(manifest: Manifest, made_by: Format) -> str:
+    """The card.
+
+    Args:
+        manifest: Of the export.
+        made_by: Its format.
+    """
+    return "\n".join([*_front(manifest, made_by), "", *_body(manifest, made_by), ""])
+
+
+def _front(manifest: Manifest, made_by: Format) -> list[str]:
+    lines = ["---", f"pretty_name: {json.dumps(f'Trajectories {manifest.id}')}", "tags:"]
+    lines += ["- discovery-loop", f"- {made_by.name}", "configs:", "- config_name: default", "  data_files:"]
+    for split in Split:
+        if data_file(split) in manifest.files:
+            lines += [f"  - split: {split}", f"    path: {data_file(split)}"]
+    lines += ["dataset_info:", "  features:"]
+    for column, kind in made_by.columns.items():
+        lines += [f"  - name: {column}", f"    {kind}"]
+    return [*lines, "---"]
+
+
+def _body(manifest: Manifest, made_by: Format) -> list[str]:
+    chosen = manifest.filter
+    counts = ", ".join(
+        f"{manifest.rows(split)} for {split}" for split in Split if data_file(split) in manifest.files
+    )
+    lines = [
+        f"# Trajectories {manifest.id}",
+        "",
+        f"Rows for {made_by.library}: {made_by.about}. {counts}.",
+        f"Their format is documented at {made_by.page}.",
+        *(["", made_by.note] if made_by.note else []),
+        "",
+        "Written by `discovery export`; `manifest.json` says the same in full, with the hash of every file.",
+        "",
+        "## What was chosen",
+        "",
+        *_table(
+            ("setting", "value"),
+            [
+                ("keep", str(chosen.keep)),
+                ("top, % of each problem", f"{chosen.top_percent:g}"),
+                ("cut after the first best", _yes(chosen.truncate)),
+                ("only those that beat the initial candidate", _yes(chosen.improving_only)),
+                (f"for validation, % by {chosen.split_by}", f"{chosen.validation_percent:g}"),
+                ("seed", str(chosen.seed)),
+            ],
+        ),
+        "",
+        "## Where every row is from",
+        "",
+        *_table(
+            ("run", "problem", "version", "trajectories", "steps", "rows"),
+            [
+                (r.run, r.problem, r.problem_version[:12], str(r.trajectories), str(r.steps), str(r.rows))
+                for r in manifest.runs
+            ],
+        ),
+        "",
+        "## Whose words they are",
+        "",
+        *_table(
+            ("model", "revision", "adapter", "answers", "provider", "licence", "may be trained on"),
+            [
+                (
+                    m.model or m.generator,
+                    m.revision or "unknown",
+                    m.adapter or "none",
+                    str(m.answers),
+                    m.provider or "unknown",
+                    m.licence or "unknown",
+                    "unknown" if m.trainable is None else _yes(m.trainable),
+                )
+                for m in manifest.models
+            ],
+        ),
+    ]
+    if manifest.left_out:
+        left = [(reason, str(count)) for reason, count in manifest.left_out.items()]
+        lines += ["", "## What was left out", "", *_table(("reason", "count"), left)]
+    if manifest.refuted:
+        out = [(r.run, str(r.chain), r.problem, r.reason) for r in manifest.refuted]
+        lines += [
+            "",
+            "## Whose score did not hold",
+            "",
+            *_table(("run", "chain", "problem", "reason"), out),
+        ]
+    return lines
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table of Markdown; what stands in a cell cannot end it, and is no markup."""
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return lines + [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    plain = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\|`*_[]<>#" else c for c in plain)
