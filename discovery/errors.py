@@ -21,6 +21,7 @@
     │   ├── GeneratorRefused             it refuses for good: wrong key, unknown model, bad parameter
     │   └── ServerFailed                 a model server of ours did not start, died, or did not take new weights
     ├── ScoringError                     the scorer's process failed, not the candidate
+    ├── TrainingFailed                   post-training diverged
     ├── RunBusy                          another live process holds this run
     ├── DataError (ValueError)           a value is not plain finite data
     ├── Invalid                          raised by scorers: the solution breaks the problem's rules
@@ -119,6 +120,10 @@ class ServerFailed(GeneratorError):
 
 class ScoringError(DiscoveryError):
     """The process that runs the scorer failed. Infrastructure, unless the scorer itself raised."""
+
+
+class TrainingFailed(DiscoveryError):
+    """Post-training cannot go on: its loss is no number any more."""
 
 
 class RunBusy(DiscoveryError):

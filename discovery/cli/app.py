@@ -115,7 +115,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    for commands in ("running", "look", "show", "judge", "audit", "machine", "image", "prices", "serve"):
+    for commands in (
+        "running",
+        "look",
+        "show",
+        "judge",
+        "audit",
+        "machine",
+        "image",
+        "prices",
+        "serve",
+        "train",
+    ):
         importlib.import_module(f"discovery.cli.{commands}")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -51,6 +51,8 @@ class TrainConfig:
         clip_norm: Largest gradient norm.
         dtype: One of :data:`DTYPES`; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
         checkpoint_activations: Whether activations are recomputed to save memory.
+        attention: How transformers computes attention (``eager``, ``sdpa``, ``flex_attention``, the name of a kernel);
+            ``auto`` leaves it the choice.
         lora: Adapters.
         validate_every: Optimiser steps between two validations; None: once per epoch.
         patience: Validations without improvement after which it stops; 0 never stops early.
@@ -74,6 +76,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     dtype: str = "auto"
     checkpoint_activations: bool = True
+    attention: str = "auto"
     lora: LoraConfig = field(default_factory=LoraConfig)
     validate_every: int | None = None
     patience: int = 3
@@ -94,6 +97,11 @@ class TrainConfig:
         in_range("warmup", self.warmup, 0, 1)
         in_range("batch_rows", self.batch_rows, 1, 1_000_000)
         in_range("micro_rows", self.micro_rows, 1, self.batch_rows)
+        if self.batch_rows % self.micro_rows:
+            raise ConfigError(
+                f"micro_rows is {self.micro_rows}, which does not divide batch_rows, {self.batch_rows}; "
+                "an optimiser step is made of whole forward passes"
+            )
         in_range("max_tokens", self.max_tokens, 8, 10_000_000)
         in_range("clip_norm", self.clip_norm, 1e-6, 1e6)
         in_range("patience", self.patience, 0, 1_000_000)

@@ -1,0 +1,238 @@
+"""The model that is trained: found, loaded, given adapters, and saved as a folder that can be served."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from discovery.errors import MissingComponent, UsageError, boundary
+from discovery.generation.weights import ADAPTER_CONFIG, CONFIG, Kind, Weights, read_weights, require_fit
+from discovery.training.config import LoraConfig, TrainConfig
+
+_LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a training starts from.
+
+    Args:
+        name: As the user named it.
+        folder: Where its weights are: of a checkpoint, or of an adapter that is trained on.
+        model: The whole model: the same, or the one below the adapter.
+    """
+
+    name: str
+    folder: Path
+    model: Weights
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether an adapter is trained on."""
+        return self.folder != self.model.folder
+
+
+def require_libraries() -> None:
+    """Refuse to go on without the libraries that train.
+
+    Raises:
+        MissingComponent: One is not installed.
+    """
+    for name in _LIBRARIES:
+        if importlib.util.find_spec(name) is None:
+            raise MissingComponent(f"training needs {name}: pip install 'discovery-loop[train]'")
+
+
+def find_base(name: str) -> Base:
+    """The model of that name: a folder, or one of the Hugging Face Hub, which is fetched.
+
+    Raises:
+        WeightsError: It is no folder of weights, or not whole.
+        UsageError: It is no folder, and cannot be fetched.
+    """
+    folder = Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        folder = _fetched(name)
+    weights = read_weights(folder)
+    if weights.kind is Kind.CHECKPOINT:
+        return Base(name=name, folder=folder, model=weights)
+    below = str(weights.config.get("base_model_name_or_path") or "")
+    if not below:
+        raise UsageError(
+            f"{folder / ADAPTER_CONFIG} names no base model; merge the adapter into its model first"
+        )
+    model = find_base(below).model
+    require_fit(weights, model, largest_rank=weights.rank)
+    return Base(name=name, folder=folder, model=model)
+
+
+def _fetched(name: str) -> Path:
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise UsageError(
+            f"{name} is no folder; name that of a model ({CONFIG}), or one of the Hub: OWNER/NAME"
+        )
+    require_libraries()
+    from huggingface_hub import snapshot_download  # comes with transformers
+
+    with boundary(f"fetching {name} from the Hugging Face Hub", UsageError):
+        return Path(snapshot_download(name))
+
+
+def one_device() -> None:
+    """Train on one GPU, the first of those that this process may see; before torch is imported."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0" if seen is None else seen.split(",")[0]
+
+
+def quiet() -> None:
+    """Let transformers speak up for errors only; what happens is told by :mod:`discovery.training.watch`.
+
+    peft 0.21 and TRL 1.16 use names that transformers 6 will not have; this package asks for an older one.
+    """
+    from transformers.utils import logging
+
+    warnings.filterwarnings(
+        "ignore", r"`\w*gradient_checkpointing\w*` is deprecated and will be removed in v6", FutureWarning
+    )
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def on_gpu() -> bool:
+    """Whether there is a GPU to train on."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def gpu_memory() -> int | None:
+    """Bytes of the GPU that is trained on; None where there is none."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
+
+
+def computes_in_bfloat16(config: TrainConfig) -> bool:
+    """Whether tensors that come and go are bfloat16."""
+    return config.dtype == "bfloat16" or (config.dtype == "auto" and on_gpu())
+
+
+def load_tokenizer(base: Base) -> Any:
+    """The base's tokenizer, with something to pad with."""
+    from transformers import AutoTokenizer
+
+    with boundary(f"loading the tokenizer of {base.model.folder}", UsageError):
+        tokenizer = AutoTokenizer.from_pretrained(base.model.folder, local_files_only=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(base: Base, config: TrainConfig) -> Any:
+    """The base, ready to be trained: all of it in float32, or frozen in the type of computing under adapters.
+
+    Raises:
+        UsageError: It cannot be loaded, or an adapter is to be trained as if it were none.
+    """
+    import torch
+    from transformers import set_seed
+
+    _require_rank(base, config.lora)
+    set_seed(config.seed)  # an adapter begins at random
+    model = load_plain(base, config)
+    if config.lora.rank:
+        from peft import PeftModel, get_peft_model
+
+        with boundary(f"giving {base.name} adapters", UsageError):
+            if base.is_adapter:
+                model = PeftModel.from_pretrained(model, str(base.folder), is_trainable=True)
+            else:
+                model = get_peft_model(model, lora_config(config.lora))
+    model = model.to(torch.device("cuda" if on_gpu() else "cpu"))
+    if config.checkpoint_activations and config.lora.rank:
+        model.enable_input_require_grads()
+    return model
+
+
+def load_plain(base: Base, config: TrainConfig) -> Any:
+    """The whole model without adapters, on the CPU."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with boundary(f"loading {base.model.folder}", UsageError):
+        model = AutoModelForCausalLM.from_pretrained(base.model.folder, **load_options(base, config))
+    model.config.use_cache = False
+    if config.lora.rank == 0:
+        model = model.to(torch.float32)
+    return model
+
+
+def load_options(base: Base, config: TrainConfig) -> Mapping[str, Any]:
+    """How transformers is to load the base."""
+    import torch
+
+    small = config.lora.rank and computes_in_bfloat16(config)
+    options: dict[str, Any] = {
+        "local_files_only": True,
+        "dtype": torch.bfloat16 if small else torch.float32,
+    }
+    if config.attention != "auto":
+        options["attn_implementation"] = config.attention
+    quantized = base.model.config.get("quantization_config") or {}
+    if quantized.get("quant_method") == "mxfp4":
+        from transformers import Mxfp4Config
+
+        options["quantization_config"] = Mxfp4Config(dequantize=True)
+    elif quantized:
+        raise UsageError(
+            f"{base.model.folder} is quantized ({quantized.get('quant_method')}); train the model it was made of"
+        )
+    return options
+
+
+def lora_config(lora: LoraConfig) -> Any:
+    """Adapters as peft wants them told."""
+    from peft import LoraConfig as PeftLoraConfig
+
+    return PeftLoraConfig(
+        r=lora.rank,
+        lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) or "all-linear",
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _require_rank(base: Base, lora: LoraConfig) -> None:
+    if not base.is_adapter:
+        return
+    rank = read_weights(base.folder).rank
+    if lora.rank != rank:
+        raise UsageError(
+            f"{base.name} is an adapter of rank {rank}, and rank {lora.rank} is asked for; train it on with "
+            f"--rank {rank}, or merge it into its model first"
+        )
+
+
+def save(model: Any, tokenizer: Any, folder: Path, base: Base) -> None:
+    """Write weights as they are served: a checkpoint with its tokenizer, or an adapter.
+
+    Args:
+        model: As it was trained.
+        tokenizer: Its tokenizer.
+        folder: Where to; made.
+        base: What it started from; names an adapter's model.
+    """
+    if hasattr(model, "peft_config"):
+        model.peft_config["default"].base_model_name_or_path = str(base.model.folder)
+        model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+    else:
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    read_weights(folder)

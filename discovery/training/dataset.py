@@ -1,0 +1,181 @@
+"""From a row of an export to token ids: the prompt as a server would have made it, and what is learned after it.
+
+A row's text is what the model's own chat template makes of its messages. The prompt is the template with the
+generation prompt, which must be how the whole begins: else the model would be trained on another prompt than it is
+asked with, and the row is refused. Only what comes after is learned, the end of the turn included. Nothing is ever cut:
+a row that is too long is left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from discovery.errors import UsageError
+
+THINKING = "thinking"
+"""Key of an answer's reasoning in gpt-oss's template and in our rows."""
+_REASONING_KEYS = (THINKING, "reasoning_content")
+TOO_LONG = "longer than max_tokens"
+NO_KEY = "reasoning dropped: the chat template has no place for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """One row as the model sees it.
+
+    Args:
+        ids: Token ids of the prompt and what follows.
+        learned: Position of the first that is learned; all after it are, too.
+        weight: What the row weighs in the loss, above 0.
+    """
+
+    ids: tuple[int, ...]
+    learned: int
+    weight: float
+
+    @property
+    def learned_tokens(self) -> int:
+        """How many tokens are learned."""
+        return len(self.ids) - self.learned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encodings:
+    """Rows as the model sees them.
+
+    Args:
+        rows: Those that are used.
+        left_out: How many are not, by reason; and how many lost something, likewise.
+    """
+
+    rows: tuple[Encoded, ...]
+    left_out: Mapping[str, int]
+
+
+def encode_rows(tokenizer: Any, rows: Iterable[Mapping[str, Any]], *, max_tokens: int) -> Encodings:
+    """Rows of format ``trl-sft`` as token ids.
+
+    Args:
+        tokenizer: The model's, with its chat template.
+        rows: ``prompt``, ``completion``, and ``weight`` where it is not 1.
+        max_tokens: Longest row.
+
+    Raises:
+        UsageError: A row cannot be learned from; names it by its origin.
+    """
+    require_template(tokenizer)
+    found: list[Encoded] = []
+    left_out: Counter[str] = Counter()
+    for number, row in enumerate(rows, 1):
+        where = f"row {number} ({json.dumps(row.get('origin'))})"
+        answer, is_dropped = _keyed(tokenizer, row, where)
+        encoded = _encode(tokenizer, row, answer, where)
+        if len(encoded.ids) > max_tokens:
+            left_out[TOO_LONG] += 1
+            continue
+        left_out[NO_KEY] += is_dropped
+        found.append(encoded)
+    return Encodings(rows=tuple(found), left_out={reason: n for reason, n in left_out.items() if n})
+
+
+def require_template(tokenizer: Any) -> None:
+    """Refuse a tokenizer that does not say how messages become text.
+
+    Raises:
+        UsageError: It has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise UsageError(
+            f"{tokenizer.name_or_path} has no chat template, so nothing says how it reads messages; "
+            "train the instruction-tuned model, or save a template with its tokenizer"
+        )
+
+
+def text_pair(tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The prompt's text and the whole text of a row.
+
+    Args:
+        tokenizer: With its chat template.
+        row: Its ``prompt``, and ``chat_template_kwargs`` where it has some.
+        answer: The messages after the prompt.
+    """
+    extra = row.get("chat_template_kwargs") or {}
+    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True, **extra)
+    whole = tokenizer.apply_chat_template([*row["prompt"], *answer], tokenize=False, **extra)
+    return prompt, whole
+
+
+def _keyed(tokenizer: Any, row: Mapping[str, Any], where: str) -> tuple[list[dict[str, Any]], bool]:
+    """A row's answer, its reasoning under the key that the template knows; and whether it knows none."""
+    try:
+        messages = [dict(message) for message in row["completion"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{where} has no messages under `completion`; export as trl-sft") from error
+    known = next((key for key in _REASONING_KEYS if key in str(tokenizer.chat_template)), None)
+    is_dropped = False
+    for message in messages:
+        said = [message.pop(key, None) for key in _REASONING_KEYS]
+        reasoning = next((text for text in said if text), None)
+        if reasoning is not None and known is not None:
+            message[known] = reasoning
+        is_dropped = is_dropped or (reasoning is not None and known is None)
+    return messages, is_dropped
+
+
+def _encode(
+    tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[str, Any]], where: str
+) -> Encoded:
+    weight = row.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise UsageError(f"{where} has weight {weight!r}; expected a finite number above 0")
+    prompt, whole = text_pair(tokenizer, row, answer)
+    if not whole.startswith(prompt):
+        raise UsageError(
+            f"{where}: the chat template does not begin the whole with the prompt that the model is asked with; "
+            f"the prompt ends in {prompt[-40:]!r}"
+        )
+    asked = _ids(tokenizer, prompt)
+    ids = _ids(tokenizer, whole)
+    if ids[: len(asked)] != asked:  # a token would span the boundary, where a server never makes one
+        ids = asked + _ids(tokenizer, whole[len(prompt) :])
+    if len(ids) == len(asked) or not any(message.get("content") for message in answer):
+        raise UsageError(f"{where} has no completion to learn; export again")
+    end = tokenizer.eos_token_id
+    if end is not None and end not in ids[len(asked) :]:
+        ids.append(end)
+    return Encoded(ids=tuple(ids), learned=len(asked), weight=float(weight))
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def collate(rows: Sequence[Encoded], padding: int) -> Mapping[str, Any]:
+    """A batch of rows as tensors, padded at their ends.
+
+    Args:
+        rows: The rows.
+        padding: Id to pad with; masked everywhere.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` (rows x tokens), ``labels`` (the same, -100 where nothing is learned),
+        ``weights`` (rows, float32).
+    """
+    import torch
+
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), longest), padding, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    labels = torch.full((len(rows), longest), -100, dtype=torch.long)
+    for place, row in enumerate(rows):
+        length = len(row.ids)
+        ids[place, :length] = torch.tensor(row.ids)
+        mask[place, :length] = 1
+        labels[place, row.learned : length] = ids[place, row.learned : length]
+    weights = torch.tensor([row.weight for row in rows], dtype=torch.float32)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "weights": weights}
