@@ -22,7 +22,7 @@ from discovery.generation.factory import make_generator
 from discovery.plugins import load_problem
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
-from discovery.records import ModelIdentity
+from discovery.records import Json, ModelIdentity
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
@@ -150,7 +150,13 @@ async def evaluator_for(
 
 @asynccontextmanager
 async def started(
-    config: RunConfig, storage: Storage, backend: SandboxBackend, *, prices: PriceTable | None = None
+    config: RunConfig,
+    storage: Storage,
+    backend: SandboxBackend,
+    *,
+    prices: PriceTable | None = None,
+    name: str | None = None,
+    facts: Mapping[str, Json] | None = None,
 ) -> AsyncIterator[Run]:
     """A new run, ready to execute; nothing is stored before its initial candidate has scored.
 
@@ -159,6 +165,8 @@ async def started(
         storage: Where it will live.
         backend: Where candidates run.
         prices: The user's table; None reads it where it usually is.
+        name: Its id, where somebody has to know it before it is stored; no run may have it. None makes one.
+        facts: Further ones to store with it.
 
     Raises:
         UsageError: The configuration names something that is not there.
@@ -168,6 +176,7 @@ async def started(
     """
     problem = load_problem(config.problem)
     record = new_run(problem, config)
+    record = replace(record, id=name or record.id, facts={**record.facts, **(facts or {})})
     async with _assembled(record, config, problem, storage, backend, prices, is_new=True) as run:
         yield run
 

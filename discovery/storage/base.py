@@ -35,6 +35,7 @@ from discovery.records import (
     Failure,
     Json,
     Measurement,
+    ModelIdentity,
     Prompt,
     Record,
     RunStatus,
@@ -326,6 +327,10 @@ class Storage(Protocol):
 
     def chain_summaries(self, run: str) -> list[ChainSummary]:
         """Where each chain that has a step stands, by number."""
+        ...
+
+    def speakers(self, run: str) -> dict[ModelIdentity, int]:
+        """Which models spoke, as their completions say: how many completions each wrote."""
         ...
 
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:

@@ -65,6 +65,11 @@ def _model_in(model: ModelIdentity) -> bytes:
     return json_in(asdict(model), "model")
 
 
+def read_model(cell: bytes, unpacker: Unpacker) -> ModelIdentity:
+    """Who spoke, from the cell of a completion."""
+    return ModelIdentity(**json_out(unpacker.unpack(cell)))
+
+
 def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
     """The row of a completion."""
     what = f"completion {completion.key}"
@@ -107,7 +112,7 @@ def read_completion(row: Mapping[str, Any], unpacker: Unpacker) -> Completion:
         text=unpacker.unpack_text(row["text"]),
         reasoning=unpacker.unpack_text(row["reasoning"]),
         finish_reason=optional_text_out(row["finish_reason"]),
-        model=ModelIdentity(**json_out(unpacker.unpack(row["model"]))),
+        model=read_model(row["model"], unpacker),
         sampling=json_out(sampling) if sampling else {},
         seed=None if row["seed"] is None else int(row["seed"]),
         tokens=TokenUsage(

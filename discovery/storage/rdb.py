@@ -30,6 +30,7 @@ from discovery.records import (
     Failure,
     Json,
     Measurement,
+    ModelIdentity,
     RunStatus,
     SandboxRecord,
 )
@@ -312,6 +313,11 @@ class RdbStorage:
             key = self._key(connection, run)
             found = connection.execute(sa.select(runs.c.direction).where(runs.c.key == key))
             return totals.chain_summaries(connection, key, Direction(found.scalar_one()))
+
+    def speakers(self, run: str) -> dict[ModelIdentity, int]:
+        """Which models spoke, with how many completions each wrote."""
+        with self._db.reading() as connection:
+            return totals.speakers(connection, self._key(connection, run))
 
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Every finished search evaluation's score in the order they finished, None for failures.

@@ -18,8 +18,10 @@ from discovery.records import (
     Direction,
     Failure,
     FailureKind,
+    ModelIdentity,
     Purpose,
 )
+from discovery.storage import candidate_rows, contents, rows
 from discovery.storage.base import ChainSummary, RunCounts
 from discovery.storage.models import (
     COMMITTED,
@@ -214,6 +216,17 @@ def _best(connection: Connection, run: int, direction: Direction) -> sa.Select[A
         .subquery()
     )
     return sa.select(ranked).where(ranked.c.rank == 1)
+
+
+def speakers(connection: Connection, run: int) -> dict[ModelIdentity, int]:
+    """How many completions each model wrote."""
+    found = connection.execute(
+        sa.select(completions.c.model, sa.func.count().label("number"))
+        .where(completions.c.run == run)
+        .group_by(completions.c.model)
+    ).all()
+    unpacker = contents.load(connection, rows.references({"model": row.model} for row in found))
+    return {candidate_rows.read_model(row.model, unpacker): int(row.number) for row in found}
 
 
 def scores(connection: Connection, run: int) -> list[tuple[CandidateKey, float | None]]:

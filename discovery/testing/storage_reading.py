@@ -268,6 +268,20 @@ class TotalsContract:
         (summary,) = storage.chain_summaries("run-1")
         assert (summary.best, summary.best_score, summary.evaluations) == (None, None, 1)
 
+    def test_speakers_are_told_apart_by_all_that_is_known_of_them(
+        self, storage_factory: StorageFactory
+    ) -> None:
+        """Each with the number of its completions, of the run asked for only."""
+        storage = storage_factory()
+        lease, other = start(storage)[0], start(storage, "run-2")[0]
+        assert storage.speakers("run-1") == {}
+        made = [make_completion(CandidateKey(0, 1, index)) for index in range(3)]
+        trained = replace(made[0].model, revision="trained" * 100)
+        append(storage, lease, *made[:2], replace(made[2], model=trained))
+        append(storage, other, replace(made[0], model=trained))
+        assert storage.speakers("run-1") == {made[0].model: 2, trained: 1}
+        assert storage.speakers("run-2") == {trained: 1}
+
     def test_scores_are_in_the_order_of_finishing(self, storage_factory: StorageFactory) -> None:
         """Failures are None, verifications and running ones left out."""
         storage = storage_factory()
