@@ -137,6 +137,59 @@ def plot_series(path: Path, seconds: Sequence[float], panels: Sequence[Panel], *
     figure.savefig(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """Estimates of one quantity, one after the other.
+
+    Args:
+        label: Above them.
+        values: The estimates.
+        ends: The interval of each; None where it is not known.
+    """
+
+    label: str
+    values: Sequence[float]
+    ends: Sequence[tuple[float, float] | None]
+
+
+def plot_estimates(path: Path, panels: Sequence[Estimates], *, title: str, across: str = "revision") -> None:
+    """Save a plot of estimates with their intervals, a panel each, numbered from 0.
+
+    Args:
+        path: PNG file to write.
+        panels: What to show; at least one.
+        title: Above the plot.
+        across: What the numbers count.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(4, len(panels))
+    height = -(-len(panels) // columns)
+    figure = Figure(figsize=(1 + 2.4 * columns, 0.6 + 2.6 * height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(height, columns, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        numbers = range(len(panel.values))
+        for number, value, ends in zip(numbers, panel.values, panel.ends, strict=True):
+            low, high = ends if ends is not None else (value, value)
+            axes.plot(
+                [number, number], [low, high], color=_DOTS, linewidth=3, solid_capstyle="round", zorder=1
+            )
+        axes.plot(numbers, panel.values, "o-", color=_LINE, linewidth=1.3, markersize=5, zorder=2)
+        axes.set_title(_short(panel.label, 32), loc="left", fontsize=10, color=_INK, parse_math=False)
+        axes.set_xticks(list(numbers))
+        axes.set_xlim(-0.4, max(len(panel.values) - 0.6, 0.4))
+        axes.set_xlabel(across)
+        axes.grid(alpha=0.25)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    figure.suptitle(_short(title, 95), x=0.01, ha="left", fontsize=11, color=_INK, parse_math=False)
+    figure.savefig(path)
+
+
 def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
     """The mean of those that are known."""
     known = [(v, w) for v, w in zip(values, weights, strict=True) if not math.isnan(v)]

@@ -1,1 +1,0 @@
-"""The closed loop: rounds of discover, audit, select, train and serve again, stored stage by stage."""

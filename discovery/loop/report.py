@@ -1,0 +1,384 @@
+"""What a loop showed, read from its folder: before and after at equal budgets, with intervals, and what it took.
+
+The result is the last revision that helped on the held-out problems. Numbers are means of the chains' best scores, in
+the problem's own units, each seed counting the same; how their intervals are made is said in
+:mod:`discovery.intervals`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from discovery import intervals
+from discovery.intervals import Interval, Pair
+from discovery.loop.folder import LoopFolder, write_text_whole, write_whole
+from discovery.loop.plan import LoopPlan
+from discovery.loop.stages import Exported, Measured, MeasuredRun, Trained
+from discovery.loop.verdict import Verdict, judged
+from discovery.plots import Estimates, plot_estimates
+from discovery.records import Direction, Json
+
+HEADS = ("problem", "", "revision", "mean chain-best", "change since revision 0", "evaluations")
+"""What the columns of :func:`rows` hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """How one revision did on one problem.
+
+    Args:
+        revision: Its number.
+        mean: Mean of the chains' best scores.
+        change: That less revision 0's, paired by seed; None for revision 0.
+        evaluations: Of each of its runs, by seed.
+        planned: What the budget of each allowed.
+    """
+
+    revision: int
+    mean: Interval
+    change: Interval | None
+    evaluations: tuple[int, ...]
+    planned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemReport:
+    """One problem, before and after.
+
+    Args:
+        problem: As the plan names it.
+        is_held_out: Whether it was never learnt from.
+        direction: Which scores are better.
+        initial_score: The initial candidate's.
+        figures: Of each revision.
+    """
+
+    problem: str
+    is_held_out: bool
+    direction: Direction
+    initial_score: float
+    figures: tuple[Figures, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return Path(self.problem).stem if "/" in self.problem else self.problem
+
+    def said(self, figures: Figures) -> str:
+        """What its change means, in a word."""
+        if figures.change is None:
+            return ""
+        if figures.change.holds_zero:
+            return "interval holds 0"
+        return "better" if self.direction.better(figures.change.estimate, 0.0) else "worse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundReport:
+    """One training: what it was made of, and whether it helped.
+
+    Args:
+        exported: What it learnt from.
+        trained: What it made; None where there was nothing to learn from, or it is not done.
+        verdict: Whether it helped; None where it was not measured.
+    """
+
+    exported: Exported
+    trained: Trained | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What one stage took.
+
+    Args:
+        stage: Its name.
+        seconds: Wall time; of measurements, that of the runs.
+        evaluations: Made in it.
+        prompt_tokens: Tokens of prompts.
+        completion_tokens: Tokens of completions.
+        cost: By currency, where prices are known.
+    """
+
+    stage: str
+    seconds: float
+    evaluations: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopReport:
+    """What a loop showed so far.
+
+    Args:
+        id: The loop's.
+        name: The model's.
+        result: Number of the revision that it ends with.
+        weights: Folder of that one's weights.
+        ended: Why it ended, in one line; None while it has not.
+        problems: Those that were learnt from, then those that were held out.
+        rounds: One for each training.
+        spent: What each stage took.
+        notes: What a reader has to know beside the numbers, each in a line.
+    """
+
+    id: str
+    name: str
+    result: int
+    weights: str
+    ended: str | None
+    problems: tuple[ProblemReport, ...]
+    rounds: tuple[RoundReport, ...]
+    spent: tuple[Spent, ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Json]:
+        """As plain JSON data."""
+        data = dataclasses.asdict(self)
+        for problem, plain in zip(self.problems, data["problems"], strict=True):
+            for figures, numbers in zip(problem.figures, plain["figures"], strict=True):
+                change = figures.change
+                numbers["holds_zero"] = change.holds_zero if change is not None else None
+        for made, plain in zip(self.rounds, data["rounds"], strict=True):
+            plain["helps"] = made.verdict.helps if made.verdict is not None else None
+        return data
+
+
+def make_report(folder: LoopFolder) -> LoopReport:
+    """Read what a loop has shown so far.
+
+    Args:
+        folder: The loop's.
+
+    Raises:
+        UsageError: There is no loop, or a stage's file cannot be read.
+    """
+    plan, measured = folder.plan(), folder.measured()
+    rounds = tuple(_rounds(folder, plan, measured))
+    helped = [made.verdict.revision for made in rounds if made.verdict is not None and made.verdict.helps]
+    result = max(helped, default=0)
+    trained = folder.stage(Trained, result) if result else None
+    return LoopReport(
+        id=plan.id,
+        name=plan.name,
+        result=result,
+        weights=str(folder.path / trained.weights) if trained else plan.model,
+        ended=_ended(plan, rounds),
+        problems=tuple(_problem(plan, name, measured) for name in plan.all_problems) if measured else (),
+        rounds=rounds,
+        spent=tuple(_spent(measured, rounds)),
+        notes=tuple(_notes(measured)),
+    )
+
+
+def save_report(folder: LoopFolder) -> LoopReport:
+    """Read what a loop has shown so far, and write it into its folder: ``report.md``, ``report.json``, ``report.png``.
+
+    Args:
+        folder: The loop's.
+
+    Raises:
+        UsageError: There is no loop, or the files cannot be written.
+    """
+    report = make_report(folder)
+    write_whole(folder.path / "report.json", report.as_dict())
+    write_text_whole(folder.path / "report.md", as_markdown(report))
+    if report.problems:
+        panels = [_panel(problem) for problem in report.problems]
+        plot_estimates(folder.path / "report.png", panels, title=f"{report.name}  {report.id}")
+    return report
+
+
+def rows(report: LoopReport) -> Iterator[tuple[str, ...]]:
+    """The table of a report: one row for each problem and revision, under :data:`HEADS`."""
+    for problem in report.problems:
+        for figures in problem.figures:
+            first = figures.revision == 0
+            counts = sorted(set(figures.evaluations))
+            yield (
+                problem.label if first else "",
+                ("unseen" if problem.is_held_out else "seen") if first else "",
+                f"{figures.revision}{' (result)' if figures.revision == report.result else ''}",
+                shown(figures.mean),
+                ""
+                if figures.change is None
+                else f"{shown(figures.change, sign=True)}  {problem.said(figures)}",
+                f"{len(figures.evaluations)} x {' or '.join(map(str, counts))}",
+            )
+
+
+def shown(interval: Interval, *, sign: bool = False) -> str:
+    """An estimate with its interval, for people."""
+    number = "+.4g" if sign else ".4g"
+    if interval.low is None or interval.high is None:
+        return f"{interval.estimate:{number}} [unknown]"
+    return f"{interval.estimate:{number}} [{interval.low:{number}}, {interval.high:{number}}]"
+
+
+def as_markdown(report: LoopReport) -> str:
+    """A report as a page."""
+    lines = [f"# {report.name}: {report.id}", ""]
+    lines += [f"Result: revision {report.result}, {report.weights}", ""]
+    lines += [report.ended if report.ended is not None else "The loop has not ended.", ""]
+    lines += _table(HEADS, list(rows(report)))
+    lines += [
+        "",
+        f"Mean chain-best: the mean over the chains of the best score of each; in brackets the interval of "
+        f"{100 * intervals.CONFIDENCE:g} % by resampling seeds and chains, changes paired by seed. A change whose "
+        "interval holds 0 is not shown to be one.",
+        "",
+        *(f"- {note}" for note in report.notes),
+        *([""] if report.notes else []),
+        "## Rounds",
+        "",
+    ]
+    for made in report.rounds:
+        lines += _round_lines(made)
+    lines += ["## What it took", ""]
+    heads = ("stage", "seconds", "evaluations", "prompt tokens", "completion tokens", "cost")
+    lines += _table(heads, [_spent_row(spent) for spent in report.spent])
+    return "\n".join(lines) + "\n"
+
+
+def _round_lines(made: RoundReport) -> list[str]:
+    exported, trained = made.exported, made.trained
+    lines = [f"### Round {exported.round}", ""]
+    lines.append(
+        f"- learnt from export `{exported.id}`: {exported.rows.get('train', 0)} steps to train on, "
+        f"{exported.rows.get('validation', 0)} to validate, of {exported.trajectories} trajectories of "
+        f"{len(exported.runs)} runs"
+    )
+    out = ", ".join(f"{count} {reason}" for reason, count in exported.left_out.items())
+    lines.append(f"- left out: {out or 'nothing'}")
+    lines += [f"- refuted: {line}" for line in exported.refuted] or ["- refuted: nothing"]
+    if trained is not None:
+        lines.append(f"- trained on {trained.base}: {trained.weights}, in {trained.seconds:.0f} s")
+    if made.verdict is not None:
+        lines.append(f"- {made.verdict}")
+    return [*lines, ""]
+
+
+def _table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *body]
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
+
+
+def _spent_row(spent: Spent) -> tuple[str, ...]:
+    return (
+        spent.stage,
+        f"{spent.seconds:.0f}",
+        *(
+            f"{count:,}" if count else ""
+            for count in (spent.evaluations, spent.prompt_tokens, spent.completion_tokens)
+        ),
+        ", ".join(f"{amount:.4g} {currency}" for currency, amount in spent.cost.items()),
+    )
+
+
+def _rounds(folder: LoopFolder, plan: LoopPlan, measured: list[Measured]) -> Iterator[RoundReport]:
+    for number in range(1, plan.rounds.rounds + 1):
+        exported = folder.stage(Exported, number)
+        if exported is None:
+            return
+        verdict = None
+        yield RoundReport(exported=exported, trained=folder.stage(Trained, number), verdict=verdict)
+
+
+def _ended(plan: LoopPlan, rounds: Sequence[RoundReport]) -> str | None:
+    if not rounds:
+        return None
+    last = rounds[-1]
+    number = last.exported.round
+    if not last.exported.rows.get("train"):
+        return f"It ended after round {number - 1}: nothing of its runs is worth training on."
+    if last.verdict is None:
+        return None
+    if not last.verdict.helps:
+        return (
+            f"It ended after round {number}, which does not help on the held-out problems: those before stay."
+        )
+    return f"It ended after {number} rounds, as planned." if number == plan.rounds.rounds else None
+
+
+def _problem(plan: LoopPlan, name: str, measured: list[Measured]) -> ProblemReport:
+    first = measured[0].of(name)[0]
+    return ProblemReport(
+        problem=name,
+        is_held_out=name in plan.held_out,
+        direction=first.better,
+        initial_score=first.initial_score,
+        figures=tuple(_figures(name, measured[0], each) for each in measured),
+    )
+
+
+def _figures(name: str, first: Measured, measured: Measured) -> Figures:
+    bests, runs = measured.chain_bests(name), measured.of(name)
+    change = None
+    if measured.revision:
+        change = intervals.difference(Pair(before=first.chain_bests(name), after=bests))
+    return Figures(
+        revision=measured.revision,
+        mean=intervals.mean(bests),
+        change=change,
+        evaluations=tuple(run.evaluations for run in runs),
+        planned=runs[0].planned,
+    )
+
+
+def _spent(measured: Sequence[Measured], rounds: Sequence[RoundReport]) -> Iterator[Spent]:
+    for number, each in enumerate(measured):
+        if number:
+            made = rounds[number - 1]
+            yield Spent(stage=f"choosing for round {number}", seconds=made.exported.seconds)
+            if made.trained is not None:
+                yield Spent(stage=f"training revision {number}", seconds=made.trained.seconds)
+        yield _measuring(each)
+
+
+def _measuring(measured: Measured) -> Spent:
+    cost: dict[str, float] = {}
+    for run in measured.runs:
+        if run.cost is not None:
+            cost[run.currency] = cost.get(run.currency, 0.0) + run.cost
+    return Spent(
+        stage=f"measuring revision {measured.revision}",
+        seconds=sum(run.wall_s for run in measured.runs),
+        evaluations=sum(run.evaluations for run in measured.runs),
+        prompt_tokens=sum(run.prompt_tokens for run in measured.runs),
+        completion_tokens=sum(run.completion_tokens for run in measured.runs),
+        cost=cost,
+    )
+
+
+def _notes(measured: Sequence[Measured]) -> Iterator[str]:
+    runs = [run for each in measured for run in each.runs]
+    short = [run for run in runs if run.evaluations != run.planned]
+    if short:
+        told = ", ".join(f"{run.run} ({run.evaluations} of {run.planned})" for run in short[:5])
+        yield f"{len(short)} runs did not spend their budget, so that they do not compare: {told}"
+    if runs and not any(_is_told(run) for run in runs):
+        yield "the server does not say which weights it serves: that these are they rests on the loop alone"
+    elif not all(_is_told(run) for run in runs):
+        yield "some completions do not say which weights wrote them"
+    elif runs:
+        count = sum(sum(run.spoke.values()) for run in runs)
+        yield f"each of the {count:,} completions says that the weights of its revision wrote it"
+
+
+def _is_told(run: MeasuredRun) -> bool:
+    return bool(run.spoke) and "" not in run.spoke
+
+
+def _panel(problem: ProblemReport) -> Estimates:
+    means = [figures.mean for figures in problem.figures]
+    return Estimates(
+        label=f"{problem.label} ({'unseen' if problem.is_held_out else 'seen'})",
+        values=[mean.estimate for mean in means],
+        ends=[None if mean.low is None or mean.high is None else (mean.low, mean.high) for mean in means],
+    )

@@ -1,0 +1,398 @@
+"""A loop from its first run to its report.
+
+What is done already is read from the folder and from storage, at every start: a stage whose record is there is never
+done again, and one whose record is not is begun again, by parts that go on from where they were. Runs have ids that the
+plan settles, so that one that was started is found again, and none is started twice. How a piece of work is carried out
+is a parameter, so that a scheduler can wrap each; nothing here knows of any.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from discovery.config import GeneratorConfig
+from discovery.errors import UnknownRun, WeightsError
+from discovery.launch import overridden, reopened, started
+from discovery.loop.folder import LoopFolder
+from discovery.loop.plan import LoopPlan
+from discovery.loop.ports import Choice, Exporter, Place, Served, Trainer, Training
+from discovery.loop.stages import Exported, Measured, MeasuredRun, Trained
+from discovery.loop.verdict import judged
+from discovery.plugins import load_problem
+from discovery.prices import PriceTable
+from discovery.records import RunStatus
+from discovery.run import Run, config_of
+from discovery.sandbox.base import SandboxBackend
+from discovery.storage.base import RunRecord, Storage
+from discovery.summary import summarize
+
+Watch = Callable[[Run, str], AbstractAsyncContextManager[None]]
+"""Shows a run, under a title, while it goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A piece of work that may be carried out again: what is done of it already is not repeated.
+
+    Args:
+        name: For people.
+        complete: Does it.
+    """
+
+    name: str
+    complete: Callable[[], Awaitable[None]]
+
+
+Perform = Callable[[Work], Awaitable[None]]
+
+
+async def perform_here(work: Work) -> None:
+    """Carry out a piece of work in this process, at once."""
+    await work.complete()
+
+
+@asynccontextmanager
+async def unwatched(run: Run, title: str) -> AsyncIterator[None]:
+    """Show nothing."""
+    yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a loop is made of.
+
+    Args:
+        served: Serves weights.
+        exporter: Makes training data.
+        trainer: Makes weights.
+        backend: Where candidates run.
+        prices: The user's table; None reads it where it usually is.
+    """
+
+    served: Served
+    exporter: Exporter
+    trainer: Trainer
+    backend: SandboxBackend
+    prices: PriceTable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One run of a measurement."""
+
+    id: str
+    problem: str
+    seed: int
+    revision: int
+
+
+class ClosedLoop:
+    """One process's work on a loop.
+
+    Args:
+        folder: Where it is kept.
+        plan: What it was told.
+        storage: Where its runs live.
+        parts: What it is made of.
+        say: Told in one line what happens.
+        watch: Shows runs.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        folder: LoopFolder,
+        plan: LoopPlan,
+        storage: Storage,
+        parts: Parts,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        watch: Watch = unwatched,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self._storage = storage
+        self._parts = parts
+        self._say = say
+        self._watch = watch
+        self._clock = clock
+        self._lock: int | None = None
+
+    async def execute(self, perform: Perform = perform_here) -> None:
+        """Go on to the end of the loop. What came of it, :func:`discovery.loop.report.make_report` reads of the folder.
+
+        Args:
+            perform: Carries out each piece of work.
+
+        Raises:
+            UsageError: Another process works on this loop, or what the plan names has changed.
+            DiscoveryError: A stage fails; the next process begins with it.
+        """
+        with self.folder.locked(say=self._say) as self._lock:
+            self.plan.check()
+            before = await self._measured(0, perform)
+            for number in range(1, self.plan.rounds.rounds + 1):
+                exported = await self._exported(number, perform)
+                if not exported.rows.get("train"):
+                    self._say(
+                        f"round {number}: nothing is worth training on; revision {number - 1} is the result"
+                    )
+                    return
+                await self._trained(number, perform)
+                after = await self._measured(number, perform)
+                verdict = judged(before, after, self.plan.held_out)
+                self._say(str(verdict))
+                if not verdict.helps:
+                    return
+                before = after
+
+    def weights(self, revision: int) -> Path:
+        """The folder of a revision's weights.
+
+        Raises:
+            WeightsError: It was not trained yet.
+        """
+        if revision == 0:
+            return Path(self.plan.model)
+        trained = self.folder.stage(Trained, revision)
+        if trained is None:
+            raise WeightsError(f"revision {revision} of {self.folder.path} is not trained yet")
+        return self.folder.path / trained.weights
+
+    # Measuring
+
+    async def _measured(self, revision: int, perform: Perform) -> Measured:
+        found = self.folder.stage(Measured, revision)
+        if found is not None:
+            return found
+        self.plan.check()
+        begun, weights = self._clock(), self.weights(revision)
+        jobs = self._jobs(revision)
+        left = [job for job in jobs if not self._is_finished(job)]
+        self._say(
+            f"round {revision} of {self.plan.rounds.rounds}: measuring revision {revision} by {len(jobs)} runs"
+            f"{f', {len(jobs) - len(left)} of them done' if len(left) < len(jobs) else ''}"
+        )
+        if left:
+            async with self._parts.served.serving(weights) as place:
+                await self._run_all(left, place, perform)
+        measured = Measured(
+            revision=revision,
+            weights=str(weights),
+            runs=tuple(self._measured_run(job) for job in jobs),
+            seconds=self._clock() - begun,
+        )
+        _require_one_speaker(measured, self.folder.measured())
+        self.folder.done(measured)
+        return measured
+
+    def _jobs(self, revision: int) -> list[_Job]:
+        return [
+            _Job(
+                id=self.plan.run_id(revision, load_problem(name).name, seed),
+                problem=name,
+                seed=seed,
+                revision=revision,
+            )
+            for name in self.plan.all_problems
+            for seed in range(self.plan.rounds.seeds)
+        ]
+
+    async def _run_all(self, jobs: list[_Job], place: Place, perform: Perform) -> None:
+        known_s = self._seconds_per_run()
+        begun = self._clock()
+        for number, job in enumerate(jobs):
+            if number:
+                known_s = (self._clock() - begun) / number
+            left = (
+                ""
+                if known_s is None
+                else f"; about {_about(known_s * (len(jobs) - number))} left of this stage"
+            )
+            title = f"revision {job.revision}, run {number + 1} of {len(jobs)}: {_called(job)}"
+            self._say(f"{title}{left}")
+            await perform(Work(name=job.id, complete=partial(self._run, job, place, title)))
+
+    def _seconds_per_run(self) -> float | None:
+        """How long a run took in the last measurement, the server's start included; None before there is one."""
+        measured = self.folder.measured()
+        return measured[-1].seconds / len(measured[-1].runs) if measured else None
+
+    async def _run(self, job: _Job, place: Place, title: str) -> None:
+        """One run to its end, from wherever it stands."""
+        record, parts = self._stored(job), self._parts
+        if record is None:
+            config = self.plan.run_config(job.problem, job.seed)
+            config = replace(config, generator=_asking(config.generator, place))
+            facts = {"loop": {"id": self.plan.id, "revision": job.revision, "seed": job.seed}}
+            launching = started(
+                config, self._storage, parts.backend, prices=parts.prices, name=job.id, facts=facts
+            )
+        elif record.status is RunStatus.FINISHED:
+            return
+        else:
+            config = overridden(record)
+            config = replace(config, generator=_asking(config.generator, place))
+            launching = reopened(record, config, self._storage, parts.backend, prices=parts.prices)
+        async with launching as run, self._watch(run, title):
+            await run.execute()
+
+    def _stored(self, job: _Job) -> RunRecord | None:
+        """A job's run, if it was started; one whose id only begins alike is another."""
+        try:
+            record = self._storage.get_run(job.id)
+        except UnknownRun:
+            return None
+        return record if record.id == job.id else None
+
+    def _is_finished(self, job: _Job) -> bool:
+        record = self._stored(job)
+        return record is not None and record.status is RunStatus.FINISHED
+
+    def _measured_run(self, job: _Job) -> MeasuredRun:
+        record = self._storage.get_run(job.id)
+        summary, config = summarize(self._storage, job.id), config_of(record)
+        assert summary.initial_score is not None  # no run is stored without
+        bests = {chain.chain: chain.best_score for chain in summary.chains}
+        spoke: dict[str, int] = {}
+        for model, count in self._storage.speakers(job.id).items():
+            spoke[model.revision or ""] = spoke.get(model.revision or "", 0) + count
+        return MeasuredRun(
+            run=job.id,
+            problem=job.problem,
+            seed=job.seed,
+            direction=record.direction.value,
+            chain_bests=tuple(_or(bests.get(n), summary.initial_score) for n in range(config.search.chains)),
+            initial_score=summary.initial_score,
+            planned=config.planned_evaluations,
+            evaluations=summary.evaluations,
+            wall_s=summary.wall_s,
+            prompt_tokens=summary.tokens.prompt,
+            completion_tokens=summary.tokens.completion,
+            cost=summary.cost,
+            currency=summary.currency if summary.cost is not None else "",
+            spoke=spoke,
+        )
+
+    # Learning
+
+    async def _exported(self, number: int, perform: Perform) -> Exported:
+        async def export() -> None:
+            if self.folder.stage(Exported, number) is not None:
+                return
+            target = self.folder.round(number) / "export"
+            shutil.rmtree(target, ignore_errors=True)
+            runs = [
+                job.id
+                for revision in self.plan.learnt_from(number)
+                for job in self._jobs(revision)
+                if job.problem in self.plan.problems
+            ]
+            chosen = replace(self.plan.filter, seed=self.plan.drawn("filter", number))
+            choice = Choice(round=number, runs=tuple(runs), filter=chosen, folder=target)
+            exported = await self._parts.exporter.export(choice)
+            self.folder.done(replace(exported, folder=self._inside(exported.folder)))
+
+        found = self.folder.stage(Exported, number)
+        if found is not None:
+            return found
+        self._say(
+            f"round {number} of {self.plan.rounds.rounds}: scoring the best again, and choosing what to learn from"
+        )
+        await perform(Work(name=f"export for round {number}", complete=export))
+        found = self.folder.stage(Exported, number)
+        assert found is not None
+        self._say(
+            f"round {number}: {found.rows.get('train', 0)} steps of {found.trajectories} trajectories to learn from"
+            f"{f'; {len(found.refuted)} refuted' if found.refuted else ''}"
+        )
+        return found
+
+    async def _trained(self, number: int, perform: Perform) -> Trained:
+        async def train() -> None:
+            if self.folder.stage(Trained, number) is not None:
+                return
+            exported = self.folder.stage(Exported, number)
+            assert exported is not None
+            trained = await self._parts.trainer.train(
+                Training(
+                    round=number,
+                    exports=(self.folder.path / exported.folder,),
+                    base=self.weights(0 if self.plan.starts_from_base else number - 1),
+                    out=self.folder.revision(number),
+                    config=replace(self.plan.train, seed=self.plan.drawn("train", number)),
+                    notes=self.folder.round(number),
+                    lock=self._lock,
+                )
+            )
+            self.folder.done(replace(trained, weights=self._inside(trained.weights)))
+
+        found = self.folder.stage(Trained, number)
+        if found is not None:
+            return found
+        before = self.folder.stage(Trained, number - 1) if number > 1 else None
+        about = "" if before is None else f" (about {_about(before.seconds)}, as the last time)"
+        self._say(f"round {number} of {self.plan.rounds.rounds}: training revision {number}{about}")
+        await perform(Work(name=f"train revision {number}", complete=train))
+        found = self.folder.stage(Trained, number)
+        assert found is not None
+        return found
+
+    def _inside(self, path: str) -> str:
+        """A path as it is stored: relative to the loop's folder where it lies inside, so that the folder may move."""
+        place = Path(path).absolute()
+        return (
+            str(place.relative_to(self.folder.path)) if place.is_relative_to(self.folder.path) else str(place)
+        )
+
+
+def _require_one_speaker(measured: Measured, earlier: list[Measured]) -> None:
+    """Refuse a measurement whose completions are not all by one revision, or by that of another measurement.
+
+    Raises:
+        WeightsError: They are not by the weights that were measured.
+    """
+    spoke = _spoke(measured)
+    if len(spoke) > 1:
+        raise WeightsError(
+            f"the runs of revision {measured.revision} hold completions of {' and of '.join(sorted(spoke))}: they were "
+            "not by one model, and say nothing of it. Start a new loop, on a server of its own"
+        )
+    for before in earlier:
+        if before.revision != measured.revision and (same := spoke & _spoke(before)):
+            raise WeightsError(
+                f"the runs of revision {measured.revision} were by {sorted(same)[0]}, as those of revision "
+                f"{before.revision}: the new weights were not served. Start a new loop"
+            )
+
+
+def _spoke(measured: Measured) -> set[str]:
+    """Who spoke in a measurement, as far as servers told."""
+    return {revision for run in measured.runs for revision in run.spoke if revision}
+
+
+def _asking(generator: GeneratorConfig, place: Place) -> GeneratorConfig:
+    """A generator that asks one server."""
+    return replace(generator, kind="openai", base_url=(place.url,), model=place.model)
+
+
+def _or(score: float | None, initial: float) -> float:
+    return initial if score is None else score
+
+
+def _called(job: _Job) -> str:
+    return f"{Path(job.problem).stem if '/' in job.problem else job.problem}, seed {job.seed}"
+
+
+def _about(seconds: float) -> str:
+    """A duration that is only guessed."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
