@@ -1,4 +1,4 @@
-"""What a loop needs of the world, handed in: weights served, a selection exported, a training done.
+"""What a loop needs of the world, handed in: weights served, runs, a selection exported, a training done.
 
 Contract: each of them may be asked again for what it was doing when its process was killed, and goes on or begins anew;
 nothing of theirs is believed before the stage's record is stored.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from discovery.loop.stages import Exported, Trained
+from discovery.loop.stages import Exported, MeasuredRun, Trained
 from discovery.training.config import TrainConfig
 from discovery.trajectories.records import Filter
 
@@ -44,6 +44,48 @@ class Served(Protocol):
             WeightsError: They are not whole.
             ServerFailed: They are not served; also in the body, when the server is given up.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run of a measurement.
+
+    Args:
+        id: The run's id.
+        problem: As the plan names it.
+        seed: Number of its seed, from 0.
+        revision: Of the weights.
+    """
+
+    id: str
+    problem: str
+    seed: int
+    revision: int
+
+
+class Runs(Protocol):
+    """Runs on what is served."""
+
+    def is_finished(self, job: Job) -> bool:
+        """Whether nothing is left to do of a run."""
+        ...
+
+    async def run(self, job: Job, place: Place, title: str) -> None:
+        """Bring a run to its end, from wherever it stands.
+
+        Args:
+            job: Which.
+            place: Who answers.
+            title: For whoever watches.
+
+        Raises:
+            DiscoveryError: It cannot go on.
+        """
+        ...
+
+    def measured(self, job: Job) -> MeasuredRun:
+        """What a finished run showed."""
         ...
 
 

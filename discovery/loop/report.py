@@ -287,6 +287,8 @@ def _rounds(folder: LoopFolder, plan: LoopPlan, measured: list[Measured]) -> Ite
         if exported is None:
             return
         verdict = None
+        if len(measured) > number:
+            verdict = judged(measured[number - 1], measured[number], plan.held_out)
         yield RoundReport(exported=exported, trained=folder.stage(Trained, number), verdict=verdict)
 
 

@@ -10,30 +10,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from discovery.config import GeneratorConfig
-from discovery.errors import UnknownRun, WeightsError
-from discovery.launch import overridden, reopened, started
+from discovery.errors import WeightsError
 from discovery.loop.folder import LoopFolder
 from discovery.loop.plan import LoopPlan
-from discovery.loop.ports import Choice, Exporter, Place, Served, Trainer, Training
-from discovery.loop.stages import Exported, Measured, MeasuredRun, Trained
+from discovery.loop.ports import Choice, Exporter, Job, Place, Runs, Served, Trainer, Training
+from discovery.loop.stages import Exported, Measured, Trained
 from discovery.loop.verdict import judged
 from discovery.plugins import load_problem
-from discovery.prices import PriceTable
-from discovery.records import RunStatus
-from discovery.run import Run, config_of
-from discovery.sandbox.base import SandboxBackend
-from discovery.storage.base import RunRecord, Storage
-from discovery.summary import summarize
-
-Watch = Callable[[Run, str], AbstractAsyncContextManager[None]]
-"""Shows a run, under a title, while it goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,39 +45,21 @@ async def perform_here(work: Work) -> None:
     await work.complete()
 
 
-@asynccontextmanager
-async def unwatched(run: Run, title: str) -> AsyncIterator[None]:
-    """Show nothing."""
-    yield
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a loop is made of.
 
     Args:
         served: Serves weights.
+        runs: Runs on what is served.
         exporter: Makes training data.
         trainer: Makes weights.
-        backend: Where candidates run.
-        prices: The user's table; None reads it where it usually is.
     """
 
     served: Served
+    runs: Runs
     exporter: Exporter
     trainer: Trainer
-    backend: SandboxBackend
-    prices: PriceTable | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One run of a measurement."""
-
-    id: str
-    problem: str
-    seed: int
-    revision: int
 
 
 class ClosedLoop:
@@ -98,10 +68,8 @@ class ClosedLoop:
     Args:
         folder: Where it is kept.
         plan: What it was told.
-        storage: Where its runs live.
         parts: What it is made of.
         say: Told in one line what happens.
-        watch: Shows runs.
         clock: Monotonic seconds.
     """
 
@@ -109,19 +77,15 @@ class ClosedLoop:
         self,
         folder: LoopFolder,
         plan: LoopPlan,
-        storage: Storage,
         parts: Parts,
         *,
         say: Callable[[str], None] = lambda line: None,
-        watch: Watch = unwatched,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.plan = plan
-        self._storage = storage
         self._parts = parts
         self._say = say
-        self._watch = watch
         self._clock = clock
         self._lock: int | None = None
 
@@ -175,7 +139,7 @@ class ClosedLoop:
         self.plan.check()
         begun, weights = self._clock(), self.weights(revision)
         jobs = self._jobs(revision)
-        left = [job for job in jobs if not self._is_finished(job)]
+        left = [job for job in jobs if not self._parts.runs.is_finished(job)]
         self._say(
             f"round {revision} of {self.plan.rounds.rounds}: measuring revision {revision} by {len(jobs)} runs"
             f"{f', {len(jobs) - len(left)} of them done' if len(left) < len(jobs) else ''}"
@@ -186,16 +150,16 @@ class ClosedLoop:
         measured = Measured(
             revision=revision,
             weights=str(weights),
-            runs=tuple(self._measured_run(job) for job in jobs),
+            runs=tuple(self._parts.runs.measured(job) for job in jobs),
             seconds=self._clock() - begun,
         )
         _require_one_speaker(measured, self.folder.measured())
         self.folder.done(measured)
         return measured
 
-    def _jobs(self, revision: int) -> list[_Job]:
+    def _jobs(self, revision: int) -> list[Job]:
         return [
-            _Job(
+            Job(
                 id=self.plan.run_id(revision, load_problem(name).name, seed),
                 problem=name,
                 seed=seed,
@@ -205,7 +169,7 @@ class ClosedLoop:
             for seed in range(self.plan.rounds.seeds)
         ]
 
-    async def _run_all(self, jobs: list[_Job], place: Place, perform: Perform) -> None:
+    async def _run_all(self, jobs: list[Job], place: Place, perform: Perform) -> None:
         known_s = self._seconds_per_run()
         begun = self._clock()
         for number, job in enumerate(jobs):
@@ -218,68 +182,12 @@ class ClosedLoop:
             )
             title = f"revision {job.revision}, run {number + 1} of {len(jobs)}: {_called(job)}"
             self._say(f"{title}{left}")
-            await perform(Work(name=job.id, complete=partial(self._run, job, place, title)))
+            await perform(Work(name=job.id, complete=partial(self._parts.runs.run, job, place, title)))
 
     def _seconds_per_run(self) -> float | None:
         """How long a run took in the last measurement, the server's start included; None before there is one."""
         measured = self.folder.measured()
         return measured[-1].seconds / len(measured[-1].runs) if measured else None
-
-    async def _run(self, job: _Job, place: Place, title: str) -> None:
-        """One run to its end, from wherever it stands."""
-        record, parts = self._stored(job), self._parts
-        if record is None:
-            config = self.plan.run_config(job.problem, job.seed)
-            config = replace(config, generator=_asking(config.generator, place))
-            facts = {"loop": {"id": self.plan.id, "revision": job.revision, "seed": job.seed}}
-            launching = started(
-                config, self._storage, parts.backend, prices=parts.prices, name=job.id, facts=facts
-            )
-        elif record.status is RunStatus.FINISHED:
-            return
-        else:
-            config = overridden(record)
-            config = replace(config, generator=_asking(config.generator, place))
-            launching = reopened(record, config, self._storage, parts.backend, prices=parts.prices)
-        async with launching as run, self._watch(run, title):
-            await run.execute()
-
-    def _stored(self, job: _Job) -> RunRecord | None:
-        """A job's run, if it was started; one whose id only begins alike is another."""
-        try:
-            record = self._storage.get_run(job.id)
-        except UnknownRun:
-            return None
-        return record if record.id == job.id else None
-
-    def _is_finished(self, job: _Job) -> bool:
-        record = self._stored(job)
-        return record is not None and record.status is RunStatus.FINISHED
-
-    def _measured_run(self, job: _Job) -> MeasuredRun:
-        record = self._storage.get_run(job.id)
-        summary, config = summarize(self._storage, job.id), config_of(record)
-        assert summary.initial_score is not None  # no run is stored without
-        bests = {chain.chain: chain.best_score for chain in summary.chains}
-        spoke: dict[str, int] = {}
-        for model, count in self._storage.speakers(job.id).items():
-            spoke[model.revision or ""] = spoke.get(model.revision or "", 0) + count
-        return MeasuredRun(
-            run=job.id,
-            problem=job.problem,
-            seed=job.seed,
-            direction=record.direction.value,
-            chain_bests=tuple(_or(bests.get(n), summary.initial_score) for n in range(config.search.chains)),
-            initial_score=summary.initial_score,
-            planned=config.planned_evaluations,
-            evaluations=summary.evaluations,
-            wall_s=summary.wall_s,
-            prompt_tokens=summary.tokens.prompt,
-            completion_tokens=summary.tokens.completion,
-            cost=summary.cost,
-            currency=summary.currency if summary.cost is not None else "",
-            spoke=spoke,
-        )
 
     # Learning
 
@@ -378,16 +286,7 @@ def _spoke(measured: Measured) -> set[str]:
     return {revision for run in measured.runs for revision in run.spoke if revision}
 
 
-def _asking(generator: GeneratorConfig, place: Place) -> GeneratorConfig:
-    """A generator that asks one server."""
-    return replace(generator, kind="openai", base_url=(place.url,), model=place.model)
-
-
-def _or(score: float | None, initial: float) -> float:
-    return initial if score is None else score
-
-
-def _called(job: _Job) -> str:
+def _called(job: Job) -> str:
     return f"{Path(job.problem).stem if '/' in job.problem else job.problem}, seed {job.seed}"
 
 
