@@ -9,6 +9,7 @@ run at that moment.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from discovery.agreement import compare, confirmed, is_noisy
@@ -16,6 +17,7 @@ from discovery.best import announced_evaluation, best_announced
 from discovery.errors import UsageError
 from discovery.evaluator import Evaluator
 from discovery.owner import describe_owner, is_dead, this_owner
+from discovery.problem import Problem
 from discovery.records import (
     INITIAL,
     SHARED_CHAIN,
@@ -23,6 +25,7 @@ from discovery.records import (
     CandidateKey,
     Evaluation,
     Purpose,
+    SandboxRecord,
 )
 from discovery.storage.base import RunRecord, Storage, Write
 
@@ -109,13 +112,74 @@ async def audit(storage: Storage, run: str, evaluator: Evaluator, top: int = 5) 
                 note=agreement.note,
             )
         )
-        kept.append(confirmed(evaluator.problem, dataclasses.replace(claimed, suspicion=None), again))
+        kept.append(audited_evaluation(evaluator.problem, claimed, again))
     return Audit(
         run=record.id,
         is_changed=evaluator.problem.version != record.problem_version,
         candidates=tuple(candidates),
-        not_kept=_keep(storage, record.id, evaluator, kept),
+        not_kept=keep_audits(storage, record.id, evaluator.record, kept),
     )
+
+
+def claimed_evaluation(storage: Storage, run: str, key: CandidateKey, *, noisy: bool) -> Evaluation | None:
+    """The scored evaluation that an audit of a candidate has to confirm, the latest attempt; None where nothing counts.
+
+    Args:
+        storage: Where the run lives.
+        run: Its id.
+        key: The candidate.
+        noisy: Whether its scores are. A noisy one was scored again because its first score was high; the second is the
+            fair one.
+    """
+    purposes = (Purpose.VERIFY, Purpose.SEARCH) if noisy else (Purpose.SEARCH,)
+    stored = [e for e in reversed(storage.evaluations(run, key)) if e.score is not None]
+    return next((e for purpose in purposes for e in stored if e.purpose is purpose), None)
+
+
+def audited_evaluation(problem: Problem, claimed: Evaluation, again: Evaluation) -> Evaluation:
+    """The second scoring as an audit stores it: failed with kind DISAGREEMENT where it does not confirm the first.
+
+    Args:
+        problem: Says how much noise is right.
+        claimed: The evaluation in question. Why it was once in doubt is its own affair.
+        again: The one from nothing.
+    """
+    return confirmed(problem, dataclasses.replace(claimed, suspicion=None), again)
+
+
+def keep_audits(
+    storage: Storage, run: str, sandbox: SandboxRecord | None, evaluations: Sequence[Evaluation]
+) -> str | None:
+    """Store results of an audit under the run's own lease, each as the next attempt of its candidate.
+
+    Args:
+        storage: Where the run lives.
+        run: Its id.
+        sandbox: What was verified of the sandbox that they are from.
+        evaluations: Of purpose AUDIT, each of another candidate.
+
+    Returns:
+        Why they were not stored, in one line: a live process has the run. None when they were.
+
+    Raises:
+        StorageError: They could not be stored.
+    """
+    numbered = []
+    for evaluation in evaluations:
+        earlier = [e.attempt for e in storage.evaluations(run, evaluation.key) if e.purpose is Purpose.AUDIT]
+        numbered.append(dataclasses.replace(evaluation, attempt=max(earlier, default=-1) + 1))
+    owner = storage.holder(run)
+    dead = [owner] if owner is not None and is_dead(owner) else []
+    leases = storage.acquire(run, [SHARED_CHAIN], this_owner(), _LEASE_S, dead=dead)
+    if not leases:
+        who = describe_owner(owner) if owner else "another process"
+        return f"the run is being run by {who}"
+    try:
+        record = (sandbox,) if sandbox is not None else ()
+        storage.append([Write(lease=leases[0], records=(*record, *numbered))])
+    finally:
+        storage.release(leases)
+    return None
 
 
 def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[tuple[Candidate, Evaluation]]:
@@ -124,10 +188,7 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
     def claim(key: CandidateKey) -> Evaluation | None:
         if best is not None and best.key == key:
             return announced_evaluation(storage, run, best)
-        # A noisy one was scored again because its first score was high; the second is the fair one.
-        purposes = (Purpose.VERIFY, Purpose.SEARCH) if noisy else (Purpose.SEARCH,)
-        stored = [e for e in storage.evaluations(run, key) if e.score is not None]
-        return next((e for purpose in purposes for e in stored if e.purpose is purpose), None)
+        return claimed_evaluation(storage, run, key, noisy=noisy)
 
     run, direction = record.id, record.direction
     best = best_announced(storage.announcements(run), direction)
@@ -154,23 +215,3 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
 def _value(evaluation: Evaluation) -> float:
     assert evaluation.score is not None
     return evaluation.score.value
-
-
-def _keep(storage: Storage, run: str, evaluator: Evaluator, evaluations: list[Evaluation]) -> str | None:
-    """Store the results under the run's own lease; says why not where a live process has it."""
-    numbered = []
-    for evaluation in evaluations:
-        earlier = [e.attempt for e in storage.evaluations(run, evaluation.key) if e.purpose is Purpose.AUDIT]
-        numbered.append(dataclasses.replace(evaluation, attempt=max(earlier, default=-1) + 1))
-    owner = storage.holder(run)
-    dead = [owner] if owner is not None and is_dead(owner) else []
-    leases = storage.acquire(run, [SHARED_CHAIN], this_owner(), _LEASE_S, dead=dead)
-    if not leases:
-        who = describe_owner(owner) if owner else "another process"
-        return f"the run is being run by {who}"
-    try:
-        record = (evaluator.record,) if evaluator.record is not None else ()
-        storage.append([Write(lease=leases[0], records=(*record, *numbered))])
-    finally:
-        storage.release(leases)
-    return None

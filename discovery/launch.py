@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from discovery.config import RunConfig, SandboxConfig, to_dict
@@ -19,7 +18,7 @@ from discovery.errors import MissingComponent, ProblemError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_generator
-from discovery.plugins import load_problem
+from discovery.plugins import load_problem, load_stored
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
 from discovery.records import Json, ModelIdentity
@@ -214,12 +213,13 @@ def problem_of(record: RunRecord) -> Problem:
     Raises:
         ProblemError: It is gone, or does not load.
     """
-    if not Path(record.problem_path).exists():
+    found = load_stored(record.problem_path, record.problem, record.problem_version)
+    if found is None:
         raise ProblemError(
             f"run {record.id} cannot go on without its problem, and {record.problem_path} is gone; "
             "put it back, or start a new run"
         )
-    return load_problem(f"{record.problem_path}:{record.problem}")
+    return found
 
 
 def overridden(record: RunRecord, **changes: Mapping[str, Any]) -> RunConfig:

@@ -130,6 +130,31 @@ def load_location(location: Location) -> Problem:
     return _load_entry_point(str(location.entry_point))
 
 
+def load_stored(path: str, name: str, version: str) -> Problem | None:
+    """The problem of a stored run as it is now, newly loaded.
+
+    Where its file is gone (the run may be from another machine), the bundled or installed problem of that name stands
+    in if it is the very same.
+
+    Args:
+        path: File of the plugin, as stored.
+        name: The problem's name.
+        version: Hash of statement, initial candidate and scorer, as stored.
+
+    Returns:
+        The problem, of whatever version where its file is there; None where there is none.
+
+    Raises:
+        ProblemError: It does not load.
+    """
+    if Path(path).exists():
+        return load_problem(f"{path}:{name}")
+    if name in bundled_problems() or name in installed_problems():
+        found = load_problem(name)
+        return found if found.version == version else None
+    return None
+
+
 def reference(problem: Problem) -> str:
     """What loads the very same problem in any process here: ``/absolute/problem.py:name``."""
     return f"{problem.path}:{problem.name}"
