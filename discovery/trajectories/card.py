@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from discovery.trajectories.formats.base import Format
-from discovery.trajectories.manifest import Manifest, data_file
+from discovery.trajectories.formats.base import Format, data_file
+from discovery.trajectories.manifest import Manifest
 from discovery.trajectories.records import Split
 
 
@@ -31,7 +31,7 @@ def _front(manifest: Manifest, made_by: Format) -> list[str]:
             lines += [f"  - split: {split}", f"    path: {data_file(split)}"]
     lines += ["dataset_info:", "  features:"]
     for column, kind in made_by.columns.items():
-        lines += [f"  - name: {column}", f"    {kind}"]
+        lines += [f"  - name: {column}", *(f"    {line}" for line in kind.splitlines())]
     return [*lines, "---"]
 
 

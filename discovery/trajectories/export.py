@@ -34,7 +34,7 @@ from discovery.plugins import PROBLEM_FILE, bundled_problems, share_dir
 from discovery.records import ModelIdentity
 from discovery.storage.base import RunRecord
 from discovery.trajectories.card import card_of
-from discovery.trajectories.formats.base import Context, Format, Options, Row
+from discovery.trajectories.formats.base import Context, Format, Options, Row, data_file
 from discovery.trajectories.formats.registry import find_format
 from discovery.trajectories.manifest import (
     NAME,
@@ -44,7 +44,6 @@ from discovery.trajectories.manifest import (
     Refutation,
     RunShare,
     as_json,
-    data_file,
     fact_of,
     id_of,
 )
@@ -172,7 +171,7 @@ def _written(
         for sample in samples:
             made = made_by.make(sample, context)
             tally.left_out.update(made.left_out)
-            count = sum(rows.write(sample, row, has_origin=made_by.has_origin) for row in made.rows)
+            count = sum(rows.write(sample, row, has_origin=made_by.origin is not None) for row in made.rows)
             if count < len(made.rows):
                 tally.left_out[NOT_UNICODE] += len(made.rows) - count
             if count:

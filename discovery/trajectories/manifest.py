@@ -17,17 +17,12 @@ from typing import Any
 
 from discovery.config import from_dict
 from discovery.errors import ConfigError, UsageError
-from discovery.trajectories.formats.base import Options, Reasoning
+from discovery.trajectories.formats.base import Options, Reasoning, data_file
 from discovery.trajectories.records import Filter, Keep, Split
 
 NAME = "manifest.json"
 SCHEMA = 1
 _PIECE = 1 << 20
-
-
-def data_file(split: Split) -> str:
-    """Name of the file of a split's rows."""
-    return f"{split}.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ Contract of every format:
   is not known is left out, null where the library takes that, or ``""`` where the format's own docstring says so.
 - Every row has the fields that ``columns`` declares, and no others. Arrow makes one structure of all values of a field,
   fills what is missing with null (on which some chat templates fail), and gives up where a key first shows up after
-  10 MB. So a field in which keys may be missing is declared to be JSON, and the export's card tells ``datasets``.
-- Every row has ``origin``, :attr:`Sample.origin`, unless the library refuses fields that it does not know; then
-  ``has_origin`` is false and the export keeps the origins in a file of their own.
+  10 MB. So the export's card tells ``datasets`` the types, and a field in which keys may be missing is JSON there.
+- Every row says its :attr:`Sample.origin`, unless the library refuses fields that it does not know; then the export
+  keeps the origins in a file of their own.
 - A row holds text, never token ids: what was forced upon a model is told to those who train on ids.
 """
 
@@ -24,19 +24,41 @@ from discovery.trajectories.records import Sample, Split
 
 Row = dict[str, Json]
 
+TEXT = "dtype: string"
+NUMBER = "dtype: float64"
+TRUTH = "dtype: bool"
+TEXTS = "list: string"
+JSON = "dtype: json"
+MESSAGES = "list: json"
+"""What a field of a row holds, as the card of a data set says it in YAML; messages in which keys may be missing."""
+
+
+def data_file(split: Split) -> str:
+    """Name of the file of a split's rows."""
+    return f"{split}.jsonl"
+
+
+def struct(**fields: str) -> str:
+    """A field with fields of its own, each of a type that ``datasets`` knows."""
+    return "struct:" + _fields(fields)
+
+
+def structs(**fields: str) -> str:
+    """A list of such."""
+    return "list:" + _fields(fields)
+
+
+def _fields(fields: Mapping[str, str]) -> str:
+    return "".join(f"\n- name: {name}\n  dtype: {kind}" for name, kind in fields.items())
+
+
+TURNS = structs(role="string", content="string")
+"""Messages of which each has these two keys, and no others."""
+ORIGIN = struct(run="string", problem="string", problem_version="string", chain="int64", step="int64")
+"""Where a row is from."""
+
 PAIRS = (1, 64)
 """Fewest and most worse siblings of a step that a preference format takes."""
-
-
-class Column(StrEnum):
-    """What a field of a row holds, as a card of ``datasets`` says it."""
-
-    TEXT = "dtype: string"
-    NUMBER = "dtype: float64"
-    TRUTH = "dtype: bool"
-    TEXTS = "list: string"
-    JSON = "dtype: json"
-    MESSAGES = "list: json"
 
 
 class Reasoning(StrEnum):
@@ -111,11 +133,11 @@ class Format:
         library: What it is for.
         about: One line: what a row holds.
         page: Where the library documents it.
-        columns: The fields of its rows.
+        columns: The fields of its rows, each to one of the types above.
         make: A sample to its rows.
         reasonings: Where reasoning may go; the first is where it goes unless said.
         has_pairs: Whether :attr:`Options.pairs` counts.
-        has_origin: Whether rows carry their origin.
+        origin: The field of a row that says its origin; None where rows cannot.
         note: What one has to know to use it, for the card; empty for nothing.
         files: The splits that have rows, to further files of the export's folder: name to text.
     """
@@ -124,11 +146,11 @@ class Format:
     library: str
     about: str
     page: str
-    columns: Mapping[str, Column]
+    columns: Mapping[str, str]
     make: Callable[[Sample, Context], Made]
     reasonings: tuple[Reasoning, ...] = (Reasoning.OMIT, Reasoning.INLINE)
     has_pairs: bool = False
-    has_origin: bool = True
+    origin: str | None = "origin"
     note: str = ""
     files: Callable[[tuple[Split, ...]], Mapping[str, str]] | None = None
 

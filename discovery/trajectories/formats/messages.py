@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from discovery.records import Completion, Json, Prompt
 from discovery.trajectories.formats.base import Context, Reasoning
 
 Turn = dict[str, Json]
 
+NOT_ONE_QUESTION = "its prompt is more than a system and a user message"
+
 
 def prompt_turns(prompt: Prompt) -> list[Turn]:
     """The messages of a prompt, exactly as they were sent."""
     return [{"role": message.role, "content": message.content} for message in prompt.messages]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt of one user message, with or without a system message before it.
+
+    Args:
+        system: The system message; None where there is none.
+        user: The user message.
+    """
+
+    system: str | None
+    user: str
+
+
+def question(prompt: Prompt) -> Question | None:
+    """A prompt for formats that know no messages; None where it is made of others than a system and a user message."""
+    match [(message.role, message.content) for message in prompt.messages]:
+        case [("user", user)]:
+            return Question(system=None, user=user)
+        case [("system", system), ("user", user)]:
+            return Question(system=system, user=user)
+    return None
 
 
 def answer_text(completion: Completion, context: Context) -> str:

@@ -6,10 +6,12 @@ import difflib
 from collections.abc import Mapping
 
 from discovery.errors import UsageError
-from discovery.trajectories.formats import trl
+from discovery.trajectories.formats import axolotl, llamafactory, nemo, openai, openrlhf, trl, verl
 from discovery.trajectories.formats.base import Format
 
-FORMATS: Mapping[str, Format] = {format.name: format for module in (trl,) for format in module.FORMATS}
+_MODULES = (trl, verl, openrlhf, axolotl, llamafactory, nemo, openai)
+
+FORMATS: Mapping[str, Format] = {each.name: each for module in _MODULES for each in module.FORMATS}
 
 
 def find_format(name: str) -> Format:

@@ -3,7 +3,8 @@
 Source: https://huggingface.co/docs/trl/dataset_formats and the code of TRL 1.16. All are conversational: TRL applies
 the model's chat template, so an answer's reasoning is a key of its message. That of gpt-oss is ``thinking``; its
 template drops ``reasoning_content`` without a word, fails on ``thinking: null``, and writes an empty analysis for
-``""``. So the key is left out where no reasoning is known. Where a request set ``reasoning_effort``,
+``""``. (Transformers 5.23 saves it from the first two: it gives a template each key under the other's name, and takes
+nulls out.) So the key is left out where no reasoning is known. Where a request set ``reasoning_effort``,
 ``chat_template_kwargs`` say so; they are empty elsewhere, never null, which TRL fails on.
 
 A record of several turns would lose all reasoning but the last one's in that template: there is one row for each step.
@@ -18,7 +19,14 @@ from collections.abc import Mapping
 
 from discovery.records import Completion, Json
 from discovery.trajectories.formats.base import (
-    Column,
+    JSON,
+    MESSAGES,
+    NUMBER,
+    ORIGIN,
+    TEXT,
+    TEXTS,
+    TRUTH,
+    TURNS,
     Context,
     Format,
     Made,
@@ -129,22 +137,22 @@ def reward_file(_: tuple[Split, ...]) -> Mapping[str, str]:
 
 
 _SFT = {
-    "chat_template_kwargs": Column.JSON,
-    "weight": Column.NUMBER,
-    "origin": Column.JSON,
+    "chat_template_kwargs": JSON,
+    "weight": NUMBER,
+    "origin": ORIGIN,
 }
 _PAIR = {
-    "chosen": Column.MESSAGES,
-    "rejected": Column.MESSAGES,
-    "chat_template_kwargs": Column.JSON,
-    "origin": Column.JSON,
+    "chosen": MESSAGES,
+    "rejected": MESSAGES,
+    "chat_template_kwargs": JSON,
+    "origin": ORIGIN,
 }
 _ONLINE = {
-    "prompt": Column.MESSAGES,
-    "problem": Column.TEXT,
-    "problem_path": Column.TEXT,
-    "parents": Column.TEXTS,
-    "origin": Column.JSON,
+    "prompt": TURNS,
+    "problem": TEXT,
+    "problem_path": TEXT,
+    "parents": TEXTS,
+    "origin": ORIGIN,
 }
 _ONLINE_NOTE = (
     "`reward.py` holds `reward_func`, which scores completions with the problem's own scorer in sandboxes of this "
@@ -157,7 +165,7 @@ FORMATS = (
         library="TRL SFTTrainer and discovery train",
         about="prompt and completion as messages, and a weight; the loss is on the completion only",
         page=PAGE,
-        columns={"prompt": Column.MESSAGES, "completion": Column.MESSAGES, **_SFT},
+        columns={"prompt": TURNS, "completion": MESSAGES, **_SFT},
         make=_sft,
         reasonings=KEYED,
     ),
@@ -166,7 +174,7 @@ FORMATS = (
         library="TRL SFTTrainer",
         about="the whole conversation as messages",
         page=PAGE,
-        columns={"messages": Column.MESSAGES, **_SFT},
+        columns={"messages": MESSAGES, **_SFT},
         make=_messages,
         reasonings=KEYED,
         note="Give `SFTConfig(assistant_only_loss=True)`, or the prompt is learned too; `trl-sft` needs no such care.",
@@ -176,7 +184,7 @@ FORMATS = (
         library="TRL DPOTrainer and discovery train",
         about="a prompt, the committed answer and a worse sibling of it",
         page=PAGE,
-        columns={"prompt": Column.MESSAGES, **_PAIR},
+        columns={"prompt": TURNS, **_PAIR},
         make=_dpo,
         reasonings=KEYED,
         has_pairs=True,
@@ -187,11 +195,11 @@ FORMATS = (
         about="a prompt, an answer, and whether it is wanted: the committed one is, worse siblings are not",
         page=PAGE,
         columns={
-            "prompt": Column.MESSAGES,
-            "completion": Column.MESSAGES,
-            "label": Column.TRUTH,
-            "chat_template_kwargs": Column.JSON,
-            "origin": Column.JSON,
+            "prompt": TURNS,
+            "completion": MESSAGES,
+            "label": TRUTH,
+            "chat_template_kwargs": JSON,
+            "origin": ORIGIN,
         },
         make=_kto,
         reasonings=KEYED,
