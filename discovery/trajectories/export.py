@@ -101,7 +101,7 @@ class Facts:
 
     Args:
         runs: All that were looked at.
-        licences: By a model's name.
+        licences: By the models that spoke, as their completions name them.
         refuted: Who is out for a score that did not hold.
         left_out: What was out before anything was selected, by reason.
         options: How rows are made.
@@ -109,7 +109,7 @@ class Facts:
     """
 
     runs: tuple[RunFact, ...] = ()
-    licences: Mapping[str, LicenceFact] = field(default_factory=dict)
+    licences: Mapping[ModelIdentity, LicenceFact] = field(default_factory=dict)
     refuted: tuple[Refutation, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
@@ -349,7 +349,7 @@ class _Tally:
         )
         for attempt in sample.attempts:
             if attempt.completion is not None:
-                self._models[dataclasses.replace(attempt.completion.model, server=None)] += 1
+                self._models[attempt.completion.model] += 1
 
     def runs(self) -> tuple[RunShare, ...]:
         """By id."""
@@ -357,21 +357,20 @@ class _Tally:
 
     def models(self) -> tuple[ModelShare, ...]:
         """By generator, name, revision and adapter."""
-        shares = []
+        shares: dict[ModelShare, int] = {}  # one for all servers that a model was served by
         for identity, answers in self._models.items():
-            licence = self._licences.get(identity.model or "", LicenceFact())
-            shares.append(
-                ModelShare(
-                    generator=identity.generator,
-                    model=identity.model,
-                    revision=identity.revision,
-                    adapter=identity.adapter,
-                    answers=answers,
-                    provider=licence.provider,
-                    licence=licence.licence,
-                    trainable=licence.trainable,
-                )
+            licence = self._licences.get(identity, LicenceFact())
+            share = ModelShare(
+                generator=identity.generator,
+                model=identity.model,
+                revision=identity.revision,
+                adapter=identity.adapter,
+                provider=licence.provider,
+                licence=licence.licence,
+                trainable=licence.trainable,
             )
+            shares[share] = shares.get(share, 0) + answers
+        found = [dataclasses.replace(share, answers=answers) for share, answers in shares.items()]
         return tuple(
-            sorted(shares, key=lambda m: (m.generator, m.model or "", m.revision or "", m.adapter or ""))
+            sorted(found, key=lambda m: (m.generator, m.model or "", m.revision or "", m.adapter or ""))
         )

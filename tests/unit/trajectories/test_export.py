@@ -10,6 +10,7 @@ import pytest
 
 from discovery.errors import DataError, UsageError
 from discovery.plugins import load_problem, share_dir
+from discovery.records import ModelIdentity
 from discovery.testing.samples import Said, outline, sample, selection_of
 from discovery.testing.storage_records import WEIRD, make_run
 from discovery.trajectories.export import (
@@ -58,7 +59,11 @@ def test_rows_go_to_the_file_of_their_split_and_the_manifest_says_what_is_there(
             RunFact(run="run-0", problem="packing", problem_version="b" * 64, loads="p"),
             RunFact(run="run-1", problem="packing", problem_version="a" * 64, loads="p"),
         ),
-        "licences": {"m": LicenceFact(provider="acme", licence="Apache-2.0", trainable=True)},
+        "licences": {
+            ModelIdentity(generator="openai", model="m", revision="r1"): LicenceFact(
+                provider="acme", licence="Apache-2.0", trainable=True
+            )
+        },
         "refuted": (Refutation(run="run-1", chain=7, problem="packing", reason="it | lied"),),
         "left_out": {"licence": 3},
         "created_at": NOON,
