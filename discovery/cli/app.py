@@ -124,9 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine",
         "image",
         "prices",
-        "licences",
         "serve",
         "train",
+        "loop",
     ):
         importlib.import_module(f"discovery.cli.{commands}")
     given = list(sys.argv[1:] if arguments is None else arguments)

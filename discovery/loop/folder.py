@@ -23,6 +23,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class LoopFolder:
         Raises:
             UsageError: It holds something already, or cannot be written.
         """
-        if (self.path / _PLAN).exists():
+        if self.has_plan:
             raise UsageError(
                 f"{self.path} holds a loop already; go on with it: discovery loop --resume {self.path}"
             )
@@ -167,6 +168,22 @@ class LoopFolder:
     def revision(self, number: int) -> Path:
         """The folder of a trained revision's weights."""
         return self.path / "revisions" / str(number)
+
+    def emptied(self, number: int) -> Path:
+        """The place of a round's export, without what a process that was killed has left there."""
+        target = self.round(number) / "export"
+        shutil.rmtree(target, ignore_errors=True)
+        return target
+
+    def inside(self, path: str) -> str:
+        """A path as it is stored: relative to this folder where it lies inside, so that the folder may move."""
+        place = Path(path).absolute()
+        return str(place.relative_to(self.path)) if place.is_relative_to(self.path) else str(place)
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether a loop was begun here."""
+        return (self.path / _PLAN).exists()
 
     @property
     def server(self) -> Path:

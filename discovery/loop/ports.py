@@ -95,13 +95,13 @@ class Choice:
 
     Args:
         round: Number of the round that will be trained on it.
-        runs: Ids of the runs.
-        filter: Which of their steps.
+        revisions: For each revision that is learnt from, oldest first, the ids of its runs.
+        filter: Which of their steps, of each revision for itself.
         folder: Where to; whatever is there is of a process that was killed.
     """
 
     round: int
-    runs: tuple[str, ...]
+    revisions: tuple[tuple[str, ...], ...]
     filter: Filter
     folder: Path
 

@@ -8,7 +8,6 @@ is a parameter, so that a scheduler can wrap each; nothing here knows of any.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -195,18 +194,15 @@ class ClosedLoop:
         async def export() -> None:
             if self.folder.stage(Exported, number) is not None:
                 return
-            target = self.folder.round(number) / "export"
-            shutil.rmtree(target, ignore_errors=True)
-            runs = [
-                job.id
+            target = self.folder.emptied(number)
+            revisions = tuple(
+                tuple(job.id for job in self._jobs(revision) if job.problem in self.plan.problems)
                 for revision in self.plan.learnt_from(number)
-                for job in self._jobs(revision)
-                if job.problem in self.plan.problems
-            ]
+            )
             chosen = replace(self.plan.filter, seed=self.plan.drawn("filter", number))
-            choice = Choice(round=number, runs=tuple(runs), filter=chosen, folder=target)
+            choice = Choice(round=number, revisions=revisions, filter=chosen, folder=target)
             exported = await self._parts.exporter.export(choice)
-            self.folder.done(replace(exported, folder=self._inside(exported.folder)))
+            self.folder.done(replace(exported, folder=self.folder.inside(exported.folder)))
 
         found = self.folder.stage(Exported, number)
         if found is not None:
@@ -240,7 +236,7 @@ class ClosedLoop:
                     lock=self._lock,
                 )
             )
-            self.folder.done(replace(trained, weights=self._inside(trained.weights)))
+            self.folder.done(replace(trained, weights=self.folder.inside(trained.weights)))
 
         found = self.folder.stage(Trained, number)
         if found is not None:
@@ -252,13 +248,6 @@ class ClosedLoop:
         found = self.folder.stage(Trained, number)
         assert found is not None
         return found
-
-    def _inside(self, path: str) -> str:
-        """A path as it is stored: relative to the loop's folder where it lies inside, so that the folder may move."""
-        place = Path(path).absolute()
-        return (
-            str(place.relative_to(self.folder.path)) if place.is_relative_to(self.folder.path) else str(place)
-        )
 
 
 def _require_one_speaker(measured: Measured, earlier: list[Measured]) -> None:

@@ -9,25 +9,18 @@ Prefect's server is a bystander: when it goes away in mid-run the steps go on wi
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import signal
-import threading
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.events.clients import PrefectEventsClient
-from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectException
 
 from discovery.config import RunConfig, from_dict
 from discovery.errors import DiscoveryError, SandboxError
 from discovery.launch import choose_backend, overridden, reopened, started
-from discovery.orchestration.health import HOST
+from discovery.orchestration.bystander import Inside
 from discovery.run import Run
 from discovery.step import OpenStep, StepRunner
 from discovery.storage import open_storage
@@ -51,9 +44,7 @@ async def execute_as_flow(run: Run) -> RunSummary:
     Raises:
         DiscoveryError: As for ``Run.execute``.
     """
-    begun = False
-    summary: RunSummary | None = None
-    failure: DiscoveryError | None = None
+    inside = Inside("run", lambda: run.execute(steps_as_tasks()))
 
     @flow(
         name="discover",
@@ -63,39 +54,9 @@ async def execute_as_flow(run: Run) -> RunSummary:
         persist_result=False,
     )
     async def discover(problem: str, run_id: str) -> None:
-        nonlocal begun, summary, failure
-        begun = True
-        _stop_on_sigterm()
-        # Prefect has set its loggers up by now; this one would tell of each event that a dead server misses.
-        logging.getLogger("prefect.events.clients").setLevel(logging.ERROR)
-        try:
-            summary = await run.execute(steps_as_tasks())
-        except DiscoveryError as error:
-            failure = error
-            raise
+        await inside.work()
 
-    # Errors and interruptions reach the caller, who says them once; Prefect's interface still gets its own log.
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).propagate = False
-    if urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname == HOST:
-        # What a dead server does not hear is dropped: with Prefect's patience each event would cost a minute.
-        EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=0)
-    try:
-        await discover(run.record.problem, run.record.id)
-    except (PrefectException, httpx.HTTPError, OSError) as error:
-        if failure is not None:
-            raise failure from error
-        if begun and summary is None:
-            raise
-        _log.warning("Prefect failed around the run, which needs nothing of it: %s", error)
-    return summary or await run.execute()
-
-
-def _stop_on_sigterm() -> None:
-    """Cancel the current task on SIGTERM, as outside of a flow; Prefect's handler would cut it off anywhere."""
-    task = asyncio.current_task()
-    if task is not None and threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await inside.carried_by(lambda: discover(run.record.problem, run.record.id), alone=run.execute)
 
 
 async def discover_run(config: dict[str, Any], storage_url: str | None, run: str | None) -> str:

@@ -136,7 +136,7 @@ class FakeExporter:
             round=choice.round,
             id=f"export-{choice.round}",
             folder=str(choice.folder),
-            runs=choice.runs,
+            runs=tuple(run for runs in choice.revisions for run in runs),
             rows={"train": self.world.rows, "validation": 1},
             trajectories=2,
             left_out={"below the best 10 %": 7},

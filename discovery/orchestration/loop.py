@@ -1,0 +1,209 @@
+"""A closed loop as a Prefect flow: one flow run per loop, one flow task for each run, choice and training.
+
+Nothing is kept in Prefect's results: a loop lives in its folder and in storage, and a flow run that was killed is gone
+on with by another one of the same folder, between stages and inside of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
+
+from discovery.config import RunConfig, SandboxConfig, from_dict
+from discovery.errors import ConfigError, DiscoveryError
+from discovery.generation.weights import read_weights
+from discovery.launch import choose_backend
+from discovery.loop.assembly import MODEL, assembled, lasting_storage, require_all, storage_of
+from discovery.loop.exporting import StoredExporter
+from discovery.loop.folder import LoopFolder
+from discovery.loop.learning import ProcessTrainer
+from discovery.loop.plan import RoundsConfig, filter_from_dict, make_plan
+from discovery.loop.ports import Choice, Training
+from discovery.loop.report import save_report
+from discovery.loop.rounds import ClosedLoop, Perform, Work
+from discovery.loop.stages import Exported, Trained
+from discovery.orchestration.bystander import Inside
+from discovery.prices import load_prices
+from discovery.storage import open_existing
+from discovery.training.config import TrainConfig
+
+_log = logging.getLogger(__name__)
+
+
+async def execute_as_flow(loop: ClosedLoop) -> None:
+    """Execute an assembled loop as a Prefect flow run that is named after it.
+
+    Args:
+        loop: Ready to go on.
+
+    Raises:
+        DiscoveryError: As for ``ClosedLoop.execute``.
+    """
+    inside = Inside("loop", lambda: loop.execute(works_as_tasks()))
+    plan = loop.plan
+
+    @flow(
+        name="closed loop",
+        flow_run_name=plan.id,
+        description=f"{plan.rounds.rounds} rounds of {plan.name} on {', '.join(plan.problems)}",
+        validate_parameters=False,
+        persist_result=False,
+    )
+    async def closed_loop(folder: str) -> None:
+        await inside.work()
+
+    await inside.carried_by(lambda: closed_loop(str(loop.folder.path)), alone=loop.execute)
+
+
+def works_as_tasks() -> Perform:
+    """How ``ClosedLoop.execute`` makes each piece of work a flow task of the current flow run."""
+    opened: dict[str, Work] = {}
+
+    @task(name="work", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+    async def work(name: str) -> None:
+        await opened[name].complete()
+
+    async def perform(taken: Work) -> None:
+        opened[taken.name] = taken
+        try:
+            await work(taken.name)
+        except DiscoveryError:
+            raise
+        except (PrefectException, httpx.HTTPError, OSError) as error:
+            _log.warning("Prefect failed around a stage, which goes on without it: %s", error)
+            await taken.complete()
+        finally:
+            del opened[taken.name]
+
+    return perform
+
+
+async def loop_run(
+    model: str | None,
+    problems: Sequence[str],
+    held_out: Sequence[str],
+    settings: Mapping[str, Any],
+    storage_url: str | None,
+    out: str,
+) -> str:
+    """Start a loop inside the current flow run, or go on with the one in its folder; what ``flows/closed_loop.py``
+    deploys.
+
+    Args:
+        model: Folder of the weights to begin with; ignored where the loop was begun before, as are all but the storage.
+        problems: Those to learn from.
+        held_out: Those to judge by.
+        settings: Tables ``rounds``, ``run``, ``filter`` and ``train``, and ``engine``, in plain data.
+        storage_url: Where runs live.
+        out: Folder of the loop: the same again goes on with it.
+
+    Returns:
+        Folder of the weights that the loop ends with.
+    """
+    folder = LoopFolder(Path(out))
+    prices = load_prices()
+    if not folder.has_plan:
+        known = {"rounds", "run", "filter", "train", "engine"}
+        if unknown := sorted(settings.keys() - known):
+            raise ConfigError(f"unknown setting {unknown[0]!r}; known here: {', '.join(sorted(known))}")
+        plan = make_plan(
+            Path(model or ""),
+            tuple(problems),
+            tuple(held_out),
+            from_dict(RunConfig, {**settings.get("run", {}), "problem": ""}, "run."),
+            rounds=from_dict(RoundsConfig, settings.get("rounds", {}), "rounds."),
+            filter=filter_from_dict(settings.get("filter", {})),
+            train=from_dict(TrainConfig, settings.get("train", {}), "train."),
+            engine=settings.get("engine", "vllm"),
+            storage=lasting_storage(storage_url),
+        )
+        require_all(plan, prices)
+        folder.create(plan)
+    storage = storage_of(folder.plan(), storage_url)
+    try:
+        await assembled(folder, storage, say=_log.info, prices=prices).execute(works_as_tasks())
+    finally:
+        storage.close()
+    return save_report(folder).weights
+
+
+async def post_train_run(
+    runs: Sequence[str],
+    model: str,
+    settings: Mapping[str, Any],
+    storage_url: str | None,
+    out: str,
+) -> str:
+    """Export runs and train on them inside the current flow run; what ``flows/post_train.py`` deploys.
+
+    Args:
+        runs: Ids of the runs to learn from.
+        model: Folder of the weights to train on.
+        settings: Tables ``filter``, ``train`` and ``sandbox``, in plain data.
+        storage_url: Where the runs live.
+        out: Folder of both: the same again goes on with it.
+
+    Returns:
+        Folder of the new weights.
+    """
+    folder = LoopFolder(Path(out))
+    base = read_weights(Path(model)).folder
+    chosen = filter_from_dict(settings.get("filter", {}))
+    config = from_dict(TrainConfig, settings.get("train", {}), "train.")
+    backend = choose_backend(from_dict(SandboxConfig, settings.get("sandbox", {}), "sandbox."), MODEL).backend
+    storage = open_existing(storage_url)
+    perform = works_as_tasks()
+    try:
+        with folder.locked() as lock:
+            if folder.stage(Exported, 1) is None:
+                target = folder.emptied(1)
+                choice = Choice(round=1, revisions=(tuple(runs),), filter=chosen, folder=target)
+                await perform(
+                    Work(
+                        name="export",
+                        complete=lambda: _export(folder, StoredExporter(storage, backend), choice),
+                    )
+                )
+            exported = folder.stage(Exported, 1)
+            assert exported is not None
+            if exported.runs != tuple(runs):
+                raise ConfigError(f"{out} is of other runs ({', '.join(exported.runs)}); name another folder")
+            if not exported.rows.get("train"):
+                raise ConfigError(
+                    "nothing of these runs is worth training on; choose more: top_percent, or keep = all"
+                )
+            training = Training(
+                round=1,
+                exports=(folder.path / exported.folder,),
+                base=base,
+                out=folder.revision(1),
+                config=config,
+                notes=folder.round(1),
+                lock=lock,
+            )
+            await perform(Work(name="train", complete=lambda: _train(folder, training)))
+            trained = folder.stage(Trained, 1)
+            assert trained is not None
+            return str(folder.path / trained.weights)
+    finally:
+        storage.close()
+
+
+async def _export(folder: LoopFolder, exporter: StoredExporter, choice: Choice) -> None:
+    if folder.stage(Exported, 1) is None:
+        exported = await exporter.export(choice)
+        folder.done(replace(exported, folder=folder.inside(exported.folder)))
+
+
+async def _train(folder: LoopFolder, training: Training) -> None:
+    if folder.stage(Trained, 1) is None:
+        trained = await ProcessTrainer(say=_log.info).train(training)
+        folder.done(replace(trained, weights=folder.inside(trained.weights)))
