@@ -9,6 +9,7 @@
     │   ├── UnknownRun (LookupError)     no stored run has that id
     │   ├── InsufficientIsolation        a sandbox holds less here than was asked for
     │   ├── MissingComponent             an extra, a program or a service is not installed
+    │   ├── LicenceError                 what a model wrote may not be trained on, or nobody says that it may
     │   └── WeightsError                 a folder of weights is not whole, or does not fit what is served
     ├── StorageError                     the database cannot do what was asked
     │   ├── StorageFull                  no room left on the device
@@ -63,6 +64,10 @@ class InsufficientIsolation(UsageError):
 
 class MissingComponent(UsageError):
     """An optional package, a program or a service is not there; the message says how to get it."""
+
+
+class LicenceError(UsageError):
+    """What a model wrote may not be trained on, or nobody says that it may; the message has the line that would."""
 
 
 class WeightsError(UsageError):

@@ -124,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine",
         "image",
         "prices",
+        "licences",
         "serve",
         "train",
         "loop",
