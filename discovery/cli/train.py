@@ -167,6 +167,8 @@ def _tell(line: Line) -> None:
     parts = [f"step {line.step:,}/{line.steps:,}"]
     if line.loss is not None:
         parts.append(f"loss {line.loss:.4f}")
+    if line.reward is not None:
+        parts.append(f"reward {line.reward:.4g}")
     if line.validation is not None:
         parts.append(f"validation {line.validation:.4f}")
     if line.rows_per_s is not None:

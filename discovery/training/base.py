@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -90,17 +91,18 @@ def one_device() -> None:
 
 
 def quiet() -> None:
-    """Let transformers speak up for errors only; what happens is told by :mod:`discovery.training.watch`.
+    """Let the libraries speak up for errors only; what happens is told by :mod:`discovery.training.watch`.
 
     peft 0.21 and TRL 1.16 use names that transformers 6 will not have; this package asks for an older one.
     """
-    from transformers.utils import logging
+    from transformers.utils import logging as of_transformers
 
+    logging.getLogger("trl").setLevel(logging.ERROR)
     warnings.filterwarnings(
         "ignore", r"`\w*gradient_checkpointing\w*` is deprecated and will be removed in v6", FutureWarning
     )
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    of_transformers.set_verbosity_error()
+    of_transformers.disable_progress_bar()
 
 
 def on_gpu() -> bool:
@@ -134,33 +136,48 @@ def load_tokenizer(base: Base) -> Any:
 
 
 def load_model(base: Base, config: TrainConfig) -> Any:
-    """The base, ready to be trained: all of it in float32, or frozen in the type of computing under adapters.
+    """The base as training begins with it; new adapters are added by :func:`with_adapters`, or by TRL.
 
     Raises:
         UsageError: It cannot be loaded, or an adapter is to be trained as if it were none.
     """
-    import torch
+    _require_rank(base, config.lora)
+    model = load_plain(base, config)
+    if base.is_adapter:
+        from peft import PeftModel
+
+        with boundary(f"loading the adapter {base.name}", UsageError):
+            model = PeftModel.from_pretrained(model, str(base.folder), is_trainable=True)
+    return model
+
+
+def new_adapters(base: Base, config: TrainConfig) -> Any:
+    """The adapters to add to a base, as peft wants them told; None where there are none to add."""
+    return lora_config(config.lora) if config.lora.rank and not base.is_adapter else None
+
+
+def with_adapters(model: Any, base: Base, config: TrainConfig) -> Any:
+    """A model with its new adapters, where it is to have some.
+
+    Raises:
+        UsageError: It has no such layers.
+    """
     from transformers import set_seed
 
-    _require_rank(base, config.lora)
-    set_seed(config.seed)  # an adapter begins at random
-    model = load_plain(base, config)
-    if config.lora.rank:
-        from peft import PeftModel, get_peft_model
+    adapters = new_adapters(base, config)
+    if adapters is not None:
+        from peft import get_peft_model
 
+        set_seed(config.seed)  # they begin at random
         with boundary(f"giving {base.name} adapters", UsageError):
-            if base.is_adapter:
-                model = PeftModel.from_pretrained(model, str(base.folder), is_trainable=True)
-            else:
-                model = get_peft_model(model, lora_config(config.lora))
-    model = model.to(torch.device("cuda" if on_gpu() else "cpu"))
+            model = get_peft_model(model, adapters)
     if config.checkpoint_activations and config.lora.rank:
         model.enable_input_require_grads()
     return model
 
 
 def load_plain(base: Base, config: TrainConfig) -> Any:
-    """The whole model without adapters, on the CPU."""
+    """The whole model without adapters, on the CPU: in float32, or in the type of computing under adapters."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -229,7 +246,7 @@ def save(model: Any, tokenizer: Any, folder: Path, base: Base) -> None:
         folder: Where to; made.
         base: What it started from; names an adapter's model.
     """
-    if hasattr(model, "peft_config"):
+    if hasattr(model, "get_base_model"):
         model.peft_config["default"].base_model_name_or_path = str(base.model.folder)
         model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
     else:

@@ -6,7 +6,7 @@ its numerator and its denominator are of the whole optimiser step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from discovery.training.watch import Watch
 def sft_trainer(
     model: Any,
     tokenizer: Any,
-    arguments: Any,
+    options: Mapping[str, Any],
     train: Sequence[Encoded],
     validation: Sequence[Encoded],
     watch: Watch,
@@ -28,15 +28,16 @@ def sft_trainer(
     Args:
         model: In float32, or with adapters.
         tokenizer: Its tokenizer.
-        arguments: A ``transformers.TrainingArguments``.
+        options: What any trainer is told.
         train: Rows to learn.
         validation: Rows to validate by; may be empty.
         watch: Called back.
     """
     import torch
-    from transformers import Trainer
+    from transformers import Trainer, TrainingArguments
 
-    parts = backbone(model)
+    arguments = TrainingArguments(**options)
+    parts = backbone(model.to(arguments.device))
 
     class Weighted(Trainer):  # type: ignore[misc]  # of an untyped library
         """Normalises by the weights and tokens of the whole optimiser step."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,12 +27,17 @@ from discovery.training.base import (
     quiet,
     require_libraries,
     save,
+    with_adapters,
 )
 from discovery.training.config import TrainConfig
 from discovery.training.dataset import encode_rows
 from discovery.training.exports import TRAIN, VALIDATION, Exports, read_exports
+from discovery.training.grpo import grpo_trainer, prompts, require_groups
 from discovery.training.lineage import Lineage
 from discovery.training.place import Place
+from discovery.training.preferences import dpo_trainer, pairs
+from discovery.training.reward import LiveReward
+from discovery.training.sft import sft_trainer
 from discovery.training.watch import Line, Measure, Watch, best_of, is_enough, validations
 
 
@@ -95,6 +101,8 @@ def train(request: Request, tell: Callable[[Line], None]) -> Trained:
         TrainingFailed: The loss is no number any more.
     """
     require_libraries()
+    if request.config.method == "grpo":
+        require_groups(request.config)
     place = Place(request.out)
     exports = read_exports(request.exports, request.config.method)
     base = find_base(request.model)
@@ -153,19 +161,25 @@ def _train(
 
 
 def _rows(config: TrainConfig, tokenizer: Any, exports: Exports) -> Rows:
-    if config.method != "sft":
-        raise UsageError(f"method {config.method!r} is not there yet")
-    made = {
-        file: encode_rows(tokenizer, exports.rows(file), max_tokens=config.max_tokens)
-        for file in (TRAIN, VALIDATION)
-    }
-    return Rows(
-        train=made[TRAIN].rows,
-        validation=made[VALIDATION].rows,
-        left_out={
-            f"{file}: {reason}": n for file, rows in made.items() for reason, n in rows.left_out.items()
-        },
-    )
+    """The rows of both files as the method's trainer takes them."""
+    found: dict[str, Sequence[Any]] = {}
+    left_out: dict[str, int] = {}
+    for file in (TRAIN, VALIDATION):
+        rows, out = _of_file(config, tokenizer, exports.rows(file))
+        found[file] = rows
+        left_out |= {f"{file}: {reason}": count for reason, count in out.items()}
+    return Rows(train=found[TRAIN], validation=found[VALIDATION], left_out=left_out)
+
+
+def _of_file(
+    config: TrainConfig, tokenizer: Any, rows: Iterator[Mapping[str, Any]]
+) -> tuple[Sequence[Any], Mapping[str, int]]:
+    if config.method == "dpo":
+        return pairs(tokenizer, rows, max_tokens=config.max_tokens)
+    if config.method == "grpo":
+        return prompts(tokenizer, rows, config=config)
+    made = encode_rows(tokenizer, rows, max_tokens=config.max_tokens)
+    return made.rows, made.left_out
 
 
 def _run(
@@ -179,24 +193,49 @@ def _run(
     checkpoint: Path | None,
 ) -> list[dict[str, Any]]:
     """Train from the beginning or a checkpoint; returns the trainer's history."""
-    from transformers import PrinterCallback, TrainingArguments
+    from transformers import PrinterCallback
 
-    from discovery.training.sft import sft_trainer
-
-    model = load_model(base, config)
-    watch = Watch(place, config, lambda folder: save(model, tokenizer, folder, base), tell, measure=measure)
-    options = arguments(config, len(rows.train), bool(rows.validation), place.checkpoints)
-    trainer = sft_trainer(model, tokenizer, TrainingArguments(**options), rows.train, rows.validation, watch)
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    history: list[dict[str, Any]] = trainer.state.log_history
+    with ExitStack() as stack:
+        watch = Watch(
+            place, config, lambda folder: save(trainer.model, tokenizer, folder, base), tell, measure=measure
+        )
+        trainer = _trainer(config, base, tokenizer, rows, place, watch, stack)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        history: list[dict[str, Any]] = trainer.state.log_history
     return history
+
+
+def _trainer(
+    config: TrainConfig,
+    base: Base,
+    tokenizer: Any,
+    rows: Rows,
+    place: Place,
+    watch: Watch,
+    stack: ExitStack,
+) -> Any:
+    """The method's trainer; what it needs beside lives on the stack."""
+    options = arguments(config, len(rows.train), bool(rows.validation), place.checkpoints)
+    model = load_model(base, config)
+    given = (rows.train, rows.validation, watch)
+    if config.method == "dpo":
+        return dpo_trainer(model, tokenizer, options, *given, config=config, base=base)
+    if config.method == "grpo":
+        reward = stack.enter_context(LiveReward(longest=config.completion_tokens))
+        return grpo_trainer(model, tokenizer, options, *given, config=config, base=base, reward=reward)
+    return sft_trainer(with_adapters(model, base, config), tokenizer, options, *given)
 
 
 def total_steps(config: TrainConfig, rows: int) -> int:
     """Optimiser steps of a training at most."""
-    by_epochs = math.ceil(config.epochs * math.ceil(rows / config.batch_rows))
+    by_epochs = math.ceil(config.epochs * steps_per_epoch(config, rows))
     return by_epochs if config.max_steps is None else min(by_epochs, config.max_steps)
+
+
+def steps_per_epoch(config: TrainConfig, rows: int) -> int:
+    """Optimiser steps of one pass over the rows; with grpo each of them is answered by a group."""
+    return math.ceil(rows * (config.group if config.method == "grpo" else 1) / config.batch_rows)
 
 
 def arguments(config: TrainConfig, rows: int, validates: bool, checkpoints: Path) -> dict[str, Any]:
@@ -208,8 +247,8 @@ def arguments(config: TrainConfig, rows: int, validates: bool, checkpoints: Path
         validates: Whether there are rows to validate by.
         checkpoints: Folder for checkpoints.
     """
-    steps, in_epoch = total_steps(config, rows), math.ceil(rows / config.batch_rows)
-    every = min(config.validate_every or in_epoch, steps)
+    steps = total_steps(config, rows)
+    every = min(config.validate_every or steps_per_epoch(config, rows), steps)
     return {
         "output_dir": str(checkpoints),
         "per_device_train_batch_size": config.micro_rows,

@@ -44,6 +44,7 @@ class Line:
         steps: How many there will be at most.
         loss: Training loss; None where none was logged.
         validation: What a validation after it said; None where there was none.
+        reward: Mean reward of the step's completions; None where there are none.
         rows_per_s: Rows in a second since the start; None at first.
         tokens_per_s: Tokens in a second since the start; None where they are not counted.
         left_s: Seconds that the rest will take at most; None at first.
@@ -53,6 +54,7 @@ class Line:
     steps: int
     loss: float | None
     validation: float | None
+    reward: float | None
     rows_per_s: float | None
     tokens_per_s: float | None
     left_s: float | None
@@ -152,6 +154,7 @@ class Watch:
             steps=state.max_steps,
             loss=_number(logs.get("loss")),
             validation=_number(logs.get(self.measure.key)),
+            reward=_number(logs.get("reward")),
             rows_per_s=rate,
             tokens_per_s=tokens,
             left_s=left,

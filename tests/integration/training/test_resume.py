@@ -1,0 +1,197 @@
+"""A training that is killed at any moment goes on, and ends with the weights that it would have ended with."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from discovery.errors import UsageError
+from discovery.testing.exports import sft_row, write_export
+from discovery.training import lineage
+from discovery.training.config import LoraConfig, TrainConfig
+from discovery.training.place import Place
+from discovery.training.training import Request, train
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+]
+
+
+ROWS = {
+    "train": [sft_row(n, 1 + n % 2) for n in range(12)],
+    "validation": [sft_row(n) for n in range(20, 23)],
+}
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(request, monkeypatch, arm):
+    """Train in a child that dies where ``arm`` says."""
+    tell = lambda _: None  # noqa: E731
+    child = os.fork()
+    if child == 0:
+        try:
+            tell = arm(monkeypatch) or tell
+            train(request, tell)
+        finally:
+            os._exit(1)  # it was to be killed, and was not
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "the child ended by itself"
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def tensors(weights):
+    [path] = weights.glob("*.safetensors")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def rows(export):
+    return export("rows", **ROWS)
+
+
+def asked(rows, model, out, **config):
+    config = {
+        **{"batch_rows": 4, "micro_rows": 2, "learning_rate": 1e-2, "max_tokens": 128, "epochs": 3},
+        **{"validate_every": 2, "save_every": 2},
+        **config,
+    }
+    return Request(exports=(rows,), model=str(model), out=out, config=TrainConfig(**config))
+
+
+DRAWING = {"lora": LoraConfig(rank=2, dropout=0.2)}
+"""Draws at random at each step."""
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_model, tmp_path_factory):
+    """A training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("straight")
+    return train(
+        asked(write_export(folder / "rows", **ROWS), tiny_model, folder / "out", **DRAWING), lambda _: None
+    )
+
+
+def at_step(step):
+    def arm(_):
+        return lambda line: die() if line.step >= step else None
+
+    return arm
+
+
+def in_checkpoint(monkeypatch):
+    whole = Place.mark_whole
+    monkeypatch.setattr(Place, "mark_whole", lambda self, step: die() if step >= 4 else whole(self, step))
+
+
+def before_the_result(monkeypatch):
+    monkeypatch.setattr(lineage, "write", die)
+
+
+def while_tidying(monkeypatch):
+    monkeypatch.setattr(Place, "tidy", die)
+
+
+def before_the_best_is_kept(monkeypatch):
+    rename = Path.rename
+
+    def renamed(self, target):
+        return die() if Path(target).name == "best-4" else rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [at_step(1), at_step(5), in_checkpoint, before_the_best_is_kept, before_the_result, while_tidying],
+    ids=["early", "between", "in a checkpoint", "in the best", "before the result", "while tidying"],
+)
+def test_it_ends_with_the_same_weights(tiny_model, rows, straight, tmp_path, monkeypatch, arm):
+    request = asked(rows, tiny_model, tmp_path / "out", **DRAWING)
+    killed(request, monkeypatch, arm)
+    told = []
+    resumed = train(request, told.append)
+    assert tensors(resumed.weights) == tensors(straight.weights)
+    assert resumed.lineage.metrics == straight.lineage.metrics
+    if arm is in_checkpoint:
+        assert told[0].step == 3  # from the one before, whole; not from the start
+    logs = [
+        [(line["step"], line.get("loss"), line.get("eval_loss")) for line in map(json.loads, log)]
+        for log in (
+            (out / "log.jsonl").read_text().splitlines()
+            for out in (straight.weights.parent, tmp_path / "out")
+        )
+    ]
+    assert logs[0] == logs[1]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *(".lock", "log.jsonl", "training.json", "weights")
+    }
+
+
+def test_all_weights_go_on_as_well(tiny_model, rows, tmp_path, monkeypatch):
+    straight = train(asked(rows, tiny_model, tmp_path / "straight"), lambda _: None)
+    request = asked(rows, tiny_model, tmp_path / "out")
+    killed(request, monkeypatch, at_step(5))
+    assert tensors(train(request, lambda _: None).weights) == tensors(straight.weights)
+
+
+def test_an_early_end_is_not_forgotten(tiny_model, export, tmp_path, monkeypatch):
+    folder = export(
+        "odd", train=[export.row(1, answer="aaaa")] * 4, validation=[export.row(1, answer="bbbb")]
+    )
+    config = {"epochs": 50, "patience": 1, "warmup": 0.0, "validate_every": 1, "save_every": 1}
+    request = asked(folder, tiny_model, tmp_path / "out", **config)
+    killed(request, monkeypatch, before_the_result)
+    told = []
+    done = train(request, told.append)
+    assert told == []
+    assert done.lineage.metrics["ended_early"]
+
+
+def test_without_validation_the_last_weights_are_the_result(tiny_model, export, tmp_path, monkeypatch):
+    folder = export("rows", train=[export.row(n) for n in range(8)])
+    request = asked(folder, tiny_model, tmp_path / "out")
+    killed(request, monkeypatch, before_the_result)
+    told = []
+    done = train(request, told.append)
+    assert told == []
+    assert done.lineage.metrics["weights_of_step"] == done.lineage.metrics["steps"] == 6
+
+
+def test_a_second_process_is_refused(tiny_model, rows, tmp_path):
+    with Place(tmp_path / "out").held(), pytest.raises(UsageError, match="another process trains in"):
+        train(asked(rows, tiny_model, tmp_path / "out"), lambda _: None)
+
+
+def test_a_folder_with_something_else_is_refused(tiny_model, rows, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(UsageError, match=r"holds 'thesis\.tex' and no training"):
+        train(asked(rows, tiny_model, tmp_path / "out"), lambda _: None)
+
+
+def test_gradients_add_up_to_those_of_the_whole_batch(tiny_model, export, tmp_path):
+    """One forward pass of 4 rows of unlike lengths and weights, or 4 of one: the same step."""
+    from safetensors.torch import load_file
+    from torch.testing import assert_close
+
+    rows = [
+        export.row(n, weight, "y" * length)
+        for n, weight, length in [(1, 1, 3), (2, 5, 30), (3, 0.5, 9), (4, 2, 1)]
+    ]
+    folder = export("rows", train=rows)
+    found = []
+    for micro_rows in (4, 1):
+        config = {"micro_rows": micro_rows, "max_steps": 1, "warmup": 0.0, "clip_norm": 0.1}
+        done = train(asked(folder, tiny_model, tmp_path / str(micro_rows), **config), lambda _: None)
+        [line] = map(json.loads, (tmp_path / str(micro_rows) / "log.jsonl").read_text().splitlines())
+        found.append((line, load_file(done.weights / "model.safetensors")))
+    for number in ("loss", "grad_norm"):  # AdamW's first step forgets how large a gradient is
+        assert found[0][0][number] == pytest.approx(found[1][0][number], rel=1e-5)
+    for name, tensor in found[0][1].items():
+        assert_close(tensor, found[1][1][name], rtol=0, atol=1e-5)
