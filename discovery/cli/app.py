@@ -126,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "prices",
         "licences",
         "serve",
+        "export",
         "train",
         "loop",
     ):

@@ -30,6 +30,7 @@ from typing import BinaryIO
 
 from discovery import __version__
 from discovery.errors import DataError, UsageError
+from discovery.licences import Licence
 from discovery.plugins import PROBLEM_FILE, bundled_problems, share_dir
 from discovery.records import ModelIdentity
 from discovery.storage.base import RunRecord
@@ -55,15 +56,6 @@ ORIGIN = "origin.jsonl"
 NOT_UNICODE = "a text is not Unicode: it has half of a surrogate pair"
 _SEPARATORS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"}
 """What some readers take for the end of a line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LicenceFact:
-    """What the user's table says of a model; see :class:`ModelShare`."""
-
-    provider: str | None = None
-    licence: str | None = None
-    trainable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +101,7 @@ class Facts:
     """
 
     runs: tuple[RunFact, ...] = ()
-    licences: Mapping[ModelIdentity, LicenceFact] = field(default_factory=dict)
+    licences: Mapping[ModelIdentity, Licence] = field(default_factory=dict)
     refuted: tuple[Refutation, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
@@ -141,6 +133,7 @@ def write_export(
         DataError: A row would hold a number that is not finite; names the row's origin.
     """
     folder = Path(folder).expanduser().absolute()
+    require_place(folder)
     made_by = find_format(format_name)
     context = made_by.context(facts.options, {run.run: run.loads for run in facts.runs})
     with ExitStack() as undo:
@@ -154,6 +147,20 @@ def write_export(
             raise UsageError(
                 f"{folder} cannot be written: {error.strerror or error}; give another folder with --out"
             ) from error
+
+
+def require_place(folder: Path | str) -> None:
+    """Refuse a place where no export can be, before anything costly is done for one.
+
+    Raises:
+        UsageError: There is something that is no export, or no folder.
+    """
+    folder = Path(folder)
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / NAME).is_file():
+            raise UsageError(f"{folder} is not empty, and no export; give another folder with --out")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}; give another with --out") from error
 
 
 def _written(
@@ -179,11 +186,7 @@ def _written(
         files = rows.facts()
     left_out = Counter(facts.left_out) + Counter(selection.left_out) + tally.left_out
     if data_file(Split.TRAIN) not in files:
-        why = "; ".join(f"{reason}: {count}" for reason, count in sorted(left_out.items()))
-        raise UsageError(
-            f"nothing to export for training as {made_by.name}: {why or 'nothing was selected'}; "
-            "choose more with --top or --keep all, or fewer with --validation"
-        )
+        raise UsageError(_nothing(made_by, left_out, files, facts))
     splits = tuple(split for split in Split if data_file(split) in files)
     for name, text in (made_by.files(splits) if made_by.files is not None else {}).items():
         (draft / name).write_text(text, encoding="utf-8")
@@ -207,6 +210,22 @@ def _written(
     return manifest
 
 
+def _nothing(
+    made_by: Format, left_out: Mapping[str, int], files: Mapping[str, FileFact], facts: Facts
+) -> str:
+    """Why there is nothing to train on."""
+    why = [f"{count} {reason}" for reason, count in sorted(left_out.items())]
+    if facts.refuted:
+        why.append(f"{len(facts.refuted)} did not hold when scored again, as {facts.refuted[0].reason!r}")
+    held = files.get(data_file(Split.VALIDATION))
+    if held is not None:
+        why.append(f"all of {held.rows} rows are for validation")
+    return (
+        f"nothing to export for training as {made_by.name}: {'; '.join(why) or 'nothing was selected'}; "
+        "choose more with --top or --keep all, or other sides with --validation or --seed"
+    )
+
+
 def _write(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
@@ -217,8 +236,6 @@ def _write(path: Path, text: str) -> None:
 def _placed(draft: Path, folder: Path, manifest: Manifest) -> Manifest:
     """Give a whole export its name, unless the same is there."""
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / NAME).is_file():
-            raise UsageError(f"{folder} is not empty, and no export; give another folder with --out")
         there = read_manifest(folder)
         if there.id != manifest.id:
             raise UsageError(
@@ -359,15 +376,15 @@ class _Tally:
         """By generator, name, revision and adapter."""
         shares: dict[ModelShare, int] = {}  # one for all servers that a model was served by
         for identity, answers in self._models.items():
-            licence = self._licences.get(identity, LicenceFact())
+            licence = self._licences.get(identity)
             share = ModelShare(
                 generator=identity.generator,
                 model=identity.model,
                 revision=identity.revision,
                 adapter=identity.adapter,
-                provider=licence.provider,
-                licence=licence.licence,
-                trainable=licence.trainable,
+                provider=licence.provider if licence is not None else None,
+                licence=licence.licence if licence is not None else None,
+                trainable=licence.trainable if licence is not None else None,
             )
             shares[share] = shares.get(share, 0) + answers
         found = [dataclasses.replace(share, answers=answers) for share, answers in shares.items()]

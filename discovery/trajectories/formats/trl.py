@@ -47,7 +47,7 @@ _REWARD = '''\
 from discovery.training.reward import rewards
 
 
-def reward_func(prompts, completions, **columns) -> list[float]:
+def reward_func(prompts, completions, **columns) -> list[float | None]:
     return rewards(prompts, completions, **columns)
 '''
 

@@ -38,13 +38,18 @@ for split, rows in datasets.load_dataset(os.getcwd()).items(): rows.to_parquet(s
 ```
 """
 _REWARD = '''\
-"""The reward: a problem's own scorer, in sandboxes. Give `compute_score` as the custom reward function."""
+"""The reward of verl's reward manager `batch`: a problem's own scorer, in sandboxes.
+
+verl has no reward that is unknown. Where nothing of a group has a score, all of it gets 0: the same for all, which a
+method that compares within groups (GRPO, RLOO and kin) takes for no signal. Use it with no other method.
+"""
 
 from discovery.training.reward import rewards
 
 
-def compute_score(data_source, solution_str, ground_truth, extra_info=None) -> float:
-    return rewards([None], [solution_str], problem=[data_source], problem_path=[ground_truth])[0]
+def compute_score(data_sources, solution_strs, ground_truths, extra_infos, **_) -> list[float]:
+    found = rewards(list(extra_infos), list(solution_strs), problem_path=list(ground_truths))
+    return [0.0 if reward is None else reward for reward in found]
 '''
 
 
@@ -79,7 +84,7 @@ def _reward_file(_: tuple[Split, ...]) -> Mapping[str, str]:
 FORMATS = (
     Format(
         name="verl",
-        library="verl (PPO, GRPO and kin)",
+        library="verl (GRPO, RLOO and kin)",
         about="a prompt, and what the reward function needs; `extra_info` says where it is from",
         page=PAGE,
         columns={
@@ -100,8 +105,9 @@ FORMATS = (
         reasonings=(Reasoning.OMIT,),
         origin="extra_info",
         note=(
-            f"{_PARQUET}\n`reward.py` scores with the problem's own scorer in sandboxes of this machine: "
-            "`custom_reward_function.path=reward.py custom_reward_function.name=compute_score`."
+            f"{_PARQUET}\n`reward.py` scores with the problem's own scorer in sandboxes of this machine, a group at a "
+            "time: `reward_model.reward_manager=batch custom_reward_function.path=reward.py "
+            "custom_reward_function.name=compute_score`."
         ),
         files=_reward_file,
     ),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from discovery.errors import DataError, UsageError
+from discovery.licences import Licence
 from discovery.plugins import load_problem, share_dir
 from discovery.records import ModelIdentity
 from discovery.testing.samples import Said, outline, sample, selection_of
@@ -16,7 +17,6 @@ from discovery.testing.storage_records import WEIRD, make_run
 from discovery.trajectories.export import (
     NOT_UNICODE,
     Facts,
-    LicenceFact,
     RunFact,
     read_manifest,
     write_export,
@@ -60,7 +60,7 @@ def test_rows_go_to_the_file_of_their_split_and_the_manifest_says_what_is_there(
             RunFact(run="run-1", problem="packing", problem_version="a" * 64, loads="p"),
         ),
         "licences": {
-            ModelIdentity(generator="openai", model="m", revision="r1"): LicenceFact(
+            ModelIdentity(generator="openai", model="m", revision="r1"): Licence(
                 provider="acme", licence="Apache-2.0", trainable=True
             )
         },
@@ -159,10 +159,14 @@ def current_umask():
 
 def test_nothing_to_train_on_is_misuse_and_leaves_nothing(tmp_path):
     samples = [sample([Said(text=None, score=1.0)]), *steps("one", split=Split.VALIDATION)]
-    with pytest.raises(
-        UsageError, match=r"nothing to export for training as trl-sft: the answer has no text: 1; .*--top"
-    ):
-        export(tmp_path / "out", samples)
+    refuted = (Refutation(run="run-1", chain=7, problem="packing", reason="it lied"),)
+    with pytest.raises(UsageError) as caught:
+        export(tmp_path / "out", samples, refuted=refuted)
+    assert str(caught.value) == (
+        "nothing to export for training as trl-sft: 1 the answer has no text; 1 did not hold when scored again, as "
+        "'it lied'; all of 1 rows are for validation; choose more with --top or --keep all, or other sides with "
+        "--validation or --seed"
+    )
     with pytest.raises(UsageError, match="nothing was selected"):
         export(tmp_path / "out", [])
     assert names(tmp_path) == []
