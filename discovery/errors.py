@@ -10,7 +10,8 @@
     │   ├── InsufficientIsolation        a sandbox holds less here than was asked for
     │   ├── MissingComponent             an extra, a program or a service is not installed
     │   ├── LicenceError                 what a model wrote may not be trained on, or nobody says that it may
-    │   └── WeightsError                 a folder of weights is not whole, or does not fit what is served
+    │   ├── WeightsError                 a folder of weights is not whole, or does not fit what is served
+    │   └── ArchiveError                 a folder is no whole archive of runs, or does not fit what is stored
     ├── StorageError                     the database cannot do what was asked
     │   ├── StorageFull                  no room left on the device
     │   ├── SchemaMismatch               the database was written by another version
@@ -72,6 +73,10 @@ class LicenceError(UsageError):
 
 class WeightsError(UsageError):
     """A folder of weights is not whole, or does not fit the model that is served."""
+
+
+class ArchiveError(UsageError):
+    """A folder is no whole archive of runs, or holds what contradicts the storage that it is imported into."""
 
 
 class StorageError(DiscoveryError):

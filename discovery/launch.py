@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from discovery.config import RunConfig, SandboxConfig, to_dict
-from discovery.errors import MissingComponent, ProblemError
+from discovery.errors import MissingComponent, ProblemError, UsageError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_generator
 from discovery.plugins import load_problem, load_stored
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
-from discovery.records import Json, ModelIdentity
+from discovery.records import Json, ModelIdentity, RunStatus
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
@@ -199,8 +199,10 @@ async def reopened(
         prices: The user's table, for a run without prices of its own; None reads it where it usually is.
 
     Raises:
-        UsageError: As for :func:`started`, or the problem has changed.
+        UsageError: As for :func:`started`, or the problem has changed, or only part of the run has arrived here.
     """
+    if record.status is RunStatus.ARRIVING:
+        raise UsageError(f"run {record.id} cannot go on: {record.message}")
     problem = problem_of(record)
     record = resumed(record, config, problem)
     async with _assembled(record, config, problem, storage, backend, prices, is_new=False) as run:

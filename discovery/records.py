@@ -99,6 +99,8 @@ class StepState(StrEnum):
 class RunStatus(StrEnum):
     """Where a run stands."""
 
+    ARRIVING = "arriving"
+    """Only part of it is here: `discovery import` writes it, or was interrupted and is to be repeated."""
     CREATED = "created"
     RUNNING = "running"
     PAUSED = "paused"

@@ -129,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "export",
         "train",
         "loop",
+        "imports",
     ):
         importlib.import_module(f"discovery.cli.{commands}")
     given = list(sys.argv[1:] if arguments is None else arguments)
