@@ -19,7 +19,7 @@ from discovery.training.config import TrainConfig
 from discovery.training.lineage import Lineage, as_json, read
 from discovery.training.memory import GIB, Plan
 from discovery.training.memory import plan as plan_of
-from discovery.training.place import WEIGHTS
+from discovery.training.place import WEIGHTS, Place
 from discovery.training.shape import KNOWN, read_shape
 from discovery.training.watch import Line
 
@@ -138,8 +138,7 @@ def _train(
 
     base.require_libraries()
     base.one_device()
-    memory = base.gpu_memory()
-    if memory is not None and not anyway:
+    if not anyway and not Place(to).is_finished and (memory := base.gpu_memory()) is not None:
         _require_room(_planned(model, config), memory)
     request = training.Request(exports=exports, model=model, out=to, config=config)
     done = training.train(request, _tell)
@@ -182,9 +181,9 @@ def _tell(line: Line) -> None:
 
 def _planned(model: str, config: TrainConfig) -> Plan | None:
     """What a training takes; None for a model whose parameters cannot be counted."""
-    from discovery.training.base import find_base
+    from discovery.training.base import config_of
 
-    found = find_base(model).model.config
+    found = config_of(model)
     if found.get("model_type") not in KNOWN:
         return None
     return plan_of(read_shape(found), config)

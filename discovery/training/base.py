@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import warnings
@@ -72,16 +73,35 @@ def find_base(name: str) -> Base:
     return Base(name=name, folder=folder, model=model)
 
 
-def _fetched(name: str) -> Path:
+def config_of(name: str) -> Mapping[str, Any]:
+    """The config.json of a model of that name, or of the one below an adapter; its weights need not be there.
+
+    Raises:
+        UsageError: There is none.
+    """
+    folder = Path(name).expanduser().absolute()
+    if (folder / ADAPTER_CONFIG).is_file():
+        return config_of(str(_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")))
+    return _json(folder / CONFIG if folder.is_dir() else _fetched(name, CONFIG))
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    with boundary(f"reading {path}", UsageError):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _fetched(name: str, file: str | None = None) -> Path:
+    """A model of the Hub, or one file of it, fetched where it was not before."""
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UsageError(
             f"{name} is no folder; name that of a model ({CONFIG}), or one of the Hub: OWNER/NAME"
         )
     require_libraries()
-    from huggingface_hub import snapshot_download  # comes with transformers
+    from huggingface_hub import hf_hub_download, snapshot_download  # comes with transformers
 
     with boundary(f"fetching {name} from the Hugging Face Hub", UsageError):
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name) if file is None else hf_hub_download(name, file))
 
 
 def one_device() -> None:

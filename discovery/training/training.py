@@ -107,13 +107,13 @@ def train(request: Request, tell: Callable[[Line], None]) -> Trained:
     exports = read_exports(request.exports, request.config.method)
     base = find_base(request.model)
     base_hash, parent = lineages.of_base(base.folder)
-    quiet()
     with place.held():
         place.begin(_identity(request, exports, base_hash))
         if place.is_finished:
             place.tidy()
             found = lineages.read(place.weights)
             return Trained(weights=place.weights, lineage=found, was_finished=True)
+        quiet()
         metrics = _train(request.config, base, exports, place, tell)
         lineage = Lineage(
             base=base.name,

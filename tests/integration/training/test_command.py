@@ -1,0 +1,43 @@
+"""`discovery train` as a program: once in a process of its own, as whoever calls it sees it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.train
+
+
+def called(*arguments):
+    code = "import sys; from discovery.cli import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, "train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_trains_tells_each_step_and_says_where_the_weights_are(tiny_model, export, tmp_path):
+    folder = export("rows", train=[export.row(n) for n in range(8)], validation=[export.row(9)])
+    out = tmp_path / "out"
+    options = ("--model", tiny_model, "--out", out, "--batch-rows", 4, "--max-tokens", 128, "--rank", 2)
+    done = called(folder, *options)
+    assert done.returncode == 0, done.stderr
+    assert f"weights  {out / 'weights'}" in done.stdout
+    lines = done.stderr.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 1/2", "step 2/2", "step 2/2"]
+    assert "loss " in lines[0]
+    assert "rows/s" in lines[0]
+    assert "tokens/s" in lines[0]
+    assert "left" in lines[0]
+    assert "validation " in lines[2]
+    again = called(folder, *options, "--json")
+    found = json.loads(again.stdout)
+    assert found["already"]
+    assert found["weights"] == str(out / "weights")
+    assert found["lineage"]["base"] == str(tiny_model)
+    shown = called("--show", out)
+    assert "sft of " in shown.stdout
+    assert "8 in train.jsonl, 1 in validation.jsonl" in shown.stdout
