@@ -55,7 +55,7 @@ def export_runs(
     validation: Annotated[float, CHOICE] = 10.0,
     split_by: Annotated[str, CHOICE] = "trajectory",
     seed: Annotated[int, CHOICE] = 0,
-    reasoning: Annotated[Reasoning | None, ROWS] = None,
+    reasoning: Annotated[str | None, ROWS] = None,
     pairs: Annotated[int, ROWS] = 4,
     storage: str | None = None,
     sandbox: str = "auto",
@@ -89,7 +89,7 @@ def export_runs(
         raise UsageError("name at least one run; `discovery runs` lists what there is")
     if to is None:
         raise UsageError("say where to write with --out DIR")
-    options = Options(reasoning=reasoning, pairs=pairs)
+    options = Options(reasoning=_place(reasoning), pairs=pairs)
     find_format(format).context(options, {})
     chosen = _filter(keep, top, truncate, improving_only, validation, split_by, seed)
     require_place(to)
@@ -101,6 +101,15 @@ def export_runs(
     else:
         _say(done, to)
     return 0
+
+
+def _place(reasoning: str | None) -> Reasoning | None:
+    """Where reasoning is to go."""
+    if reasoning is None:
+        return None
+    if reasoning not in list(Reasoning):
+        raise UsageError(f"--reasoning is {reasoning!r}; it must be one of {', '.join(Reasoning)}")
+    return Reasoning(reasoning)
 
 
 def _filter(

@@ -60,6 +60,8 @@ def _body(manifest: Manifest, made_by: Format) -> list[str]:
                 ("only those that beat the initial candidate", _yes(chosen.improving_only)),
                 (f"for validation, % by {chosen.split_by}", f"{chosen.validation_percent:g}"),
                 ("seed", str(chosen.seed)),
+                ("where reasoning goes", str(manifest.options.reasoning or made_by.reasonings[0])),
+                *([("most worse siblings a step", str(manifest.options.pairs))] if made_by.has_pairs else []),
             ],
         ),
         "",

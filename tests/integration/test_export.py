@@ -142,7 +142,7 @@ def test_options_reach_the_filter_and_the_rows(runs, tmp_path, capsys):
     ]
     found = exported(
         capsys, runs[0], "--out", tmp_path / "out", "--format", "trl-dpo", "--keep", "all", "--pairs", 1,
-        "--reasoning", "omit", *options,
+        "--reasoning", "reasoning_content", *options,
     )  # fmt: skip
     assert found["filter"] == {
         "keep": "all",
@@ -153,7 +153,7 @@ def test_options_reach_the_filter_and_the_rows(runs, tmp_path, capsys):
         "split_by": "problem",
         "seed": 5,
     }
-    assert found["options"] == {"reasoning": "omit", "pairs": 1}
+    assert found["options"] == {"reasoning": "reasoning_content", "pairs": 1}
 
 
 def test_who_does_not_hold_is_out_and_named(runs, place, tmp_path, capsys):
@@ -221,7 +221,7 @@ def test_formats_are_listed_with_what_they_are_for(capsys):
         (["RUN", "--out", "x", "--keep", "best"], "keep"),
         (["RUN", "--out", "x", "--pairs", "0"], "pairs is 0"),
         (["RUN", "--out", "x", "--format", "trl-grpo", "--reasoning", "thinking"], "for which trl-grpo has no place"),
-        (["RUN", "--out", "x", "--reasoning", "aloud"], "reasoning"),
+        (["RUN", "--out", "x", "--reasoning", "aloud"], "must be one of thinking, reasoning_content, inline, omit"),
         (["RUN", "--out", "steps.py"], "cannot be written"),
         (["RUN", "--out", "."], "is not empty, and no export"),
         (["RUN", "--out", "x", "--storage", "gone.db"], "gone.db"),

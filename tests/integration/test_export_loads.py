@@ -1,5 +1,6 @@
 """Exports load in `datasets`, and train in each trainer of TRL, with a tiny model under gpt-oss's own chat template."""
 
+import dataclasses
 import json
 import os
 import re
@@ -42,12 +43,10 @@ def steps(*, big=False):
             Said(text="worse", score=1.0, reasoning=None if reasons else "Hm."),
             Said(text="crash", failure=FailureKind.CRASHED),
         )
+        rewards = {"own_score": (3.0, 1.0, None), "rank": (None, None, None)} if number else {}
         split = Split.VALIDATION if number == 5 else Split.TRAIN
-        samples.append(
-            sample(
-                [best, *others], trajectory=outline(chain=number, steps=1), split=split, weight=1 + number / 4
-            )
-        )
+        made = sample([best, *others], trajectory=outline(chain=number), split=split, weight=1 + number / 4)
+        samples.append(dataclasses.replace(made, rewards=rewards))
     return samples
 
 

@@ -109,11 +109,13 @@ def first_row(name, folder, record):
 
 
 def shortened(value, folder):
-    """A record as the page shows it: long texts cut in the middle, and no place of this machine."""
+    """A record as the page shows it: texts cut, numbers rounded, and no place of this machine."""
     if isinstance(value, dict):
         return {key: shortened(each, folder) for key, each in value.items()}
     if isinstance(value, list):
         return [shortened(each, folder) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}")  # the last digits are the machine's
     if not isinstance(value, str):
         return value
     value = value.replace(str(folder), "/home/you")
@@ -132,7 +134,8 @@ def generated(folder, record):
         "",
         "The first of the places of reasoning is the one it goes to unless said.",
         "",
-        "The records below are of one real run of a small problem; long texts are cut where `[...]` stands.",
+        "The records below are of one real run of a small problem; texts are cut where `[...]` stands, "
+        "and numbers are rounded.",
     ]
     for form in FORMATS.values():
         row = shortened(first_row(form.name, folder, record), folder)

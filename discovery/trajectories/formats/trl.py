@@ -9,8 +9,9 @@ nulls out.) So the key is left out where no reasoning is known. Where a request 
 
 A record of several turns would lose all reasoning but the last one's in that template: there is one row for each step.
 
-TRL leaves columns aside that it does not know, so rows carry ``origin`` and ``weight``. It has no weight of a row;
-``discovery train`` does.
+TRL leaves columns aside that it does not know, so rows carry ``origin`` and ``weight``, and the rewards of
+:mod:`discovery.trajectories.rewards` by name, null where one is not defined. It has no weight of a row; ``discovery
+train`` does.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from discovery.trajectories.formats.base import (
 )
 from discovery.trajectories.formats.messages import answer_turn, prompt_turns
 from discovery.trajectories.formats.siblings import pairs, said, siblings, unusable
-from discovery.trajectories.records import Sample, Split
+from discovery.trajectories.records import Attempt, Sample, Split
 
 PAGE = "https://huggingface.co/docs/trl/dataset_formats"
 KEYED = (Reasoning.THINKING, Reasoning.CONTENT, Reasoning.INLINE, Reasoning.OMIT)
@@ -58,6 +59,12 @@ def _kwargs(answer: Completion) -> dict[str, Json]:
     return {"reasoning_effort": effort} if effort is not None else {}
 
 
+def _rewards(sample: Sample, attempt: Attempt) -> dict[str, Json]:
+    """The rewards of one attempt by name; null for one that is not defined for it."""
+    place = sample.attempts.index(attempt)
+    return {name: values[place] for name, values in sample.rewards.items()}
+
+
 def _sft(sample: Sample, context: Context) -> Made:
     committed = sample.committed
     reason = unusable(committed, context, is_learned=True)
@@ -68,6 +75,7 @@ def _sft(sample: Sample, context: Context) -> Made:
         "completion": [answer_turn(said(committed), context)],
         "chat_template_kwargs": _kwargs(said(committed)),
         "weight": sample.weight,
+        "rewards": _rewards(sample, committed),
         "origin": sample.origin,
     }
     return Made(rows=(row,))
@@ -112,6 +120,7 @@ def _kto(sample: Sample, context: Context) -> Made:
             "completion": [answer_turn(said(attempt), context)],
             "label": attempt is found.chosen,
             "chat_template_kwargs": _kwargs(said(attempt)),
+            "rewards": _rewards(sample, attempt),
             "origin": sample.origin,
         }
         for attempt in attempts
@@ -139,6 +148,7 @@ def reward_file(_: tuple[Split, ...]) -> Mapping[str, str]:
 _SFT = {
     "chat_template_kwargs": JSON,
     "weight": NUMBER,
+    "rewards": JSON,
     "origin": ORIGIN,
 }
 _PAIR = {
@@ -199,6 +209,7 @@ FORMATS = (
             "completion": MESSAGES,
             "label": TRUTH,
             "chat_template_kwargs": JSON,
+            "rewards": JSON,
             "origin": ORIGIN,
         },
         make=_kto,

@@ -1,5 +1,6 @@
 """A sample to its rows."""
 
+import dataclasses
 import json
 
 import pytest
@@ -82,6 +83,7 @@ def test_prompts_are_as_sent_and_only_the_answer_is_learned():
         "completion": [{"role": "assistant", "content": "best", "thinking": "I think."}],
         "chat_template_kwargs": {},
         "weight": 0.5,
+        "rewards": {},
         "origin": {
             "run": "run-1",
             "problem": "packing",
@@ -211,6 +213,14 @@ def test_what_the_template_was_told_is_said_again():
     step = siblings_of(best=Said(text="best", score=1.0, sampling=(("reasoning_effort", "high"),)))
     (row,) = rows("trl-sft", step)
     assert row["chat_template_kwargs"] == {"reasoning_effort": "high"}
+
+
+def test_rewards_are_those_of_the_very_attempt_and_unknown_stays_unknown():
+    step = siblings_of(Said(text="worse", score=1.0), Said(text="crash", failure=FailureKind.CRASHED))
+    step = dataclasses.replace(step, rewards={"own_score": (3.0, 1.0, None), "max_at_k": (None, None, None)})
+    (row,) = rows("trl-sft", step)
+    assert row["rewards"] == {"own_score": 3.0, "max_at_k": None}
+    assert [row["rewards"]["own_score"] for row in rows("trl-kto", step)] == [3.0, None, 1.0]
 
 
 def test_an_unknown_format_gets_the_nearest_names():
