@@ -3,6 +3,8 @@
 Property tests have no deadline: how long an example takes says more of a busy machine than of the code.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -142,6 +144,33 @@ def docker_engine():
         for packages in PACKAGES:
             have_image(packages)
         yield
+
+
+TAUGHT_BY = (
+    *("discovery/training/tiny.py", "discovery/training/lessons.py", "discovery/training/tokens.py"),
+    *("discovery/generation/prompt.py", "discovery/sequences.py", "problems/zigzag-*/*"),
+)
+"""What decides the weights of a model that is made by `discovery model new-tiny`."""
+
+
+@pytest.fixture(scope="session")
+def taught_model():
+    """The folder of a model by `discovery model new-tiny`: made once for as long as what makes it stays the same."""
+    torch = pytest.importorskip("torch")
+    from discovery.training.tiny import make_tiny
+
+    root = Path(__file__).parents[1]
+    files = [path for pattern in TAUGHT_BY for path in sorted(root.glob(pattern)) if path.is_file()]
+    made_of = [torch.__version__, *(text for path in files for text in (path.name, path.read_text()))]
+    key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "discovery"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / f"new-tiny-{key}"
+    with (cache / "new-tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker makes it, the others wait
+        if not folder.exists():
+            make_tiny(folder)
+    return folder
 
 
 def free_port():

@@ -122,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "judge",
         "audit",
         "machine",
+        "model",
         "image",
         "prices",
         "licences",
