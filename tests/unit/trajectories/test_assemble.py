@@ -248,6 +248,16 @@ def test_steps_that_are_not_stored_as_they_were_selected_are_told(storage):
     append(storage, lease, disagreement(CandidateKey(0, 1, 0)))
     with pytest.raises(StorageError, match="a second scoring has refuted that since"):
         list(samples(storage, selecting(only, 1)))
+    (only,) = outlines(storage, [run])
+    assert (only.steps[0].committed, only.best_score) == (None, None)
+
+
+def test_an_initial_candidate_that_was_refuted_has_no_score(storage):
+    run = store(storage, [[[1.0]]], initial=9.0)
+    (lease,) = storage.acquire(run, [SHARED_CHAIN], "owner", 60.0)
+    append(storage, lease, disagreement(INITIAL))
+    (only,) = outlines(storage, [run])
+    assert (only.initial_score, only.improves) == (None, True)
 
 
 def test_one_step_is_read_at_a_time(storage):

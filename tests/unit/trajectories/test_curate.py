@@ -123,9 +123,10 @@ def test_of_a_problem_that_minimises_the_lowest_are_kept():
 
 
 def test_a_percentage_that_comes_out_even_is_not_rounded_up():
-    trajectories = [outline([float(i)], chain=i, initial=-1.0) for i in range(100)]
-    for percent in (7, 14, 28, 55, 56, 57):
-        assert len(curated(trajectories, Filter(top_percent=percent)).selected) == percent
+    trajectories = [outline([float(i)], chain=i, initial=-1.0) for i in range(375)]
+    assert 375 * 8.8 / 100 > 33, "as floats"
+    assert len(curated(trajectories, Filter(top_percent=8.8)).selected) == 33
+    assert len(curated(trajectories, Filter(top_percent=8.81)).selected) == 34
 
 
 def test_what_does_not_beat_the_initial_candidate_is_no_example():
@@ -256,6 +257,18 @@ def test_about_as_many_are_held_out_as_asked_for(split_by):
         for each in many
     ]
     assert held != other
+
+
+def test_a_problem_is_on_one_side_with_all_of_its_versions():
+    trajectories = [
+        outline([1.0], run=f"run-{i}", version=f"v{i}", problem=problem)
+        for i in range(40)
+        for problem in "abcdef"
+    ]
+    chosen_ones = curated(trajectories, Filter(split_by="problem", validation_percent=50)).selected
+    sides = {(each.trajectory.problem, each.split) for each in chosen_ones}
+    assert len(sides) == 6
+    assert {split for _, split in sides} == set(Split)
 
 
 def test_earlier_rounds_come_again_at_less_weight():
