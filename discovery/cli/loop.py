@@ -8,6 +8,7 @@ import shlex
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from discovery.cli.settings import make_config
 from discovery.cli.watch import watching
 from discovery.config import RunConfig, from_dict, load_toml
 from discovery.errors import ConfigError, DiscoveryError, MissingComponent, UsageError
+from discovery.licences import LicenceTable, load_licences
 from discovery.loop.assembly import assembled, lasting_storage, require_all, storage_of
 from discovery.loop.folder import LoopFolder
 from discovery.loop.plan import LoopPlan, RoundsConfig, filter_from_dict, make_plan
@@ -38,6 +40,19 @@ FOLDERS = Path("discovery-loops")
 """Where loops are kept in the current folder unless said."""
 
 Scheduler = Literal["auto", "prefect", "local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """What the user says of models.
+
+    Args:
+        prices: What they cost.
+        licences: Whether their words may be trained on.
+    """
+
+    prices: PriceTable
+    licences: LicenceTable
 
 
 @app.command
@@ -70,6 +85,7 @@ def loop(
     max_tokens: Annotated[int | None, MODEL] = None,
     max_cost: Annotated[float | None, BUDGET] = None,
     prices: Annotated[Path | None, BUDGET] = None,
+    licences: Annotated[Path | None, LEARNING] = None,
     sandbox: Annotated[str | None, MACHINE] = None,
     evaluation_slots: Annotated[int | None, MACHINE] = None,
     scheduler: Annotated[Scheduler, MACHINE] = "auto",
@@ -112,6 +128,7 @@ def loop(
         max_tokens: Most tokens of one completion, reasoning included [8192].
         max_cost: Stop each run after so much money.
         prices: Table of prices by model [$DISCOVERY_PRICES, or .discovery/prices.toml].
+        licences: Table of licences by model [$DISCOVERY_LICENCES, or .discovery/licences.toml].
         sandbox: auto, bubblewrap, docker or process [auto].
         evaluation_slots: Evaluations at once [one per CPU].
         scheduler: prefect, local, or auto: Prefect where its API answers.
@@ -120,7 +137,7 @@ def loop(
         resume: Folder of a loop to go on with; it has all settings.
         json: Print one JSON object on standard output, nothing else.
     """
-    table = load_prices(prices)
+    tables = Tables(prices=load_prices(prices), licences=load_licences(licences))
     if resume is not None:
         given: list[object] = [
             model,
@@ -140,10 +157,10 @@ def loop(
         if any(value not in (None, ()) for value in given):
             raise ConfigError(
                 f"--resume {resume} goes on with a loop as it was begun; leave all but --scheduler, --storage, "
-                "--prices and --json out, or start another loop"
+                "--prices, --licences and --json out, or start another loop"
             )
         folder = LoopFolder(resume)
-        return _execute(folder, folder.plan(), table, scheduler, storage, json)
+        return _execute(folder, folder.plan(), tables, scheduler, storage, json)
     if model is None:
         raise UsageError(
             "no model is named; give the folder of one: discovery loop MODEL --problem P --held-out H, or go on with a "
@@ -175,10 +192,10 @@ def loop(
         storage=lasting_storage(storage),
         **_given(engine=engine),
     )
-    require_all(plan, table)  # before anything is made
+    require_all(plan, tables.prices, tables.licences)  # before anything is made
     folder = LoopFolder(to if to is not None else FOLDERS / plan.id)
     folder.create(plan)
-    return _execute(folder, plan, table, scheduler, storage, json)
+    return _execute(folder, plan, tables, scheduler, storage, json)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -207,7 +224,7 @@ def _train_settings(file: Path | None, rank: int | None, **options: Any) -> Trai
 def _execute(
     folder: LoopFolder,
     plan: LoopPlan,
-    prices: PriceTable,
+    tables: Tables,
     scheduler: Scheduler,
     storage: str | None,
     json: bool,
@@ -218,7 +235,9 @@ def _execute(
         again += " --storage URL"
     with_storage = storage_of(plan, storage)
     try:
-        closed = assembled(folder, with_storage, say=_say, watch=_watch, prices=prices)
+        closed = assembled(
+            folder, with_storage, say=_say, watch=_watch, prices=tables.prices, licences=tables.licences
+        )
         err.print(f"loop [bold]{plan.id}[/] in {escape(str(folder.path))}  (Ctrl-C stops it cleanly)")
         asyncio.run(_drive(closed, scheduler))
     except (KeyboardInterrupt, asyncio.CancelledError):

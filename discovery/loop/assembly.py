@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from discovery.errors import MissingComponent, UsageError
 from discovery.generation.vllm import Build, find_build
 from discovery.launch import choose_backend
+from discovery.licences import LicenceTable, load_licences, require_trainable
 from discovery.loop.exporting import StoredExporter
 from discovery.loop.folder import LoopFolder
 from discovery.loop.learning import ProcessTrainer
@@ -17,6 +18,7 @@ from discovery.loop.rounds import ClosedLoop, Parts
 from discovery.loop.running import StoredRuns, Watch, unwatched
 from discovery.loop.serving import OwnServer
 from discovery.prices import PriceTable, load_prices, priced
+from discovery.records import ModelIdentity
 from discovery.storage import open_storage
 from discovery.storage.base import Storage
 from discovery.storage.open import default_url
@@ -56,12 +58,13 @@ def storage_of(plan: LoopPlan, given: str | None) -> Storage:
     return open_storage(plan.storage if plan.storage is not None else given)
 
 
-def require_all(plan: LoopPlan, prices: PriceTable) -> Build:
+def require_all(plan: LoopPlan, prices: PriceTable, licences: LicenceTable) -> Build:
     """Look for everything that a loop will need, hours before it does.
 
     Args:
         plan: The loop's.
-        prices: The user's table.
+        prices: The user's table of them.
+        licences: The user's table of them.
 
     Returns:
         The program that serves.
@@ -69,7 +72,9 @@ def require_all(plan: LoopPlan, prices: PriceTable) -> Build:
     Raises:
         MissingComponent: A program or a library is not there, or no sandbox for model-written code.
         ConfigError: Money is capped and the model has no price.
+        LicenceError: What the model writes may not be trained on.
     """
+    require_trainable([ModelIdentity(generator=MODEL, model=plan.name, revision=plan.model)], licences)
     require_libraries()
     choose_backend(plan.run.sandbox, MODEL)
     priced(plan.run, plan.name, prices)
@@ -94,6 +99,7 @@ def assembled(
     say: Callable[[str], None] = lambda line: None,
     watch: Watch = unwatched,
     prices: PriceTable | None = None,
+    licences: LicenceTable | None = None,
 ) -> ClosedLoop:
     """A loop, ready to go on.
 
@@ -103,18 +109,20 @@ def assembled(
         say: Told in one line what happens; from other threads, too.
         watch: Shows runs.
         prices: The user's table; None reads it where it usually is.
+        licences: The same, of licences.
 
     Raises:
         UsageError: There is no loop, or something that it needs is not there.
     """
     plan = folder.plan()
     table = prices if prices is not None else load_prices()
-    build = require_all(plan, table)
+    words = licences if licences is not None else load_licences()
+    build = require_all(plan, table, words)
     backend = choose_backend(plan.run.sandbox, MODEL).backend
     parts = Parts(
         served=OwnServer(build, plan, folder.server, say=lambda line: say(f"server: {line}")),
         runs=StoredRuns(plan, storage, backend, prices=table, watch=watch),
-        exporter=StoredExporter(storage, backend),
+        exporter=StoredExporter(storage, backend, licences=words),
         trainer=ProcessTrainer(say=lambda line: say(f"training: {line}")),
     )
     return ClosedLoop(folder, plan, parts, say=say)

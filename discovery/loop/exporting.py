@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 from discovery.evaluator import Evaluator
 from discovery.launch import evaluation_slots, evaluator_for, problem_of
+from discovery.licences import LicenceTable, load_licences, require_trainable
 from discovery.loop.ports import Choice
 from discovery.loop.stages import Exported
 from discovery.run import config_of
@@ -21,7 +22,7 @@ from discovery.sandbox.base import SandboxBackend
 from discovery.storage.base import RunRecord, Storage
 from discovery.trajectories.assemble import outlines, samples
 from discovery.trajectories.curate import curated, replayed
-from discovery.trajectories.export import Facts, RunFact, write_export
+from discovery.trajectories.export import Facts, LicenceFact, RunFact, write_export
 from discovery.trajectories.judge import judged
 from discovery.trajectories.manifest import Refutation
 from discovery.trajectories.records import Selection, Split
@@ -36,25 +37,36 @@ class StoredExporter:
     Args:
         storage: Where they live.
         backend: Where candidates are scored again.
+        licences: The user's table; None reads it where it usually is.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, storage: Storage, backend: SandboxBackend, *, clock: Callable[[], float] = time.monotonic
+        self,
+        storage: Storage,
+        backend: SandboxBackend,
+        *,
+        licences: LicenceTable | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
         self._backend = backend
+        self._licences = licences if licences is not None else load_licences()
         self._clock = clock
 
     async def export(self, choice: Choice) -> Exported:
         """Judge, choose and write; writes nothing where nothing is worth training on.
 
         Raises:
+            LicenceError: What a model of the runs wrote may not be trained on.
             ProblemError: A problem of the runs is gone.
             SandboxError: A candidate could not be scored again.
             UsageError: The folder cannot be written.
         """
         begun = self._clock()
+        everything = [run for runs in choice.revisions for run in runs]
+        speakers = {model for run in everything for model in self._storage.speakers(run)}
+        licences = require_trainable(speakers, self._licences)
         rounds: list[Selection] = []
         refuted: list[Refutation] = []
         for runs in choice.revisions:
@@ -70,7 +82,6 @@ class StoredExporter:
             ]
             rounds.append(curated(found.outlines, choice.filter))
         selection = replayed(rounds)
-        everything = [run for runs in choice.revisions for run in runs]
         told = tuple(f"{each.run} chain {each.chain}: {each.reason}" for each in refuted)
         if not any(selected.split is Split.TRAIN for selected in selection.selected):
             return Exported(
@@ -86,6 +97,10 @@ class StoredExporter:
             )
         facts = Facts(
             runs=tuple(RunFact.of(self._storage.get_run(run)) for run in everything),
+            licences={
+                model: LicenceFact(provider=one.provider, licence=one.licence, trainable=one.trainable)
+                for model, one in licences.items()
+            },
             refuted=tuple(refuted),
         )
         rows = samples(self._storage, selection, ())

@@ -21,6 +21,7 @@ from discovery.config import RunConfig, SandboxConfig, from_dict
 from discovery.errors import ConfigError, DiscoveryError
 from discovery.generation.weights import read_weights
 from discovery.launch import choose_backend
+from discovery.licences import load_licences
 from discovery.loop.assembly import MODEL, assembled, lasting_storage, require_all, storage_of
 from discovery.loop.exporting import StoredExporter
 from discovery.loop.folder import LoopFolder
@@ -125,7 +126,7 @@ async def loop_run(
             engine=settings.get("engine", "vllm"),
             storage=lasting_storage(storage_url),
         )
-        require_all(plan, prices)
+        require_all(plan, prices, load_licences())
         folder.create(plan)
     storage = storage_of(folder.plan(), storage_url)
     try:
