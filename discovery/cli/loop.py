@@ -26,7 +26,7 @@ from discovery.licences import LicenceTable, load_licences
 from discovery.loop.assembly import assembled, lasting_storage, require_all, storage_of
 from discovery.loop.folder import LoopFolder
 from discovery.loop.plan import LoopPlan, RoundsConfig, filter_from_dict, make_plan
-from discovery.loop.report import HEADS, LoopReport, rows, save_report
+from discovery.loop.report import HEADS, LoopReport, make_report, rows, save_report
 from discovery.loop.rounds import ClosedLoop
 from discovery.prices import PriceTable, load_prices
 from discovery.run import Run
@@ -230,6 +230,8 @@ def _execute(
     json: bool,
 ) -> int:
     """Go on to the end, or until interrupted; print what came of it."""
+    if make_report(folder).ended is not None:
+        return _told(folder, json)
     again = f"{program()} loop --resume {shlex.quote(str(folder.path))}"
     if plan.storage is None and storage is not None:
         again += " --storage URL"
@@ -248,6 +250,11 @@ def _execute(
         raise
     finally:
         with_storage.close()
+    return _told(folder, json)
+
+
+def _told(folder: LoopFolder, json: bool) -> int:
+    """Write and print the report."""
     report = save_report(folder)
     if json:
         print_json({"folder": str(folder.path), **report.as_dict()})

@@ -21,6 +21,9 @@ from discovery.loop.verdict import Verdict, judged
 from discovery.plots import Estimates, plot_estimates
 from discovery.records import Direction, Json
 
+_SEEDS = 3
+"""Fewer tell nothing of how much seeds differ."""
+
 HEADS = ("problem", "", "revision", "mean chain-best", "change since revision 0", "evaluations")
 """What the columns of :func:`rows` hold."""
 
@@ -97,7 +100,7 @@ class Spent:
 
     Args:
         stage: Its name.
-        seconds: Wall time; of measurements, that of the runs.
+        seconds: Wall time; of measurements at least that of all processes that ran.
         evaluations: Made in it.
         prompt_tokens: Tokens of prompts.
         completion_tokens: Tokens of completions.
@@ -350,7 +353,7 @@ def _measuring(measured: Measured) -> Spent:
             cost[run.currency] = cost.get(run.currency, 0.0) + run.cost
     return Spent(
         stage=f"measuring revision {measured.revision}",
-        seconds=sum(run.wall_s for run in measured.runs),
+        seconds=max(measured.seconds, sum(run.wall_s for run in measured.runs)),
         evaluations=sum(run.evaluations for run in measured.runs),
         prompt_tokens=sum(run.prompt_tokens for run in measured.runs),
         completion_tokens=sum(run.completion_tokens for run in measured.runs),
@@ -360,6 +363,12 @@ def _measuring(measured: Measured) -> Spent:
 
 def _notes(measured: Sequence[Measured]) -> Iterator[str]:
     runs = [run for each in measured for run in each.runs]
+    if runs and len(measured[0].of(runs[0].problem)) < _SEEDS:
+        seeds = len(measured[0].of(runs[0].problem))
+        yield (
+            f"{seeds} seed{'s' if seeds > 1 else ''} of {len(runs[0].chain_bests)} chains: too few for the intervals to "
+            f"be believed; take {_SEEDS} or more"
+        )
     short = [run for run in runs if run.evaluations != run.planned]
     if short:
         told = ", ".join(f"{run.run} ({run.evaluations} of {run.planned})" for run in short[:5])

@@ -79,9 +79,17 @@ async def test_runs_that_did_not_spend_their_budget_are_named(make_loop):
     report = make_report(looping.folder)
     assert (
         "6 runs did not spend their budget, so that they do not compare: seen-loopfixed-r0-s1 (7 of 8)"
-        in (report.notes[0])
+        in (report.notes[1])
     )
     assert next(rows(report))[5] == "2 x 7 or 8"
+
+
+async def test_few_seeds_are_said_to_be_few(make_loop):
+    for name, seeds, is_few in (("few", 2, True), ("enough", 3, False)):
+        looping = make_loop(name, rounds=1, seeds=seeds)
+        await looping.go()
+        notes = make_report(looping.folder).notes
+        assert ("2 seeds of 2 chains: too few for the intervals to be believed" in notes[0]) == is_few
 
 
 async def test_what_it_cost_is_told_by_currency(make_loop):

@@ -193,7 +193,7 @@ async def test_completions_that_do_not_say_who_wrote_them_are_told_in_the_report
     measured = looping.runs.measured
     looping.runs.measured = lambda job: replace(measured(job), spoke={"": 8})
     await looping.go()
-    assert "does not say which weights it serves" in make_report(looping.folder).notes[0]
+    assert "does not say which weights it serves" in make_report(looping.folder).notes[-1]
 
 
 async def test_a_problem_or_a_model_that_changed_in_between_is_refused(make_loop, write_problem, model):
