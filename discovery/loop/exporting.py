@@ -22,7 +22,7 @@ from discovery.sandbox.base import SandboxBackend
 from discovery.storage.base import RunRecord, Storage
 from discovery.trajectories.assemble import outlines, samples
 from discovery.trajectories.curate import curated, replayed
-from discovery.trajectories.export import Facts, LicenceFact, RunFact, write_export
+from discovery.trajectories.export import Facts, RunFact, write_export
 from discovery.trajectories.judge import judged
 from discovery.trajectories.manifest import Refutation
 from discovery.trajectories.records import Selection, Split
@@ -97,10 +97,7 @@ class StoredExporter:
             )
         facts = Facts(
             runs=tuple(RunFact.of(self._storage.get_run(run)) for run in everything),
-            licences={
-                model: LicenceFact(provider=one.provider, licence=one.licence, trainable=one.trainable)
-                for model, one in licences.items()
-            },
+            licences=licences,
             refuted=tuple(refuted),
         )
         rows = samples(self._storage, selection, ())

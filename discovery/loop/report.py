@@ -366,7 +366,7 @@ def _notes(measured: Sequence[Measured]) -> Iterator[str]:
     if runs and len(measured[0].of(runs[0].problem)) < _SEEDS:
         seeds = len(measured[0].of(runs[0].problem))
         yield (
-            f"{seeds} seed{'s' if seeds > 1 else ''} of {len(runs[0].chain_bests)} chains: too few for the intervals to "
+            f"{seeds} seed{'s' if seeds > 1 else ''} of {len(runs[0].chain_bests)} chains: too few for intervals to "
             f"be believed; take {_SEEDS} or more"
         )
     short = [run for run in runs if run.evaluations != run.planned]

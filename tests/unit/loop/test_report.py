@@ -89,7 +89,7 @@ async def test_few_seeds_are_said_to_be_few(make_loop):
         looping = make_loop(name, rounds=1, seeds=seeds)
         await looping.go()
         notes = make_report(looping.folder).notes
-        assert ("2 seeds of 2 chains: too few for the intervals to be believed" in notes[0]) == is_few
+        assert ("2 seeds of 2 chains: too few for intervals to be believed" in notes[0]) == is_few
 
 
 async def test_what_it_cost_is_told_by_currency(make_loop):
