@@ -30,11 +30,10 @@ ENVIRONMENT = "DISCOVERY_LICENCES"
 EMBEDDED = "mutation"
 """The generator that is this package's own: no model, so nobody else's words."""
 
-MADE_BY = "discovery_made_by"
-"""What the ``config.json`` of weights that were made here from nothing has; any text is its value."""
+MADE_HERE = "new-tiny"
+"""The method that a lineage names of weights that were made here from nothing."""
 
 _LINEAGE = "lineage.json"
-_CONFIG = "config.json"
 _ADAPTER_CONFIG = "adapter_config.json"
 
 TEMPLATE = """\
@@ -331,23 +330,21 @@ def _names(model: ModelIdentity) -> tuple[str, ...]:
 
 def _origins(revision: str) -> Iterator[str | None]:
     """What a folder of weights was made of, the nearest first, by what it says itself; None for: of nothing, here."""
-    folder = Path(revision)
-    if not folder.is_absolute():
-        return  # a revision of somebody's repository
-    if MADE_BY in _read(folder / _CONFIG):
-        yield None
-    bases = []
-    lineage = _read(folder / _LINEAGE)
-    while isinstance(lineage, Mapping) and isinstance(lineage.get("base"), str):
-        bases.append(lineage["base"])
-        lineage = lineage.get("parent") or {}
-    base = _read(folder / _ADAPTER_CONFIG).get("base_model_name_or_path")
-    if isinstance(base, str) and base not in bases:
-        bases.append(base)
-    for base in bases:
-        if Path(base).is_absolute() and MADE_BY in _read(Path(base) / _CONFIG):
-            yield None
-        yield base
+    seen = set()
+    while Path(revision).is_absolute() and revision not in seen:  # else a revision of somebody's repository
+        seen.add(revision)
+        folder = Path(revision)
+        lineage: Any = _read(folder / _LINEAGE)
+        while isinstance(lineage, Mapping) and isinstance(lineage.get("base"), str):
+            if lineage.get("method") == MADE_HERE:
+                yield None
+                return
+            yield lineage["base"]
+            lineage = lineage.get("parent")
+        base = _read(folder / _ADAPTER_CONFIG).get("base_model_name_or_path")
+        if isinstance(base, str):
+            yield base
+            revision = base
 
 
 def _read(path: Path) -> Mapping[str, Any]:

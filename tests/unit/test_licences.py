@@ -9,7 +9,7 @@ from discovery.errors import ConfigError, LicenceError, UsageError
 from discovery.generation.mutation import MODEL
 from discovery.licences import (
     BUILT_IN,
-    MADE_BY,
+    MADE_HERE,
     OWN,
     TEMPLATE,
     LicenceTable,
@@ -19,6 +19,7 @@ from discovery.licences import (
     write_template,
 )
 from discovery.records import ModelIdentity
+from discovery.training.tiny import BASE, METHOD
 
 TABLE = """
 "mine" = true
@@ -170,15 +171,13 @@ def test_the_embedded_mutations_are_the_user_s_own():
     assert LicenceTable().of(ModelIdentity(generator="mutation", model="mutation-7")) == OWN
 
 
-def weights(folder, *, made_here=False, base=None, parents=(), adapter_of=None):
-    """A folder of weights as `discovery train` and others leave them."""
+def weights(folder, *, bases=(), adapter_of=None):
+    """A folder of weights as `discovery train` and others leave it; its bases from the nearest to the first."""
     folder.mkdir(parents=True)
-    marked = {MADE_BY: "discovery model new-tiny"} if made_here else {}
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **marked}))
-    if base is not None:
-        lineage = None
-        for each in reversed([base, *parents]):
-            lineage = {"base": str(each), "parent": lineage}
+    lineage = None
+    for base in reversed(bases):
+        lineage = {"base": str(base), "method": MADE_HERE if base == BASE else "sft", "parent": lineage}
+    if lineage is not None:
         (folder / "lineage.json").write_text(json.dumps(lineage))
     if adapter_of is not None:
         (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(adapter_of)}))
@@ -187,36 +186,37 @@ def weights(folder, *, made_here=False, base=None, parents=(), adapter_of=None):
 
 def test_weights_that_were_made_here_from_nothing_are_the_user_s_own(home):
     table = LicenceTable()
-    assert table.of(weights(home / "tiny", made_here=True)) == OWN
-    assert table.of(weights(home / "trained", base=home / "tiny")) == OWN
-    assert table.of(weights(home / "again", base=home / "gone", parents=[home / "tiny"])) == OWN
-    assert table.of(weights(home / "adapter", adapter_of=home / "tiny")) == OWN
+    assert MADE_HERE == METHOD
+    assert table.of(weights(home / "tiny", bases=[BASE])) == OWN
+    assert table.of(weights(home / "trained", bases=["./tiny", BASE])) == OWN
+    assert table.of(weights(home / "again", bases=[home / "gone", "./tiny", BASE])) == OWN
+    assert table.of(weights(home / "adapter", adapter_of=home / "again")) == OWN
     assert table.of(weights(home / "foreign")) is None
+    assert table.of(weights(home / "snake", adapter_of=home / "snake")) is None
     assert table.of(served("tiny", revision=str(home / "nowhere"))) is None
     assert table.of(served("tiny", revision="tiny")) is None, "a revision that is no folder of this machine"
 
 
 def test_weights_that_were_trained_here_are_what_their_base_is(home):
     table = LicenceTable()
-    assert table.of(weights(home / "a", base="openai/gpt-oss-20b")).licence == "Apache-2.0"
-    assert (
-        table.of(weights(home / "b", base=home / "a", parents=["openai/gpt-oss-20b"])).licence == "Apache-2.0"
-    )
+    assert table.of(weights(home / "a", bases=["openai/gpt-oss-20b"])).licence == "Apache-2.0"
+    assert table.of(weights(home / "b", bases=[home / "a", "openai/gpt-oss-20b"])).licence == "Apache-2.0"
     assert table.of(weights(home / "c", adapter_of="gpt-4o")).trainable is False
-    assert table.of(weights(home / "d", base="somebody/model")) is None
+    assert table.of(weights(home / "d", adapter_of=home / "b")).licence == "Apache-2.0"
+    assert table.of(weights(home / "e", bases=["somebody/model"])) is None
 
 
 def test_the_user_s_word_counts_before_what_a_folder_says(home, table):
     table.path.write_text(f'"{home}/weights/*" = false\n"base" = true\n')
     said = load_licences(table.path)
-    assert said.of(weights(home / "weights" / "x", made_here=True)).trainable is False
-    assert said.of(weights(home / "trained", base="base")).trainable is True
+    assert said.of(weights(home / "weights" / "x", bases=[BASE])).trainable is False
+    assert said.of(weights(home / "trained", bases=["base"])).trainable is True
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "{", '{"base": 3}', '{"base": "x", "parent": [1]}', "\0"])
 def test_a_folder_that_cannot_be_read_says_nothing(home, text):
     found = weights(home / "odd")
-    for name in ("config.json", "lineage.json", "adapter_config.json"):
+    for name in ("lineage.json", "adapter_config.json"):
         (home / "odd" / name).write_text(text)
     assert LicenceTable().of(found) is None
 

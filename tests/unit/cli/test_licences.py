@@ -5,7 +5,7 @@ import json
 import pytest
 
 from discovery.cli import main
-from discovery.licences import BUILT_IN, MADE_BY
+from discovery.licences import BUILT_IN, MADE_HERE
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +43,10 @@ def test_a_table_is_made_edited_and_shown(home, capsys):
 
 def test_a_folder_of_weights_says_where_it_is_from(home, capsys):
     (home / "tiny").mkdir()
-    (home / "tiny" / "config.json").write_text(json.dumps({MADE_BY: "discovery model new-tiny"}))
+    (home / "tiny" / "lineage.json").write_text(json.dumps({"base": "nothing", "method": MADE_HERE}))
     assert main(["licences", "./tiny"]) == 0
     assert "may be trained on: this machine, your own" in capsys.readouterr().out
-    (home / "tiny" / "config.json").write_text("{}")
+    (home / "tiny" / "lineage.json").unlink()
     assert main(["licences", "./tiny"]) == 1
 
 
