@@ -26,6 +26,7 @@ from discovery.run import config_of
 from discovery.sandbox.base import SandboxBackend
 from discovery.storage import open_existing
 from discovery.storage.base import RunRecord, Storage
+from discovery.trajectories.archive import write_archive
 from discovery.trajectories.assemble import outlines, samples
 from discovery.trajectories.curate import curated
 from discovery.trajectories.export import Facts, RunFact, require_place, write_export
@@ -35,6 +36,7 @@ from discovery.trajectories.judge import Judgement, judged
 from discovery.trajectories.manifest import Manifest, Refutation, as_json
 from discovery.trajectories.records import Filter, Keep, Split, TrajectoryOutline
 
+PARQUET = "parquet"
 TRAINS = {"trl-sft": "", "trl-dpo": " --method dpo", "trl-grpo": " --method grpo"}
 """Formats that `discovery train` reads, with what it is told."""
 
@@ -66,7 +68,7 @@ def export_runs(
 
     Args:
         runs: Ids, or unique beginnings of ids.
-        format: What the rows are for; --formats lists them.
+        format: What the rows are for; --formats lists them. parquet is all that is stored of the runs, unfiltered.
         to: Folder of the export; it must not hold anything else.
         formats: List the formats and do nothing.
         keep: trajectory (the best by their outcome), step (the best attempts by their own score), random or all.
@@ -89,6 +91,8 @@ def export_runs(
         raise UsageError("name at least one run; `discovery runs` lists what there is")
     if to is None:
         raise UsageError("say where to write with --out DIR")
+    if format == PARQUET:
+        return _archive(runs, to, storage, json)
     options = Options(reasoning=_place(reasoning), pairs=pairs)
     find_format(format).context(options, {})
     chosen = _filter(keep, top, truncate, improving_only, validation, split_by, seed)
@@ -223,6 +227,20 @@ async def _judged(
     return await judged(storage, everything, chosen, evaluators)
 
 
+def _archive(runs: Sequence[str], to: Path, storage: str | None, as_object: bool) -> int:
+    """Everything of the runs, as Parquet."""
+    with contextlib.closing(open_existing(storage)) as opened:
+        ids = [record.id for record in _records(opened, runs)]
+        inventory = write_archive(to, opened, ids)
+    if as_object:
+        print_json({"folder": str(to), "format": PARQUET, "id": inventory.id, "runs": ids})
+        return 0
+    count = f"{len(ids)} {_plural('run', len(ids))}"
+    out.print(f"all that is stored of {count} is in {to} (archive {inventory.id})", markup=False)
+    out.print(f"\n{program()} import {shlex.quote(str(to))}", style="bold", markup=False)
+    return 0
+
+
 # Words
 
 
@@ -279,6 +297,7 @@ def _list_formats(as_object: bool) -> int:
         table.add_column(column)
     for each in FORMATS.values():
         table.add_row(each.name, each.library, each.about)
+    table.add_row(PARQUET, "discovery import", "all that is stored of the runs, on any machine")
     print_table(table)
     return 0
 

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from discovery.cli import main
+from discovery.trajectories.archive import read_archive
 from discovery.trajectories.export import read_manifest
 from discovery.trajectories.records import Keep, Split
 
@@ -201,10 +202,22 @@ def test_formats_are_listed_with_what_they_are_for(capsys):
     code, out, _ = ended(capsys, "--formats")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[1:3]] == ["trl-sft", "trl-messages"]
+    assert out.splitlines()[-1].split()[0] == "parquet"
     code, out, _ = ended(capsys, "--formats", "--json")
     listed = json.loads(out)
     assert {each["format"] for each in listed} >= {"trl-sft", "verl", "openai-preference"}
     assert listed[0]["fields"][0] == "prompt"
+
+
+def test_parquet_is_all_of_the_runs_whatever_their_scores(runs, tmp_path, capsys):
+    folder = tmp_path / "archive"
+    code, out, err = ended(capsys, *runs, "--out", folder, "--format", "parquet")
+    assert code == 0, err
+    assert out.splitlines()[0].startswith(f"all that is stored of 2 runs is in {folder} (archive ")
+    assert out.splitlines()[-1] == f"discovery import {folder}"
+    assert list(read_archive(folder).inventory.runs) == sorted(runs)
+    code, out, err = ended(capsys, runs[0], "--out", tmp_path / "one", "--format", "parquet", "--json")
+    assert json.loads(out)["runs"] == [runs[0]]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +237,7 @@ def test_formats_are_listed_with_what_they_are_for(capsys):
         (["RUN", "--out", "x", "--reasoning", "aloud"], "must be one of thinking, reasoning_content, inline, omit"),
         (["RUN", "--out", "steps.py"], "cannot be written"),
         (["RUN", "--out", "."], "is not empty, and no export"),
+        (["RUN", "--out", ".", "--format", "parquet"], "not an empty folder"),
         (["RUN", "--out", "x", "--storage", "gone.db"], "gone.db"),
         (["RUN", "--out", "x", "--licences", "gone.toml"], "gone.toml"),
     ],

@@ -14,6 +14,7 @@ from discovery.plugins import load_problem, share_dir
 from discovery.records import ModelIdentity
 from discovery.testing.samples import Said, outline, sample, selection_of
 from discovery.testing.storage_records import WEIRD, make_run
+from discovery.training.exports import FORMAT_OF, read_exports
 from discovery.trajectories.export import (
     NOT_UNICODE,
     Facts,
@@ -230,6 +231,14 @@ def test_a_manifest_that_does_not_fit_names_the_file(tmp_path):
         (out / "manifest.json").write_text(broken)
         with pytest.raises(UsageError, match="is no manifest of an export"):
             read_manifest(out)
+
+
+@pytest.mark.parametrize("method", FORMAT_OF)
+def test_discovery_train_reads_what_is_written_for_it(tmp_path, method):
+    said = [Said(text="best", score=1.0), Said(text="worse", score=0.5)]
+    export(tmp_path / "out", [sample(said)], name=FORMAT_OF[method])
+    found = read_exports([tmp_path / "out"], method)
+    assert list(found.rows("train.jsonl")) == read(tmp_path / "out" / "train.jsonl")
 
 
 def test_a_bundled_problem_is_named_and_another_one_has_its_path():
