@@ -15,6 +15,7 @@ from typing import Any
 from discovery.errors import MissingComponent, UsageError, boundary
 from discovery.generation.weights import ADAPTER_CONFIG, CONFIG, Kind, Weights, read_weights, require_fit
 from discovery.training.config import LoraConfig, TrainConfig
+from discovery.training.packed import is_packed, load_packed
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
 
@@ -201,8 +202,13 @@ def load_plain(base: Base, config: TrainConfig) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    options = load_options(base, config)
     with boundary(f"loading {base.model.folder}", UsageError):
-        model = AutoModelForCausalLM.from_pretrained(base.model.folder, **load_options(base, config))
+        if config.packed:
+            device = torch.device("cuda" if on_gpu() else "cpu")
+            model = load_packed(base.model, device=device, **options)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(base.model.folder, local_files_only=True, **options)
     model.config.use_cache = False
     if config.lora.rank == 0:
         model = model.to(torch.float32)
@@ -214,14 +220,13 @@ def load_options(base: Base, config: TrainConfig) -> Mapping[str, Any]:
     import torch
 
     small = config.lora.rank and computes_in_bfloat16(config)
-    options: dict[str, Any] = {
-        "local_files_only": True,
-        "dtype": torch.bfloat16 if small else torch.float32,
-    }
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if small else torch.float32}
     if config.attention != "auto":
         options["attn_implementation"] = config.attention
+    if config.packed:
+        return options
     quantized = base.model.config.get("quantization_config") or {}
-    if quantized.get("quant_method") == "mxfp4":
+    if is_packed(base.model):
         from transformers import Mxfp4Config
 
         options["quantization_config"] = Mxfp4Config(dequantize=True)

@@ -53,6 +53,8 @@ class TrainConfig:
         checkpoint_activations: Whether activations are recomputed to save memory.
         attention: How transformers computes attention (``eager``, ``sdpa``, ``flex_attention``, the name of a kernel);
             ``auto`` leaves it the choice.
+        packed: Whether experts that a checkpoint has packed as MXFP4 (gpt-oss) stay so while adapters are trained, each
+            layer's unpacked while it works: slower, at little more than a quarter of the memory.
         lora: Adapters.
         validate_every: Optimiser steps between two validations; None: once per epoch.
         patience: Validations without improvement after which it stops; 0 never stops early.
@@ -77,6 +79,7 @@ class TrainConfig:
     dtype: str = "auto"
     checkpoint_activations: bool = True
     attention: str = "auto"
+    packed: bool = False
     lora: LoraConfig = field(default_factory=LoraConfig)
     validate_every: int | None = None
     patience: int = 3
@@ -101,6 +104,11 @@ class TrainConfig:
             raise ConfigError(
                 f"micro_rows is {self.micro_rows}, which does not divide batch_rows, {self.batch_rows}; "
                 "an optimiser step is made of whole forward passes"
+            )
+        if self.packed and not (self.lora.rank and self.checkpoint_activations):
+            raise ConfigError(
+                "packed weights cannot be trained, and are unpacked again for activations that are recomputed; "
+                "it needs adapters (rank 1 or more) and checkpoint_activations"
             )
         in_range("max_tokens", self.max_tokens, 8, 10_000_000)
         in_range("clip_norm", self.clip_norm, 1e-6, 1e6)

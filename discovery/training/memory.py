@@ -71,14 +71,13 @@ class Plan:
         return sum(part.bytes for part in self.parts)
 
 
-def plan(shape: Shape, config: TrainConfig, *, on_gpu: bool = True, packed: bool = False) -> Plan:
+def plan(shape: Shape, config: TrainConfig, *, on_gpu: bool = True) -> Plan:
     """What a training of a model takes.
 
     Args:
         shape: The model's.
         config: How it is trained.
         on_gpu: Whether ``dtype = "auto"`` means bfloat16.
-        packed: Whether the weights of experts stay packed as MXFP4, each layer unpacked while it works.
 
     Raises:
         UsageError: An adapter's target is no linear layer of the model.
@@ -86,7 +85,7 @@ def plan(shape: Shape, config: TrainConfig, *, on_gpu: bool = True, packed: bool
     size = 4 if config.dtype == "float32" or (config.dtype == "auto" and not on_gpu) else 2
     adapters = lora_parameters(shape, config)
     trained = adapters or shape.parameters
-    parts = [_base(shape, size, is_trained=not adapters, packed=packed)]
+    parts = [_base(shape, size, is_trained=not adapters, packed=config.packed)]
     if adapters:
         parts.append(Part(name="adapters", bytes=4 * adapters, how=f"{adapters:,} x 4 bytes"))
     elif config.method != "sft":

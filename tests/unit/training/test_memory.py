@@ -38,7 +38,7 @@ def test_packed_experts_take_what_the_card_says():
     """12.8 and 60.8 GiB of checkpoint: the same table."""
     for config, size in ((GPT_OSS_20B, 12.8), (GPT_OSS_120B, 60.8)):
         shape = read_shape(config)
-        found = plan(shape, LORA, packed=True)
+        found = plan(shape, TrainConfig(lora=LORA.lora, max_tokens=8192, packed=True))
         unpacked = shape.expert_weights // shape.layers * 2
         assert (bytes_of(found, "base weights") - unpacked) / GIB == pytest.approx(size, abs=0.15)
 
