@@ -1,5 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 
+from discovery.config import from_dict, load_toml
 from discovery.errors import UsageError
 from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.memory import GIB, lora_parameters, plan
@@ -113,3 +117,55 @@ def test_a_second_model_is_counted_where_there_is_one():
 def test_what_cannot_be_counted_is_refused(config, said):
     with pytest.raises(UsageError, match=said):
         read_shape(config)
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "guide"
+
+
+def shown():
+    """The columns of the guide's table: title to numbers by row."""
+    table = re.search(r"\n\| \| 20b(?:.*\n)+?\n", (GUIDE / "training.md").read_text())[0].strip().splitlines()
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table if "---" not in line]
+    return {title: {row[0]: row[place] for row in rows[1:]} for place, title in enumerate(rows[0]) if place}
+
+
+@pytest.mark.parametrize(
+    ("title", "file", "model", "packed"),
+    [
+        ("20b", "gpt-oss-20b-lora.toml", GPT_OSS_20B, False),
+        ("20b, packed", "gpt-oss-20b-lora.toml", GPT_OSS_20B, True),
+        ("120b", "gpt-oss-120b-lora.toml", GPT_OSS_120B, False),
+        ("120b, packed", "gpt-oss-120b-lora.toml", GPT_OSS_120B, True),
+    ],
+)
+def test_the_guide_shows_what_the_configurations_beside_it_take(title, file, model, packed):
+    config = from_dict(TrainConfig, {**load_toml(GUIDE / file), "packed": packed})
+    found, said = plan(read_shape(model), config), shown()[title]
+    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    sizes["all trained"] = sizes["adapters"] + sizes["gradients"] + sizes["optimiser"]
+    assert said["longest row, tokens"] == f"{config.max_tokens:,}"
+    for name, row in {
+        "base weights": "base weights",
+        "all trained": "adapters, gradients, optimiser",
+        "activations": "activations, recomputed",
+        "attention scores": "attention scores",
+        "logits": "logits",
+        "reserve": "reserve (1 GiB and 5 %)",
+    }.items():
+        assert said[row] == f"{sizes[name]:.2f}"
+    assert said["total"] == f"{found.total / GIB:.1f}"
+    assert said["fits"] == ("yes" if found.total < 141e9 else "no")
+
+
+def test_the_configurations_of_the_guide_fit_on_141_gb_and_name_their_sum():
+    for file, model in (("gpt-oss-20b-lora.toml", GPT_OSS_20B), ("gpt-oss-120b-lora.toml", GPT_OSS_120B)):
+        found = plan(read_shape(model), from_dict(TrainConfig, load_toml(GUIDE / file)))
+        assert found.total < 141e9
+        assert f"{found.total / GIB:.0f} GiB by the arithmetic" in (GUIDE / file).read_text()
+
+
+def test_the_guide_names_the_sum_for_long_rows():
+    fields = {"max_tokens": 32768, "attention": "flex_attention", "packed": True, "lora": LORA.lora}
+    found = plan(read_shape(GPT_OSS_120B), TrainConfig(**fields))
+    said = " ".join((GUIDE / "training.md").read_text().split())
+    assert f"takes {found.total / GIB:.1f} GiB for rows of 32,768 tokens" in said
