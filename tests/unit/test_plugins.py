@@ -14,6 +14,7 @@ from discovery.plugins import (
     bundled_problems,
     list_problems,
     load_problem,
+    load_stored,
     locate,
     reference,
     share_dir,
@@ -300,3 +301,12 @@ class TestEntryPoints:
         assert "it is a str" in listed["wrong"].error
         assert listed["constants-10"].problem is not None
         fails("gone", "installed problem 'gone'")
+
+
+def test_the_problem_of_a_stored_run_is_the_one_at_its_place_or_the_very_same(tmp_path):
+    bundled = load_problem("constants-10")
+    elsewhere = str(tmp_path / "elsewhere" / "problem.py")
+    assert load_stored(elsewhere, "constants-10", bundled.version).path == bundled.path
+    assert load_stored(elsewhere, "constants-10", "0" * 64) is None, "another version is another problem"
+    assert load_stored(elsewhere, "nonesuch", bundled.version) is None
+    assert load_stored(str(bundled.path), "constants-10", "0" * 64).version == bundled.version, "as it is now"
