@@ -12,6 +12,7 @@ were trained here are what their base is: the folder says of which base it is ma
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import json
 import os
@@ -172,6 +173,18 @@ class LicenceTable:
     def entry(self, names: Sequence[str]) -> Entry | None:
         """The first entry that fits one of a model's names: of the user's, then of those built in."""
         return _first((*self.entries, *BUILT_IN), names)
+
+    def also(self, names: Iterable[str], licence: Licence) -> LicenceTable:
+        """The same table with more entries, for models that the user's do not fit.
+
+        For who knows what weights were made of, after the folder that says it is gone.
+
+        Args:
+            names: Of models, with shell patterns; see :func:`glob.escape`.
+            licence: What holds for them.
+        """
+        more = tuple(Entry(pattern=name, licence=licence) for name in names)
+        return dataclasses.replace(self, entries=(*self.entries, *more))
 
     def of(self, model: ModelIdentity) -> Licence | None:
         """What holds for a model that spoke.

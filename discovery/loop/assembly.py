@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,6 +82,24 @@ def require_all(plan: LoopPlan, prices: PriceTable, licences: LicenceTable) -> B
     return build_of(plan)
 
 
+def of_its_revisions(folder: LoopFolder, plan: LoopPlan, licences: LicenceTable) -> LicenceTable:
+    """A table that knows all revisions of a loop's weights: they are what those are that it began with.
+
+    The copies that the server had of earlier ones, which completions name, are gone when those are replayed.
+
+    Args:
+        folder: The loop's.
+        plan: The loop's.
+        licences: The user's table.
+
+    Raises:
+        LicenceError: What the model writes may not be trained on.
+    """
+    first = ModelIdentity(generator=MODEL, model=plan.name, revision=plan.model)
+    (licence,) = require_trainable([first], licences).values()
+    return licences.also([glob.escape(plan.name), f"{glob.escape(str(folder.path.absolute()))}/*"], licence)
+
+
 def build_of(plan: LoopPlan) -> Build:
     """The program that serves a loop's weights.
 
@@ -122,7 +141,7 @@ def assembled(
     parts = Parts(
         served=OwnServer(build, plan, folder.server, say=lambda line: say(f"server: {line}")),
         runs=StoredRuns(plan, storage, backend, prices=table, watch=watch),
-        exporter=StoredExporter(storage, backend, licences=words),
+        exporter=StoredExporter(storage, backend, licences=of_its_revisions(folder, plan, words)),
         trainer=ProcessTrainer(say=lambda line: say(f"training: {line}")),
     )
     return ClosedLoop(folder, plan, parts, say=say)
