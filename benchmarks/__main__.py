@@ -15,9 +15,9 @@ from benchmarks.report import Report
 
 NAMES = (
     *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
-    *("prefix", "first_request"),
+    *("prefix", "first_request", "export"),
 )
-OPTIONS = ("evaluations", "sandbox")
+OPTIONS = ("evaluations", "sandbox", "storage")
 
 
 def main() -> int:
@@ -28,6 +28,7 @@ def main() -> int:
     )
     parser.add_argument("--evaluations", type=int, help="of benchmarks that can be longer or shorter")
     parser.add_argument("--sandbox", help="of benchmarks that run on any: bubblewrap, docker or process")
+    parser.add_argument("--storage", help="of `export`: where the made-up run is kept, to be used again")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:

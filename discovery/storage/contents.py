@@ -63,6 +63,7 @@ def load(connection: Connection, names: set[bytes]) -> Unpacker:
     contents: dict[bytes, bytes] = {}
     wanted = sorted(names)
     for start in range(0, len(wanted), _AT_ONCE):
-        for name, codec, data in connection.execute(_LOAD, {"names": wanted[start : start + _AT_ONCE]}):
+        found = connection.execute(_LOAD, {"names": wanted[start : start + _AT_ONCE]})
+        for name, codec, data in found.all():
             contents[bytes(name)] = decompress(codec, bytes(data))
     return Unpacker(contents)

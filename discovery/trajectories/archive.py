@@ -37,6 +37,7 @@ _GROUP_BYTES = 16 << 20
 _MOST_GROUP_BYTES = 512 << 20
 """Of a row group that is read."""
 _SCHEMA_KEY = b"discovery.schema"
+_SCALARS = (int, float, bool)
 _WORDS = (Cell.NAME, Cell.TEXT, Cell.JSON, Cell.KEY)
 
 
@@ -71,9 +72,8 @@ def write_archive(folder: Path | str, storage: Storage, runs: Sequence[str]) -> 
             inventory = _written(draft, storage, list(dict.fromkeys(record.id for record in records)))
             os.replace(draft, folder)  # noqa: PTH105 - onto an empty folder, too
         except OSError as error:
-            raise UsageError(
-                f"{folder} cannot be written: {error.strerror or error}; give another folder"
-            ) from error
+            why = error.strerror or error
+            raise UsageError(f"{folder} cannot be written: {why}; give another folder") from error
         undo.pop_all()
     return inventory
 
@@ -170,9 +170,8 @@ class Archive:
             for group in range(meta.num_row_groups):
                 size = meta.row_group(group).total_byte_size
                 if size > _MOST_GROUP_BYTES:
-                    raise ArchiveError(
-                        f"{self._path(table)} has a row group of {size:,} bytes; at most {_MOST_GROUP_BYTES:,} are read"
-                    )
+                    most = f"at most {_MOST_GROUP_BYTES:,} are read"
+                    raise ArchiveError(f"{self._path(table)} has a row group of {size:,} bytes; {most}")
 
     def _rows(self, table: Table) -> Iterator[tuple[str, Any]]:
         last: tuple[str, Any] | None = None
@@ -180,9 +179,8 @@ class Archive:
             try:
                 run, record = table.record(cells)
             except (ValueError, TypeError, KeyError) as error:
-                raise ArchiveError(
-                    f"{self._path(table)}, row {number}: {error}; get the archive again"
-                ) from error
+                where = f"{self._path(table)}, row {number}"
+                raise ArchiveError(f"{where}: {error}; get the archive again") from error
             here = (run, table.place(record))
             if last is not None and not last < here:
                 raise ArchiveError(f"{self._path(table)}, row {number}: it is there twice, or not in order")
@@ -223,14 +221,12 @@ def _written(draft: Path, storage: Storage, runs: Sequence[str]) -> Inventory:
             record = storage.sandbox(record_id)
             if record is not None:
                 files[SANDBOXES.name].write("", record)
-    facts = {
-        file_name(name): _synced(draft / file_name(name), file.rows) for name, file in sorted(files.items())
-    }
-    inventory = Inventory(
+    facts = {file_name(name): _synced(draft / file_name(name), files[name].rows) for name in sorted(files)}
+    said = Inventory(
         id=id_of(facts), schema=SCHEMA, package_version=__version__, runs=tuple(runs), files=facts
     )
-    write_inventory(draft, inventory)
-    return inventory
+    write_inventory(draft, said)
+    return said
 
 
 def _write_run(files: dict[str, _File], snapshot: Snapshot, sandboxes: set[str]) -> None:
@@ -274,6 +270,7 @@ class _File:
         self._cells: list[list[Any]] = [[] for _ in self._columns]
         self._bytes = 0
         self._batches: list[Any] = []
+        self._group_bytes = 0
         self._writer = pq.ParquetWriter(
             folder / file_name(table.name),
             self._schema,
@@ -312,8 +309,10 @@ class _File:
             ) from error
         for cells, value in zip(self._cells, row.values(), strict=True):
             cells.append(value)
-            if isinstance(value, (str, bytes, tuple, list)):
-                self._bytes += len(value) if isinstance(value, (str, bytes)) else 8 * len(value)
+            if type(value) is str:
+                self._bytes += len(value)
+            elif value is not None and type(value) not in _SCALARS:
+                self._bytes += 8 * len(value)
         self.rows += 1
         if len(self._cells[0]) == _BATCH_ROWS or self._bytes >= _BATCH_BYTES:
             self._batch()
@@ -326,10 +325,12 @@ class _File:
             return
         types = (field.type for field in self._schema)
         arrays = [pa.array(cells, kind) for cells, kind in zip(self._cells, types, strict=True)]
-        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._batches.append(batch)
+        self._group_bytes += batch.nbytes
         self._cells = [[] for _ in self._columns]
         self._bytes = 0
-        if sum(batch.nbytes for batch in self._batches) >= _GROUP_BYTES:
+        if self._group_bytes >= _GROUP_BYTES:
             self._group()
 
     def _group(self) -> None:
@@ -338,7 +339,7 @@ class _File:
         if self._batches:
             table = pa.Table.from_batches(self._batches, self._schema)
             self._writer.write_table(table, row_group_size=len(table))
-            self._batches = []
+            self._batches, self._group_bytes = [], 0
 
 
 def _repeated(columns: Sequence[Column]) -> list[str]:

@@ -15,13 +15,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NoReturn
+
+import numpy as np
 
 from discovery.records import CandidateKey, Json, Message
 
 EXACT = "exact"
 """Name of the column for what UTF-8 cannot hold."""
 
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -63,28 +67,6 @@ class Cell(StrEnum):
     """A list of messages: role and content."""
     BYTES = "bytes"
     """Bytes."""
-
-
-def encoded(cell: Cell, value: Any) -> Any:
-    """A value of a record as a cell.
-
-    Args:
-        cell: The kind of cell.
-        value: Not None.
-
-    Raises:
-        ValueError: It does not fit.
-    """
-    return _ENCODE[cell](value) if cell in _ENCODE else value
-
-
-def decoded(cell: Cell, value: Any) -> Any:
-    """The inverse of :func:`encoded`, with all that a file may hold in place of what was written.
-
-    Raises:
-        ValueError: The cell holds what it may not.
-    """
-    return _DECODE[cell](value) if cell in _DECODE else value
 
 
 def legible(cells: dict[str, Any]) -> bytes | None:
@@ -178,14 +160,23 @@ def _finites(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _logprobs(values: Sequence[float | None]) -> tuple[float | None, ...]:
-    known = [value for value in values if value is not None] if None in values else values
-    _finites(known)  # type: ignore[arg-type]
+    _finites([value for value in values if value is not None])
     return tuple(values)
+
+
+def _numbers(values: Sequence[float | None]) -> Any:
+    """As an array, which Arrow takes over at once, unless one is not known."""
+    if None in values:
+        return _logprobs(values)
+    numbers = np.asarray(values, np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number is not finite")
+    return numbers
 
 
 def _json(value: Json) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _encode_json(value)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"not plain data: {error}") from error
 
@@ -230,25 +221,26 @@ def _from(low: int, name: str) -> Callable[[int], int]:
     return check
 
 
-def _ids(ids: Sequence[int]) -> Sequence[int]:
-    if ids and not -(2**31) <= min(ids) <= max(ids) < 2**31:
-        raise ValueError(f"token id {max(ids, key=abs)} does not fit 32 bits")
-    return ids
+@lru_cache(maxsize=8)
+def _ids(ids: tuple[int, ...]) -> Any:
+    """As an array, which Arrow takes over at once; the completions of a step share their prompt's."""
+    return np.asarray(ids, np.int32)
 
 
-_ENCODE: Mapping[Cell, Callable[[Any], Any]] = {
+ENCODE: Mapping[Cell, Callable[[Any], Any]] = {
     Cell.NAME: _name,
     Cell.JSON: _json,
     Cell.NUMBER: _finite,
     Cell.INSTANT: _instant,
     Cell.KEY: _key,
     Cell.KEYS: lambda keys: [_key(key) for key in keys],
-    Cell.NUMBERS: _finites,
+    Cell.NUMBERS: _numbers,
     Cell.IDS: _ids,
-    Cell.LOGPROBS: _logprobs,
+    Cell.LOGPROBS: _numbers,
     Cell.MESSAGES: lambda messages: [{"role": m.role, "content": m.content} for m in messages],
 }
-_DECODE: Mapping[Cell, Callable[[Any], Any]] = {
+"""Values of records, not None, to cells; those of other kinds are as they are. ValueError: one does not fit."""
+DECODE: Mapping[Cell, Callable[[Any], Any]] = {
     Cell.NAME: _name,
     Cell.JSON: data_of,
     Cell.INTEGER: _from(0, "count"),
@@ -263,3 +255,4 @@ _DECODE: Mapping[Cell, Callable[[Any], Any]] = {
     Cell.LOGPROBS: _logprobs,
     Cell.MESSAGES: lambda parts: tuple(Message(role=part["role"], content=part["content"]) for part in parts),
 }
+"""The inverse, with all that a file may hold in place of what was written. ValueError: it holds what it may not."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from discovery.records import INITIAL, SHARED_CHAIN, CandidateKey
 from discovery.storage.base import Snapshot
-from discovery.trajectories.cells import EXACT, Cell, decoded, encoded, exact, legible
+from discovery.trajectories.cells import DECODE, ENCODE, EXACT, Cell, exact, legible
 
 Row = Mapping[str, Any]
 
@@ -61,15 +61,22 @@ class Table:
             ValueError: A value cannot be archived.
         """
         cells: dict[str, Any] = {"run": run} if self.stored is not None else {}
+        is_plain = True
         for column in self.columns:
             value = column.get(record)
-            if value is None and not column.optional:
-                raise ValueError(f"its {column.name} is not known")
-            try:
-                cells[column.name] = None if value is None else encoded(column.cell, value)
-            except ValueError as error:
-                raise ValueError(f"its {column.name}: {error}") from error
-        cells[EXACT] = legible(cells)
+            if value is None:
+                if not column.optional:
+                    raise ValueError(f"its {column.name} is not known")
+            elif column.cell in ENCODE:
+                try:
+                    value = ENCODE[column.cell](value)
+                except (ValueError, OverflowError) as error:
+                    raise ValueError(f"its {column.name}: {error}") from error
+            cells[column.name] = value
+            is_plain = is_plain and (
+                value.isascii() if type(value) is str else column.cell is not Cell.MESSAGES
+            )
+        cells[EXACT] = None if is_plain else legible(cells)
         return cells
 
     def record(self, cells: dict[str, Any]) -> tuple[str, Any]:
@@ -86,11 +93,15 @@ class Table:
         for column in self.columns:
             value = cells[column.name]
             try:
-                row[column.name] = None if value is None else decoded(column.cell, value)
+                row[column.name] = None if value is None else DECODE.get(column.cell, _as_it_is)(value)
             except ValueError as error:
                 raise ValueError(f"its {column.name}: {error}") from error
-        run = decoded(Cell.NAME, cells["run"]) if self.stored is not None else ""
+        run = DECODE[Cell.NAME](cells["run"]) if self.stored is not None else ""
         return run, self.build(row)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def mapping(row: Row, name: str) -> dict[str, Any]:
