@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 from pathlib import Path
 
@@ -15,10 +14,6 @@ from discovery.trajectories.formats.base import Options, Reasoning
 from discovery.trajectories.formats.registry import FORMATS
 from discovery.trajectories.records import Split
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-pytest.importorskip("trl", reason="pip install 'discovery-loop[train]'")
-
 pytestmark = [
     pytest.mark.train,
     pytest.mark.filterwarnings("default"),  # theirs
@@ -26,6 +21,16 @@ pytestmark = [
 
 BIG = 12 << 20
 """More than `datasets` looks at before it decides what the rows are."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def offline():
+    """Nothing here asks the network; their libraries are loaded when the first test runs, not when tests are listed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("HF_DATASETS_OFFLINE", "1")
+        pytest.importorskip("trl", reason="pip install 'discovery-loop[train]'")
+        yield
 
 
 def steps(*, big=False):

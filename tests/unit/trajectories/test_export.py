@@ -95,6 +95,27 @@ def test_rows_go_to_the_file_of_their_split_and_the_manifest_says_what_is_there(
         assert said in card
 
 
+def test_origins_stand_beside_rows_that_cannot_say_them(tmp_path):
+    samples = steps("one", "two") + steps("three", split=Split.VALIDATION, chain=1)
+    made = export(tmp_path / "out", samples, name="openai-sft")
+    assert list(read(tmp_path / "out" / "train.jsonl")[0]) == ["messages"]
+    assert read(tmp_path / "out" / "origin.jsonl") == [
+        {"split": "train", "row": 0, **samples[0].origin},
+        {"split": "train", "row": 1, **samples[1].origin},
+        {"split": "validation", "row": 0, **samples[2].origin},
+    ]
+    assert list(made.files) == ["origin.jsonl", "train.jsonl", "validation.jsonl"]
+    assert made.files["origin.jsonl"].rows == 3
+
+
+def test_what_a_format_brings_along_is_hashed_too(tmp_path):
+    made = export(tmp_path / "out", steps("one"), name="llamafactory")
+    assert made.files["dataset_info.json"].rows is None
+    (tmp_path / "out" / "dataset_info.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"dataset_info\.json is not what was exported"):
+        read_manifest(tmp_path / "out", verify=True)
+
+
 def test_the_same_twice_is_the_same_bytes_and_the_same_id(tmp_path):
     samples = steps("one", "two")
     first, second = (export(tmp_path / name, samples, created_at=NOON) for name in ("a", "b"))
