@@ -91,20 +91,46 @@ def export_runs(
         raise UsageError("name at least one run; `discovery runs` lists what there is")
     if to is None:
         raise UsageError("say where to write with --out DIR")
+    order = _Order(
+        to=to,
+        format=format,
+        filter=_filter(keep, top, truncate, improving_only, validation, split_by, seed),
+        options=Options(reasoning=_place(reasoning), pairs=pairs),
+        sandbox=sandbox,
+        licences=licences,
+    )
     if format == PARQUET:
-        return _archive(runs, to, storage, json)
-    options = Options(reasoning=_place(reasoning), pairs=pairs)
-    find_format(format).context(options, {})
-    chosen = _filter(keep, top, truncate, improving_only, validation, split_by, seed)
+        return _archive(runs, order, storage, json)
+    find_format(format).context(order.options, {})
     require_place(to)
     with contextlib.closing(open_existing(storage)) as opened:
-        records = _records(opened, runs)
-        done = _export(opened, records, to, format, chosen, options, sandbox, licences)
+        done = _export(opened, _records(opened, runs), order)
     if json:
         print_json({"folder": str(to), **as_json(done.manifest)})
     else:
         _say(done, to)
     return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What was asked for.
+
+    Args:
+        to: Folder of the export.
+        format: Name of its format.
+        filter: What is chosen.
+        options: How rows are made.
+        sandbox: Where candidates are scored again.
+        licences: The user's table; None for the usual place.
+    """
+
+    to: Path
+    format: str
+    filter: Filter
+    options: Options
+    sandbox: str
+    licences: Path | None
 
 
 def _place(reasoning: str | None) -> Reasoning | None:
@@ -162,16 +188,7 @@ class _Done:
     judgement: Judgement
 
 
-def _export(
-    storage: Storage,
-    records: Sequence[RunRecord],
-    to: Path,
-    format_name: str,
-    chosen: Filter,
-    options: Options,
-    sandbox: str,
-    licences: Path | None,
-) -> _Done:
+def _export(storage: Storage, records: Sequence[RunRecord], order: _Order) -> _Done:
     ids = [record.id for record in records]
     everything = list(outlines(storage, ids))
     if not everything:
@@ -179,18 +196,18 @@ def _export(
             f"nothing to export: no step of {', '.join(ids)} is committed; `discovery resume` goes on"
         )
     speakers = {model for run in ids for model in storage.speakers(run)}
-    allowed = require_trainable(speakers, load_licences(licences))
-    backend = choose_backend(SandboxConfig(backend=sandbox), MODEL)
+    allowed = require_trainable(speakers, load_licences(order.licences))
+    backend = choose_backend(SandboxConfig(backend=order.sandbox), MODEL)
     if backend.notice:
         notice(backend.notice)
     err.print("scoring the best again before they count ...", style="dim")
-    judgement = asyncio.run(_judged(storage, everything, chosen, backend.backend))
+    judgement = asyncio.run(_judged(storage, everything, order.filter, backend.backend))
     for run, reason in judgement.not_kept.items():
         notice(f"results of scoring {run} again were not stored: {reason}")
-    selection = curated(judgement.outlines, chosen)
+    selection = curated(judgement.outlines, order.filter)
     manifest = write_export(
-        to,
-        format_name,
+        order.to,
+        order.format,
         selection,
         samples(storage, selection),
         facts=Facts(
@@ -205,7 +222,7 @@ def _export(
                 )
                 for out in judgement.refuted
             ),
-            options=options,
+            options=order.options,
         ),
     )
     return _Done(manifest=manifest, trajectories=len(everything), judgement=judgement)
@@ -227,8 +244,14 @@ async def _judged(
     return await judged(storage, everything, chosen, evaluators)
 
 
-def _archive(runs: Sequence[str], to: Path, storage: str | None, as_object: bool) -> int:
+def _archive(runs: Sequence[str], order: _Order, storage: str | None, as_object: bool) -> int:
     """Everything of the runs, as Parquet."""
+    if order.filter != Filter() or order.options != Options():
+        raise UsageError(
+            "parquet is all that is stored of the runs, and nothing is chosen for it; leave out --keep, --top and the "
+            "other options of what is chosen and of what rows hold"
+        )
+    to = order.to
     with contextlib.closing(open_existing(storage)) as opened:
         ids = [record.id for record in _records(opened, runs)]
         inventory = write_archive(to, opened, ids)

@@ -53,7 +53,7 @@ def runs(capsys):
 
 def ended(capsys, *arguments):
     """Ends the command. Which side of the split the few trajectories are on goes by their runs' ids: all on one."""
-    sides = () if {"--validation", "--formats"} & set(arguments) else ("--validation", 0)
+    sides = () if {"--validation", "--formats", "parquet"} & set(arguments) else ("--validation", 0)
     capsys.readouterr()
     code = main(["export", *map(str, (*arguments, *sides))])
     said = capsys.readouterr()
@@ -238,6 +238,7 @@ def test_parquet_is_all_of_the_runs_whatever_their_scores(runs, tmp_path, capsys
         (["RUN", "--out", "steps.py"], "cannot be written"),
         (["RUN", "--out", "."], "is not empty, and no export"),
         (["RUN", "--out", ".", "--format", "parquet"], "not an empty folder"),
+        (["RUN", "--out", "x", "--format", "parquet", "--top", "5"], "nothing is chosen for it"),
         (["RUN", "--out", "x", "--storage", "gone.db"], "gone.db"),
         (["RUN", "--out", "x", "--licences", "gone.toml"], "gone.toml"),
     ],
