@@ -192,7 +192,8 @@ class Looping:
         self.plan = plan
         self.said = []
         self.folder = ActingFolder(tmp_path / "loop", world)
-        self.folder.create(plan)
+        if not self.folder.has_plan:
+            self.folder.create(plan)
         self.runs = FakeRuns(world)
 
     def loop(self):
