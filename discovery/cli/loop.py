@@ -65,6 +65,7 @@ def loop(
     seeds: Annotated[int | None, ROUNDS] = None,
     replay: Annotated[int | None, ROUNDS] = None,
     start: Annotated[str | None, ROUNDS] = None,
+    all_rounds: Annotated[bool | None, ROUNDS] = None,
     seed: Annotated[int | None, ROUNDS] = None,
     chains: Annotated[int | None, SEARCH] = None,
     steps: Annotated[int | None, SEARCH] = None,
@@ -108,6 +109,7 @@ def loop(
         seeds: Runs of each problem for each revision [3].
         replay: How many earlier revisions' runs each round learns from, too [all].
         start: What each round trains on: the previous weights, or the base [previous; base for adapters].
+        all_rounds: Go on after a round that does not help; the result is the last one that did.
         seed: Of the loop: the first run seed, and what all draws are made of [0].
         chains: C, independent lines of refinement of each run [4].
         steps: L, how deep each goes [25].
@@ -148,6 +150,7 @@ def loop(
             seeds,
             replay,
             start,
+            all_rounds,
             seed,
             chains,
             steps,
@@ -185,7 +188,10 @@ def loop(
         tuple(problem or ()),
         tuple(held_out or ()),
         settings,
-        rounds=from_dict(RoundsConfig, _given(rounds=rounds, seeds=seeds, replay=replay, start=start)),
+        rounds=from_dict(
+            RoundsConfig,
+            _given(rounds=rounds, seeds=seeds, replay=replay, start=start, all_rounds=all_rounds),
+        ),
         filter=filter_from_dict(_given(keep=keep, top_percent=top, validation_percent=validation)),
         train=_train_settings(train, rank, epochs=epochs, learning_rate=learning_rate, batch_rows=batch_rows),
         serve=tuple(extra),

@@ -35,12 +35,14 @@ class RoundsConfig:
         replay: How many earlier revisions' runs are trained on beside the latest; None for all, 0 for none.
         start: One of :data:`STARTS`; None takes the previous weights, and the base for adapters, which are for one
             model.
+        all_rounds: Whether to go on after a round that does not help; the result is the last one that did.
     """
 
     rounds: int = 2
     seeds: int = 3
     replay: int | None = None
     start: str | None = None
+    all_rounds: bool = False
 
     def __post_init__(self) -> None:
         in_range("rounds", self.rounds, 1, 100)

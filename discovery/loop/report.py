@@ -285,13 +285,15 @@ def _spent_row(spent: Spent) -> tuple[str, ...]:
 
 
 def _rounds(folder: LoopFolder, plan: LoopPlan, measured: list[Measured]) -> Iterator[RoundReport]:
+    best = 0
     for number in range(1, plan.rounds.rounds + 1):
         exported = folder.stage(Exported, number)
         if exported is None:
             return
         verdict = None
         if len(measured) > number:
-            verdict = judged(measured[number - 1], measured[number], plan.held_out)
+            verdict = judged(measured[best], measured[number], plan.held_out)
+            best = number if verdict.helps else best
         yield RoundReport(exported=exported, trained=folder.stage(Trained, number), verdict=verdict)
 
 
@@ -304,7 +306,7 @@ def _ended(plan: LoopPlan, rounds: Sequence[RoundReport]) -> str | None:
         return f"It ended after round {number - 1}: nothing of its runs is worth training on."
     if last.verdict is None:
         return None
-    if not last.verdict.helps:
+    if not last.verdict.helps and not plan.rounds.all_rounds:
         return (
             f"It ended after round {number}, which does not help on the held-out problems: those before stay."
         )

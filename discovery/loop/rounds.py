@@ -100,7 +100,7 @@ class ClosedLoop:
         """
         with self.folder.locked(say=self._say) as self._lock:
             self.plan.check()
-            before = await self._measured(0, perform)
+            best = await self._measured(0, perform)
             for number in range(1, self.plan.rounds.rounds + 1):
                 exported = await self._exported(number, perform)
                 if not exported.rows.get("train"):
@@ -110,11 +110,12 @@ class ClosedLoop:
                     return
                 await self._trained(number, perform)
                 after = await self._measured(number, perform)
-                verdict = judged(before, after, self.plan.held_out)
+                verdict = judged(best, after, self.plan.held_out)
                 self._say(str(verdict))
-                if not verdict.helps:
+                if verdict.helps:
+                    best = after
+                elif not self.plan.rounds.all_rounds:
                     return
-                before = after
 
     def weights(self, revision: int) -> Path:
         """The folder of a revision's weights.

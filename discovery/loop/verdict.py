@@ -1,10 +1,11 @@
 """Whether a revision helps, by the problems that it never learnt from.
 
-The gain on a problem is the mean of the chains' best scores of the revision, less that of the one before, in the
-problem's own direction and in units of the chains' standard deviation, so that problems of different scales count the
-same. The gain of a round is the mean over the held-out problems. A round helps where it is above 0. The interval beside
-it says how sure that is; it does not decide: a loop that asked for proof at three seeds would hardly ever make a second
-round, and a round too many costs time, while its weights are kept apart and the report says what it brought.
+The gain on a problem is the mean of the chains' best scores of the revision, less that of the last one that helped (the
+one before, unless all rounds were asked for), in the problem's own direction and in units of the chains' standard
+deviation, so that problems of different scales count the same. The gain of a round is the mean over the held-out
+problems. A round helps where it is above 0. The interval beside it says how sure that is; it does not decide: a loop
+that asked for proof at three seeds would hardly ever make a second round, and a round too many costs time, while its
+weights are kept apart and the report says what it brought.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from discovery.records import Direction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a revision is worth against the one before.
+    """What a revision is worth against the last one that helped.
 
     Args:
         revision: Its number, from 1.
+        against: That of the other one.
         gain: On the held-out problems, in standard deviations of their chains; above 0 is better.
     """
 
     revision: int
+    against: int
     gain: Interval
 
     @property
@@ -39,21 +42,21 @@ class Verdict:
         what = "helps" if self.helps else "does not help"
         sure = "; the interval holds 0" if self.gain.holds_zero else ""
         return (
-            f"revision {self.revision} {what} on the held-out problems: "
+            f"revision {self.revision} {what} against revision {self.against} on the held-out problems: "
             f"{self.gain.estimate:+.2f} standard deviations of their chains{_ends(self.gain)}{sure}"
         )
 
 
 def judged(before: Measured, after: Measured, held_out: Sequence[str]) -> Verdict:
-    """Compare a revision with the one before.
+    """Compare a revision with an earlier one.
 
     Args:
-        before: The one before.
+        before: The earlier one.
         after: The revision.
         held_out: The problems that decide, as the plan names them.
     """
     gain = intervals.mean_difference([_pair(before, after, problem) for problem in held_out])
-    return Verdict(revision=after.revision, gain=gain)
+    return Verdict(revision=after.revision, against=before.revision, gain=gain)
 
 
 def _pair(before: Measured, after: Measured, problem: str) -> Pair:

@@ -102,6 +102,16 @@ async def test_a_revision_that_does_not_help_ends_the_loop_and_the_one_before_is
     assert ("does not help" in report.ended) == (result < made)
 
 
+async def test_all_rounds_are_made_where_that_is_asked_for_and_the_last_that_helped_is_the_result(make_loop):
+    looping = make_loop(gains=(0.0, 1.0, -5.0, 0.5, 2.0), rounds=4, shape={"all_rounds": True})
+    await looping.go()
+    report = make_report(looping.folder)
+    assert [made.verdict.helps for made in report.rounds] == [True, False, False, True]
+    assert [made.verdict.against for made in report.rounds] == [0, 1, 1, 1]
+    assert (report.result, report.ended) == (4, "It ended after 4 rounds, as planned.")
+    assert [training.base.name for training in looping.world.trained] == ["tiny", "1", "2", "3"]
+
+
 async def test_lower_is_better_where_a_problem_says_so(make_loop):
     looping = make_loop(gains=(0.0, 100.0, 200.0))
     looping.runs = FakeRuns(looping.world, "minimize")
@@ -252,7 +262,7 @@ async def test_it_says_where_it_is_and_how_long_it_may_take(make_loop):
     assert "revision 0, run 2 of 6: seen, seed 1; about 5 min left of this stage" in said
     assert "round 1 of 1: training revision 1" in said
     assert "6 steps of 2 trajectories to learn from; 1 refuted" in said
-    assert "revision 1 helps on the held-out problems" in said
+    assert "revision 1 helps against revision 0 on the held-out problems" in said
 
 
 async def test_the_folder_may_move_when_nobody_works_in_it(make_loop, folder_of):
