@@ -166,7 +166,8 @@ _ONLINE = {
 }
 _ONLINE_NOTE = (
     "`reward.py` holds `reward_func`, which scores completions with the problem's own scorer in sandboxes of this "
-    "machine; `problem_path` names the problem as `discovery run` does: bundled ones by name, others by their path here."
+    "machine; `problem_path` names the problem as `discovery run` does: bundled ones by name, others by their path "
+    "here."
 )
 
 FORMATS = (
