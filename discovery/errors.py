@@ -23,7 +23,7 @@
     │   ├── GeneratorRefused             it refuses for good: wrong key, unknown model, bad parameter
     │   └── ServerFailed                 a model server of ours did not start, died, or did not take new weights
     ├── ScoringError                     the scorer's process failed, not the candidate
-    ├── TrainingFailed                   post-training diverged
+    ├── TrainingFailed                   post-training diverged, or ran out of memory
     ├── RunBusy                          another live process holds this run
     ├── DataError (ValueError)           a value is not plain finite data
     ├── Invalid                          raised by scorers: the solution breaks the problem's rules
@@ -133,7 +133,7 @@ class ScoringError(DiscoveryError):
 
 
 class TrainingFailed(DiscoveryError):
-    """Post-training cannot go on: its loss is no number any more."""
+    """Post-training cannot go on: its loss is no number any more, or the GPU's memory ran out."""
 
 
 class RunBusy(DiscoveryError):

@@ -277,4 +277,7 @@ def save(model: Any, tokenizer: Any, folder: Path, base: Base) -> None:
     else:
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / "README.md").unlink(
+        missing_ok=True
+    )  # peft's empty form; what there is to say is in lineage.json
     read_weights(folder)

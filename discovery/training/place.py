@@ -86,7 +86,10 @@ class Place:
             return
         found = json.loads(self._identity.read_text(encoding="utf-8"))
         different = sorted(_differences(found, json.loads(json.dumps(identity))))
-        if different:
+        if different and self.last_checkpoint() is None and self.best() is None and not self.is_finished:
+            self._identity.unlink()  # nothing came of it
+            self.begin(identity)
+        elif different:
             raise UsageError(
                 f"{self.folder} holds another training: {'; '.join(different[:3])}"
                 f"{' and more' if len(different) > 3 else ''}; name another folder: --out"

@@ -193,6 +193,7 @@ def _run(
     checkpoint: Path | None,
 ) -> list[dict[str, Any]]:
     """Train from the beginning or a checkpoint; returns the trainer's history."""
+    import torch
     from transformers import PrinterCallback
 
     with ExitStack() as stack:
@@ -201,7 +202,13 @@ def _run(
         )
         trainer = _trainer(config, base, tokenizer, rows, place, watch, stack)
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except torch.OutOfMemoryError as error:
+            raise TrainingFailed(
+                f"the GPU's memory ran out after step {trainer.state.global_step} ({error}); lower --micro-rows or "
+                "--max-tokens, or train adapters (--rank 32); --plan shows where it goes"
+            ) from error
         history: list[dict[str, Any]] = trainer.state.log_history
     return history
 

@@ -1,5 +1,9 @@
 """A model of two layers and exports for it, both from nothing."""
 
+import os
+import signal
+import warnings
+
 import pytest
 
 from discovery.testing.exports import sft_row, write_export
@@ -46,6 +50,34 @@ def tiny_model(tmp_path_factory):
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Trains in a child that is killed: when a step is told, or where a function sees to it that it dies."""
+
+    def train_and_die(request, *, at_step=None, arm=None):
+        from discovery.training.training import train
+
+        def tell(line):
+            if at_step is not None and line.step >= at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            try:
+                if arm is not None:
+                    arm(monkeypatch)
+                train(request, tell)
+            finally:
+                os._exit(1)  # it was to be killed, and was not
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), "the child ended by itself"
+        assert os.WTERMSIG(status) == signal.SIGKILL
+
+    return train_and_die
 
 
 @pytest.fixture

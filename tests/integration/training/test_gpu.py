@@ -58,6 +58,7 @@ def test_a_step_takes_the_memory_that_the_arithmetic_says(large_model, export, t
             "epochs": 5,
             "patience": 0,
         },
+        learning_rate=3e-4,
         lora=LoraConfig(rank=rank),
     )
     answer = "x" * (TOKENS - 20)

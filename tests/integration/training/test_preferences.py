@@ -10,10 +10,7 @@ from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.reward import LiveReward
 from discovery.training.training import Request, train
 
-pytestmark = [
-    pytest.mark.train,
-    pytest.mark.filterwarnings("ignore:You are using Jax:UserWarning"),
-]
+pytestmark = pytest.mark.train
 DIGIT = """
 from discovery import problem
 
@@ -133,6 +130,36 @@ def test_grpo_learns_what_the_scorer_likes(tiny_model, digits, tmp_path):
     assert sum(rewards[-3:]) / 3 > 7 > 5 > sum(rewards[:3]) / 3
     assert done.lineage.metrics["validation_reward"] > 7
     require_fit(read_weights(done.weights), read_weights(tiny_model), largest_rank=None)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_dpo_that_is_killed_ends_with_the_same_weights(tiny_model, export, tmp_path, killed, rank):
+    folder = export("pairs", "trl-dpo", train=[pair(n) for n in range(8)], validation=[pair(9)])
+    lora = LoraConfig(rank=rank, dropout=0.1 if rank else 0.0)
+    options = {"method": "dpo", "epochs": 3, "lora": lora}
+    straight = train(asked(folder, tiny_model, tmp_path / "straight", **options), lambda _: None)
+    request = asked(folder, tiny_model, tmp_path / "out", **options)
+    killed(request, at_step=5)
+    told = []
+    resumed = train(request, told.append)
+    assert told[0].step == 5
+    [one], [other] = straight.weights.glob("*.safetensors"), resumed.weights.glob("*.safetensors")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_grpo_that_is_killed_goes_on(tiny_model, digits, tmp_path, killed):
+    request = asked(
+        digits,
+        tiny_model,
+        tmp_path / "out",
+        **{"method": "grpo", "group": 8, "batch_rows": 32, "micro_rows": 32, "completion_tokens": 1},
+        **{"epochs": 3, "validate_every": 1},
+    )
+    killed(request, at_step=2)
+    told = []
+    done = train(request, told.append)
+    assert told[0].step == 2
+    assert done.lineage.metrics["steps"] == 3
 
 
 def test_grpo_needs_whole_groups(tiny_model, digits, tmp_path):

@@ -7,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from discovery.errors import UsageError
+from discovery.errors import TrainingFailed, UsageError
 from discovery.testing.exports import sft_row, write_export
 from discovery.training import lineage
 from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.place import Place
 from discovery.training.training import Request, train
 
-pytestmark = [
-    pytest.mark.train,
-    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.train
 
 
 ROWS = {
@@ -28,21 +25,6 @@ ROWS = {
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def killed(request, monkeypatch, arm):
-    """Train in a child that dies where ``arm`` says."""
-    tell = lambda _: None  # noqa: E731
-    child = os.fork()
-    if child == 0:
-        try:
-            tell = arm(monkeypatch) or tell
-            train(request, tell)
-        finally:
-            os._exit(1)  # it was to be killed, and was not
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the child ended by itself"
-    assert os.WTERMSIG(status) == signal.SIGKILL
 
 
 def tensors(weights):
@@ -77,13 +59,6 @@ def straight(tiny_model, tmp_path_factory):
     )
 
 
-def at_step(step):
-    def arm(_):
-        return lambda line: die() if line.step >= step else None
-
-    return arm
-
-
 def in_checkpoint(monkeypatch):
     whole = Place.mark_whole
     monkeypatch.setattr(Place, "mark_whole", lambda self, step: die() if step >= 4 else whole(self, step))
@@ -108,12 +83,12 @@ def before_the_best_is_kept(monkeypatch):
 
 @pytest.mark.parametrize(
     "arm",
-    [at_step(1), at_step(5), in_checkpoint, before_the_best_is_kept, before_the_result, while_tidying],
+    [1, 5, in_checkpoint, before_the_best_is_kept, before_the_result, while_tidying],
     ids=["early", "between", "in a checkpoint", "in the best", "before the result", "while tidying"],
 )
-def test_it_ends_with_the_same_weights(tiny_model, rows, straight, tmp_path, monkeypatch, arm):
+def test_it_ends_with_the_same_weights(tiny_model, rows, straight, tmp_path, killed, arm):
     request = asked(rows, tiny_model, tmp_path / "out", **DRAWING)
-    killed(request, monkeypatch, arm)
+    killed(request, **({"at_step": arm} if isinstance(arm, int) else {"arm": arm}))
     told = []
     resumed = train(request, told.append)
     assert tensors(resumed.weights) == tensors(straight.weights)
@@ -133,30 +108,30 @@ def test_it_ends_with_the_same_weights(tiny_model, rows, straight, tmp_path, mon
     }
 
 
-def test_all_weights_go_on_as_well(tiny_model, rows, tmp_path, monkeypatch):
+def test_all_weights_go_on_as_well(tiny_model, rows, tmp_path, killed):
     straight = train(asked(rows, tiny_model, tmp_path / "straight"), lambda _: None)
     request = asked(rows, tiny_model, tmp_path / "out")
-    killed(request, monkeypatch, at_step(5))
+    killed(request, at_step=5)
     assert tensors(train(request, lambda _: None).weights) == tensors(straight.weights)
 
 
-def test_an_early_end_is_not_forgotten(tiny_model, export, tmp_path, monkeypatch):
+def test_an_early_end_is_not_forgotten(tiny_model, export, tmp_path, killed):
     folder = export(
         "odd", train=[export.row(1, answer="aaaa")] * 4, validation=[export.row(1, answer="bbbb")]
     )
     config = {"epochs": 50, "patience": 1, "warmup": 0.0, "validate_every": 1, "save_every": 1}
     request = asked(folder, tiny_model, tmp_path / "out", **config)
-    killed(request, monkeypatch, before_the_result)
+    killed(request, arm=before_the_result)
     told = []
     done = train(request, told.append)
     assert told == []
     assert done.lineage.metrics["ended_early"]
 
 
-def test_without_validation_the_last_weights_are_the_result(tiny_model, export, tmp_path, monkeypatch):
+def test_without_validation_the_last_weights_are_the_result(tiny_model, export, tmp_path, killed):
     folder = export("rows", train=[export.row(n) for n in range(8)])
     request = asked(folder, tiny_model, tmp_path / "out")
-    killed(request, monkeypatch, before_the_result)
+    killed(request, arm=before_the_result)
     told = []
     done = train(request, told.append)
     assert told == []
@@ -173,6 +148,25 @@ def test_a_folder_with_something_else_is_refused(tiny_model, rows, tmp_path):
     (tmp_path / "out" / "thesis.tex").touch()
     with pytest.raises(UsageError, match=r"holds 'thesis\.tex' and no training"):
         train(asked(rows, tiny_model, tmp_path / "out"), lambda _: None)
+
+
+def test_a_start_that_nothing_came_of_binds_nobody(tiny_model, export, tmp_path):
+    folder = export("rows", train=[export.row(1)])
+    with pytest.raises(UsageError, match=r"no row is left to train on: .*longer than max_tokens.: 1"):
+        train(asked(folder, tiny_model, tmp_path / "out", max_tokens=8), lambda _: None)
+    train(asked(folder, tiny_model, tmp_path / "out", max_tokens=64), lambda _: None)
+
+
+def test_memory_that_runs_out_is_told_with_what_to_do(tiny_model, rows, tmp_path):
+    import torch
+
+    def run_out(line):
+        raise torch.OutOfMemoryError("tried to allocate 1 GiB")
+
+    with pytest.raises(
+        TrainingFailed, match=r"ran out after step 1 .tried to allocate 1 GiB.; lower --micro-rows"
+    ):
+        train(asked(rows, tiny_model, tmp_path / "out"), run_out)
 
 
 def test_gradients_add_up_to_those_of_the_whole_batch(tiny_model, export, tmp_path):
