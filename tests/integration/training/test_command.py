@@ -1,6 +1,7 @@
 """`discovery train` as a program: once in a process of its own, as whoever calls it sees it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ def called(*arguments):
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 

@@ -132,11 +132,9 @@ def test_grpo_learns_what_the_scorer_likes(tiny_model, digits, tmp_path):
     require_fit(read_weights(done.weights), read_weights(tiny_model), largest_rank=None)
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_dpo_that_is_killed_ends_with_the_same_weights(tiny_model, export, tmp_path, killed, rank):
+def test_dpo_that_is_killed_ends_with_the_same_weights(tiny_model, export, tmp_path, killed):
     folder = export("pairs", "trl-dpo", train=[pair(n) for n in range(8)], validation=[pair(9)])
-    lora = LoraConfig(rank=rank, dropout=0.1 if rank else 0.0)
-    options = {"method": "dpo", "epochs": 3, "lora": lora}
+    options = {"method": "dpo", "epochs": 3, "lora": LoraConfig(rank=2, dropout=0.1)}
     straight = train(asked(folder, tiny_model, tmp_path / "straight", **options), lambda _: None)
     request = asked(folder, tiny_model, tmp_path / "out", **options)
     killed(request, at_step=5)
