@@ -251,4 +251,5 @@ def test_every_misuse_is_one_line(runs, capsys, place, arguments, said):
     assert out == ""
     (line,) = [line for line in err.splitlines() if line.startswith("error:")]
     assert said in line
+    assert "scoring" not in err, "nothing is evaluated for what cannot be"
     assert not (place / "x").exists()
