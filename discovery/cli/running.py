@@ -16,7 +16,7 @@ from rich.markup import escape
 from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, program, properties
 from discovery.cli.options import BUDGET, MACHINE, MODEL, RECORD, SEARCH, SERVERS
 from discovery.cli.report import Results, as_json, report, save_results
-from discovery.cli.serving import place_model, refuse_other_servers, served
+from discovery.cli.serving import place_model, refuse_engine, refuse_other_servers, served
 from discovery.cli.settings import (
     depth_for,
     make_config,
@@ -56,6 +56,7 @@ def run(
     base_url: Annotated[list[str] | None, SERVERS] = None,
     model: Annotated[str | None, MODEL] = None,
     serve: Annotated[str | None, SERVERS] = None,
+    engine: Annotated[str | None, SERVERS] = None,
     temperature: Annotated[float | None, MODEL] = None,
     max_tokens: Annotated[int | None, MODEL] = None,
     effort: Annotated[str | None, MODEL] = None,
@@ -93,6 +94,7 @@ def run(
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
         serve: Folder or name of a model to have served: by a server that runs already, else by one of its own.
+        engine: What serves it: vllm, or torch for small models on a processor [vllm].
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion, reasoning included [8192].
         effort: How much a reasoning model reasons: low, medium, high, or what else it knows [as its server has it].
@@ -119,6 +121,7 @@ def run(
             raise ConfigError(
                 f"{option} {value} is for a model, and --generator {EMBEDDED} has none; leave one of them out"
             )
+    refuse_engine(engine, serve)
     if serve is not None:
         refuse_other_servers(base_url, generator)
         generator = "openai"
@@ -171,7 +174,7 @@ def run(
     table = load_prices(prices)
     place = None
     if serve is not None:
-        settings, place = place_model(settings, serve, table)
+        settings, place = place_model(settings, serve, table, engine=engine)
     checked(settings, table)  # before a storage is made
     with_storage = open_storage(storage)
     try:
@@ -194,6 +197,7 @@ def resume(
     evaluation_slots: Annotated[int | None, MACHINE] = None,
     base_url: Annotated[list[str] | None, SERVERS] = None,
     serve: Annotated[str | None, SERVERS] = None,
+    engine: Annotated[str | None, SERVERS] = None,
     max_evaluations: Annotated[int | None, BUDGET] = None,
     max_tokens_total: Annotated[int | None, BUDGET] = None,
     max_cost: Annotated[float | None, BUDGET] = None,
@@ -215,6 +219,7 @@ def resume(
         evaluation_slots: Other evaluations at once than before.
         base_url: The server has moved here; repeat it for several.
         serve: Folder or name of the model, to be served as by `run --serve`.
+        engine: What serves it: vllm, or torch for small models on a processor [vllm].
         max_evaluations: Another cap on evaluations, those so far included.
         max_tokens_total: Another cap on tokens.
         max_cost: Another cap on money.
@@ -225,6 +230,7 @@ def resume(
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
     """
+    refuse_engine(engine, serve)
     with_storage = open_existing(storage)
     try:
         record = with_storage.get_run(run)
@@ -263,7 +269,7 @@ def resume(
         place = None
         if serve is not None:
             refuse_other_servers(base_url, settings.generator.kind)
-            settings, place = place_model(settings, serve, table)
+            settings, place = place_model(settings, serve, table, engine=engine)
         with served(place, settings, chosen.backend):
             launching = reopened(record, settings, with_storage, chosen.backend, prices=table)
             options = f"{place.hint}{again(storage)}{place.note}" if place else again(storage)

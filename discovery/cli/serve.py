@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -16,6 +17,7 @@ from cyclopts import Parameter
 
 from discovery.cli.app import app, err, out, print_json, program
 from discovery.cli.serving import (
+    build_for,
     default_name,
     match,
     named_model,
@@ -29,7 +31,15 @@ from discovery.generation.adapters import Published, publish_adapter
 from discovery.generation.control import ServerRecord, ask_to_publish, homes, running_servers
 from discovery.generation.probe import Probe
 from discovery.generation.server import SHELF, Care, ModelServer, Serving
-from discovery.generation.vllm import DEFAULT_PORT, LOOPBACK, RANKS, AdapterRoom, ServeOptions
+from discovery.generation.vllm import (
+    DEFAULT_PORT,
+    LOOPBACK,
+    RANKS,
+    VLLM,
+    AdapterRoom,
+    Build,
+    ServeOptions,
+)
 from discovery.generation.weights import Kind
 
 _LOOK_S = 0.5
@@ -48,10 +58,11 @@ def serve(
     max_model_len: int | None = None,
     gpu_memory: float | None = None,
     vllm: str | None = None,
+    engine: str | None = None,
     start_timeout: float = 1800.0,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Serve a model by vLLM for runs, and look after the server until Ctrl-C.
+    """Serve a model for runs, by vLLM unless told otherwise, and look after the server until Ctrl-C.
 
     Args:
         model: Folder of a model, or its name on the Hugging Face Hub.
@@ -65,6 +76,7 @@ def serve(
         max_model_len: Longest prompt with its completion, in tokens [the model's].
         gpu_memory: Share of the GPU's memory to use, 0 to 1 [vLLM's own, 0.92].
         vllm: The vllm program [$DISCOVERY_VLLM, else the one installed].
+        engine: vllm, or torch: a small engine of this package for models that a processor can run [vllm].
         start_timeout: Longest start, in seconds.
         json: Print one JSON object on standard output when it is ready, nothing else.
     """
@@ -87,15 +99,16 @@ def serve(
         raise ConfigError(f"--start-timeout {start_timeout:g}: it must be above 0, in seconds")
     if not port_is_free(host, port):
         return _taken(options, json)
+    build = build_for(options, engine, vllm)
     try:
         with (
             _ended_by_signals(),
-            started_server(options, vllm=vllm, care=Care(start_s=start_timeout)) as (
+            started_server(options, build=build, care=Care(start_s=start_timeout)) as (
                 server,
                 serving,
             ),
         ):
-            _show(serving, server, json)
+            _show(serving, server, build, json)
             while server.failure is None:
                 time.sleep(_LOOK_S)
             raise server.failure
@@ -190,7 +203,7 @@ def _run_command(url: str, name: str) -> str:
     return f"{program()} run PROBLEM --base-url {url} --model {shlex.quote(name)}"
 
 
-def _show(serving: Serving, server: ModelServer, json: bool) -> None:
+def _show(serving: Serving, server: ModelServer, build: Build, json: bool) -> None:
     if json:
         print_json(
             {
@@ -202,6 +215,7 @@ def _show(serving: Serving, server: ModelServer, json: bool) -> None:
                 "adapters": list(serving.adapters),
                 "takes_adapters": serving.takes_adapters,
                 "version": serving.version,
+                "engine": build.engine,
                 "pid": server.pid,
                 "log": str(server.log),
                 "already": False,
@@ -209,13 +223,12 @@ def _show(serving: Serving, server: ModelServer, json: bool) -> None:
         )
         return
     context = f"{serving.context_tokens:,} tokens" if serving.context_tokens else "not told"
-    room = server.options.adapters
     lines = [
-        f"{serving.name} is served at {serving.url} (vLLM {serving.version or 'of unknown version'})",
+        f"{serving.name} is served at {serving.url} ({replace(build, version=serving.version).title})",
         f"  weights    {serving.root or 'not told'}",
         f"  context    {context}",
         f"  reasoning  {'told apart from answers' if serving.reasons else 'none in a first answer'}",
-        f"  adapters   {f'up to rank {room.rank}' if room else 'none; --lora takes them'}",
+        f"  adapters   {_adapters(server.options, build)}",
         f"  log        {server.log}",
         f"  a run      {_run_command(serving.url, serving.name)}",
         f"  training   {program()} publish FOLDER",
@@ -227,6 +240,15 @@ def _show(serving: Serving, server: ModelServer, json: bool) -> None:
     for line in lines:
         out.print(line, markup=False)
     err.print("Ctrl-C stops it.")
+
+
+def _adapters(options: ServeOptions, build: Build) -> str:
+    """Which adapters a server takes, in words."""
+    if options.adapters is not None:
+        return f"up to rank {options.adapters.rank}"
+    return (
+        "none; --lora takes them" if build.engine == VLLM else "none; `discovery publish` takes whole models"
+    )
 
 
 def _chosen(server: str | None) -> ServerRecord | None:

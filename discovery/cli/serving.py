@@ -21,7 +21,7 @@ from discovery.errors import ConfigError, ServerFailed, UsageError
 from discovery.generation.control import Control, enrolled, running_servers
 from discovery.generation.probe import Card, Probe
 from discovery.generation.server import Care, ModelServer, Serving
-from discovery.generation.vllm import DEFAULT_PORT, LOOPBACK, ServeOptions, find_build
+from discovery.generation.vllm import DEFAULT_PORT, LOOPBACK, VLLM, Build, ServeOptions, find_build
 from discovery.generation.weights import Kind, read_weights
 from discovery.launch import checked, evaluator_for
 from discovery.plugins import load_problem
@@ -54,15 +54,18 @@ class Place:
     Args:
         model: As the user named it.
         options: How to serve it; None where a server that runs already does.
+        build: What to serve it by.
     """
 
     model: str
     options: ServeOptions | None
+    build: Build | None = None
 
     @property
     def hint(self) -> str:
         """What to add to a command that goes on with the run."""
-        return f" --serve {shlex.quote(self.model)}"
+        engine = f" --engine {self.build.engine}" if self.build and self.build.engine != VLLM else ""
+        return f" --serve {shlex.quote(self.model)}{engine}"
 
     @property
     def note(self) -> str:
@@ -183,13 +186,16 @@ def port_is_free(host: str, port: int) -> bool:
     return True
 
 
-def place_model(config: RunConfig, model: str, prices: PriceTable) -> tuple[RunConfig, Place]:
+def place_model(
+    config: RunConfig, model: str, prices: PriceTable, *, engine: str | None = None
+) -> tuple[RunConfig, Place]:
     """Settle where a run's model is served; nothing is started.
 
     Args:
         config: The run's; its model name, if it has one, is what requests call the model.
         model: A folder, or a name.
         prices: The user's table.
+        engine: What serves it where nothing does yet, vLLM unless named.
 
     Returns:
         The configuration with the server's URL and the model's name, and where that is.
@@ -205,8 +211,31 @@ def place_model(config: RunConfig, model: str, prices: PriceTable) -> tuple[RunC
         return _asking(config, found.url, found.name), Place(model=model, options=None)
     refuse_adapter(named_model(model))
     options = ServeOptions(model=model, name=name or default_name(model), port=_any_port())
-    find_build()
-    return _asking(config, options.url, options.name), Place(model=model, options=options)
+    build = build_for(options, engine)
+    return _asking(config, options.url, options.name), Place(model=model, options=options, build=build)
+
+
+def build_for(options: ServeOptions, engine: str | None, vllm: str | None = None) -> Build:
+    """The program that serves a model.
+
+    Args:
+        options: The model, and how to serve it.
+        engine: What it is to be, vLLM unless named.
+        vllm: The ``vllm`` program, if it was named.
+
+    Raises:
+        ConfigError: The engine cannot do what is asked for.
+        MissingComponent: It is not there.
+    """
+    build = find_build(vllm, engine=engine or VLLM)
+    if build.engine == VLLM:
+        return build
+    for option, value in (("--lora", options.adapters), ("--gpu-memory", options.gpu_memory)):
+        if value is not None:
+            raise ConfigError(f"{option} is for vLLM, and --engine {build.engine} takes none; leave it out")
+    if options.folder is None:
+        raise UsageError(f"{options.model} is no folder, and --engine {build.engine} serves folders only")
+    return build
 
 
 def _asking(config: RunConfig, url: str, model: str | None) -> RunConfig:
@@ -230,6 +259,16 @@ def refuse_other_servers(base_url: list[str] | None, generator: str | None) -> N
         )
 
 
+def refuse_engine(engine: str | None, model: str | None) -> None:
+    """Refuse the name of an engine where there is no model to serve.
+
+    Raises:
+        ConfigError: One is named.
+    """
+    if engine is not None and model is None:
+        raise ConfigError(f"--engine {engine} is for a model that is to be served; name it by --serve MODEL")
+
+
 @contextmanager
 def served(place: Place | None, config: RunConfig, backend: SandboxBackend) -> Iterator[None]:
     """Have a run's model served while the body runs.
@@ -250,7 +289,7 @@ def served(place: Place | None, config: RunConfig, backend: SandboxBackend) -> I
         yield
         return
     asyncio.run(_try_sandbox(config, backend))
-    with started_server(place.options) as (server, serving):
+    with started_server(place.options, build=place.build or find_build()) as (server, serving):
         say(f"{serving.name} is served at {serving.url} until this ends; its log: {server.log}")
         yield
         say("stopping the model server")
@@ -258,21 +297,20 @@ def served(place: Place | None, config: RunConfig, backend: SandboxBackend) -> I
 
 @contextmanager
 def started_server(
-    options: ServeOptions, *, vllm: str | None = None, care: Care | None = None
+    options: ServeOptions, *, build: Build, care: Care | None = None
 ) -> Iterator[tuple[ModelServer, Serving]]:
     """A model server that others find and may ask for new weights, while the body runs.
 
     Args:
         options: What to serve.
-        vllm: The ``vllm`` program, if it was named.
+        build: The program.
         care: How it is looked after.
 
     Yields:
         The server, and what it serves.
     """
-    build = find_build(vllm)
     with enrolled(options) as home, ModelServer(build, options, home, say=say, care=care) as server:
-        say(f"starting vLLM {build.version or 'of unknown version'} for {options.model} (log: {server.log})")
+        say(f"starting {build.title} for {options.model} (log: {server.log})")
         serving = server.start()
         with Control(server):
             yield server, serving

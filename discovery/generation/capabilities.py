@@ -10,6 +10,8 @@ from discovery.errors import GeneratorRefused
 from discovery.records import ModelIdentity
 
 NAME = "openai"
+LIKE_VLLM = ("vllm", "discovery")
+"""Owners of models, by their cards, whose servers speak as vLLM does: itself, and this package's small engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,7 @@ class Capabilities:
 
     Args:
         identity: Which model.
-        is_vllm: Whether the server is vLLM: token ids, plain completions of token ids, fields of its own.
+        is_vllm: Whether the server speaks as vLLM does: token ids, plain completions of token ids, fields of its own.
         version: The server's version.
         context_tokens: Tokens of prompt and completion together.
     """
@@ -67,7 +69,7 @@ def described(
     )
     return Capabilities(
         identity=identity,
-        is_vllm=owner == "vllm",
+        is_vllm=owner in LIKE_VLLM,
         version=version,
         context_tokens=context if type(context) is int and context > 0 else None,
     )

@@ -1,4 +1,7 @@
-"""The vLLM program: where it is, and the command and environment that make it serve a model for runs.
+"""The programs that serve: where they are, and the command and environment that make them serve a model for runs.
+
+vLLM is the one for real models. For models that a processor can run there is a small one in this package, the torch
+engine (:mod:`discovery.training.engine`), which takes vLLM's arguments and answers as it does.
 
 What is set, and why (looked up in vLLM 0.32.0):
 
@@ -22,6 +25,7 @@ NAME``.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -31,6 +35,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from discovery import __version__
 from discovery.errors import ConfigError, MissingComponent
 from discovery.generation.fields import TOKENS_PER_EVENT
 
@@ -41,12 +46,19 @@ DEFAULT_PORT = 8000
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Largest adapter ranks that vLLM can be started with."""
 
+VLLM, TORCH = ENGINES = ("vllm", "torch")
+"""What serves: vLLM, or the small engine of this package."""
+
 DRAIN_S = 60
 """Longest time that a server which was told to end answers what is in flight, in seconds."""
 
 _START_DATE = "2025-08-05"
 _CPU_CACHE_GIB = 4
-_INSTALL = "on a machine with a GPU: {pip} install 'discovery-loop[vllm]'; without one, for trials: make vllm"
+_ENGINE_MODULE = "discovery.training.engine"
+_INSTALL = (
+    "on a machine with a GPU: {pip} install 'discovery-loop[vllm]'; without one, for small models: --engine torch; "
+    "for trials of vLLM: make vllm"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,31 +133,45 @@ class ServeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """A vLLM program and what it was built for.
+    """A program that serves, and what it was built for.
 
     Args:
-        program: The program.
+        program: The program; for the torch engine, the interpreter that runs it.
         version: Its version; None when its package is not beside it.
+        engine: One of :data:`ENGINES`.
     """
 
     program: Path
     version: str | None
+    engine: str = VLLM
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        name = "vLLM" if self.engine == VLLM else "the torch engine"
+        return f"{name} {self.version or 'of unknown version'}"
 
     @property
     def is_cpu(self) -> bool:
         """Whether it was built for processors alone."""
-        return self.version is not None and "cpu" in self.version.partition("+")[2]
+        return self.engine == VLLM and self.version is not None and "cpu" in self.version.partition("+")[2]
 
 
-def find_build(given: str | None = None) -> Build:
+def find_build(given: str | None = None, *, engine: str = VLLM) -> Build:
     """The ``vllm`` program: the one named, ``$DISCOVERY_VLLM``, beside this interpreter, or on the path.
 
     Args:
         given: Its path, if the user named one.
+        engine: One of :data:`ENGINES`; the torch engine comes with this package.
 
     Raises:
+        ConfigError: There is no such engine, or a program was named for one that has none.
         MissingComponent: There is none, or what was named is no program.
     """
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine {engine}: it must be one of {', '.join(ENGINES)}")
+    if engine == TORCH:
+        return _torch_engine(given)
     for source, named in (("--vllm", given), (PROGRAM, os.environ.get(PROGRAM))):
         if named:
             found = shutil.which(str(Path(named).expanduser()))
@@ -163,8 +189,21 @@ def find_build(given: str | None = None) -> Build:
     return Build(program=Path(found).absolute(), version=_version(Path(found)))
 
 
+def _torch_engine(given: str | None) -> Build:
+    if given is not None:
+        raise ConfigError(
+            f"--vllm {given} names a vLLM program, and --engine torch takes none; leave one out"
+        )
+    for library in ("torch", "transformers"):
+        if importlib.util.find_spec(library) is None:
+            raise MissingComponent(
+                f"the torch engine needs {library}: {sys.executable} -m pip install 'discovery-loop[train]'"
+            )
+    return Build(program=Path(sys.executable), version=__version__, engine=TORCH)
+
+
 def install_hint() -> str:
-    """How to get vLLM, in one line."""
+    """How to get vLLM, in one line, and what does without it."""
     return _INSTALL.format(pip=f"{sys.executable} -m pip")
 
 
@@ -175,17 +214,20 @@ def command(build: Build, options: ServeOptions) -> list[str]:
         build: Which vLLM.
         options: What to serve.
     """
+    module = ["-m", _ENGINE_MODULE] if build.engine == TORCH else []
     given = [
-        *(str(build.program), "serve", str(options.folder or options.model)),
+        *(str(build.program), *module, "serve", str(options.folder or options.model)),
         *("--served-model-name", options.name),
         *("--host", options.host, "--port", str(options.port)),
-        *("--generation-config", "vllm"),
         *("--stream-interval", str(TOKENS_PER_EVENT)),
         *("--shutdown-timeout", str(DRAIN_S)),
-        *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
     ]
     if options.context_tokens is not None:
         given += ["--max-model-len", str(options.context_tokens)]
+    if build.engine == TORCH:
+        return [*given, *options.extra]
+    given += ["--generation-config", "vllm", "--enable-prefix-caching", "--enable-prompt-tokens-details"]
+    given += ["--disable-uvicorn-access-log"]
     if options.gpu_memory is not None:
         given += ["--gpu-memory-utilization", f"{options.gpu_memory:g}"]
     if options.adapters is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from discovery.errors import MissingComponent, UsageError
+from discovery.errors import UsageError
 from discovery.generation.vllm import Build, find_build
 from discovery.launch import choose_backend
 from discovery.licences import LicenceTable, load_licences, require_trainable
@@ -106,9 +106,7 @@ def build_of(plan: LoopPlan) -> Build:
     Raises:
         MissingComponent: It is not there.
     """
-    if plan.engine == "torch":
-        raise MissingComponent("the torch engine is not there yet; take --engine vllm")
-    return find_build()
+    return find_build(engine=plan.engine)
 
 
 def assembled(

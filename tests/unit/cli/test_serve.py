@@ -103,6 +103,13 @@ def test_arguments_after_two_dashes_are_vllms(model, monkeypatch, capsys):
         (["tiny", "--start-timeout", "0"], "--start-timeout 0"),
         (["adapter"], "/tiny --lora, and discovery publish"),
         (["tiny", "--vllm", "/no/vllm"], "--vllm /no/vllm is no program"),
+        (["tiny", "--engine", "onnx"], "--engine onnx: it must be one of vllm, torch"),
+        (["tiny", "--engine", "torch", "--vllm", "/x"], "--engine torch takes none"),
+        pytest.param(["tiny", "--engine", "torch", "--lora"], "--lora is for vLLM", marks=pytest.mark.train),
+        pytest.param(
+            ["tiny", "--engine", "torch", "--gpu-memory", "0.5"], "--gpu-memory is", marks=pytest.mark.train
+        ),
+        pytest.param(["org/tiny", "--engine", "torch"], "serves folders only", marks=pytest.mark.train),
     ],
 )
 def test_misuse_is_one_line_and_starts_nothing(model, arguments, said, capsys, tmp_path):

@@ -1,13 +1,23 @@
 """Finding the vLLM program, and the command and environment that make it serve."""
 
+import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from discovery.errors import ConfigError, MissingComponent
 from discovery.generation import vllm
-from discovery.generation.vllm import AdapterRoom, Build, ServeOptions, command, environment, find_build
+from discovery.generation.vllm import (
+    TORCH,
+    AdapterRoom,
+    Build,
+    ServeOptions,
+    command,
+    environment,
+    find_build,
+)
 from discovery.testing.vllm import program, write_checkpoint
 
 
@@ -33,7 +43,9 @@ def value(words, flag):
 
 
 def test_without_a_program_the_error_says_how_to_get_one(nowhere):
-    with pytest.raises(MissingComponent, match=r"discovery-loop\[vllm\].*make vllm.*DISCOVERY_VLLM"):
+    with pytest.raises(
+        MissingComponent, match=r"discovery-loop\[vllm\].*--engine torch.*make vllm.*DISCOVERY_VLLM"
+    ):
         find_build()
 
 
@@ -181,3 +193,37 @@ def test_adapter_room_that_vllm_cannot_make_is_refused(given):
 )
 def test_where_this_machine_reaches_it(host, url):
     assert options(host=host).url == url
+
+
+def test_the_torch_engine_is_run_by_this_interpreter():
+    build = Build(program=Path(sys.executable), version="0.1.0", engine=TORCH)
+    words = command(
+        build, options(model="/m", name="tiny", port=8123, context_tokens=512, extra=("--threads", "2"))
+    )
+    assert words[:5] == [sys.executable, "-m", "discovery.training.engine", "serve", "/m"]
+    told = dict(zip(words[5:-2:2], words[6:-2:2], strict=True))
+    assert told["--port"] == "8123"
+    assert told["--served-model-name"] == "tiny"
+    assert told["--max-model-len"] == "512"
+    assert words[-2:] == ["--threads", "2"]
+    assert "--generation-config" not in words
+    assert build.title == "the torch engine 0.1.0"
+    assert not build.is_cpu
+
+
+def test_an_engine_is_chosen_by_name(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    build = find_build(engine=TORCH)
+    assert (build.program, build.engine) == (Path(sys.executable), TORCH)
+    with pytest.raises(ConfigError, match="--engine onnx: it must be one of vllm, torch"):
+        find_build(engine="onnx")
+    with pytest.raises(ConfigError, match="--engine torch takes none"):
+        find_build("/bin/vllm", engine=TORCH)
+
+
+def test_the_torch_engine_without_torch_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingComponent, match=r"torch engine needs torch: .* -m pip install 'discovery-loop\[train\]'"
+    ):
+        find_build(engine=TORCH)
