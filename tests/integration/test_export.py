@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from discovery.cli import main
+from discovery.storage import open_existing
 from discovery.trajectories.archive import read_archive
 from discovery.trajectories.export import read_manifest
 from discovery.trajectories.records import Keep, Split
@@ -22,12 +23,12 @@ HONEST = """    value = float(program.call("solve"))
         raise Invalid("too good to be true")
     return value
 """
-SHAPE = ["--chains", "8", "--steps", "3", "--candidates", "2", "--seed", "3", "--sandbox", "process"]
+SHAPE = ["--chains", "5", "--steps", "2", "--candidates", "2", "--seed", "3", "--sandbox", "process"]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with two finished runs; the name of each."""
+    """A folder with two finished runs, whose trajectories have all been scored again."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "steps.py").write_text(PLUGIN)
     with pytest.MonkeyPatch.context() as patch:
@@ -35,6 +36,11 @@ def place(tmp_path_factory):
         patch.setenv("DISCOVERY_STORAGE", str(folder / "runs.db"))
         for _ in range(2):
             assert main(["run", "steps.py", *SHAPE, "--scheduler", "local"]) == 0
+        storage = open_existing()
+        ids = [run.id for run in storage.list_runs()]
+        storage.close()
+        everything = ["--keep", "all", "--validation", "0", "--sandbox", "process"]
+        assert main(["export", *ids, "--out", str(folder / "all"), *everything]) == 0
     return folder
 
 
@@ -76,7 +82,7 @@ def test_the_best_of_several_runs_become_rows(runs, tmp_path, capsys):
     assert said["id"] == manifest.id
     assert said["folder"] == str(tmp_path / "out")
     assert [share.run for share in manifest.runs] == sorted(runs)
-    assert 0 < sum(share.trajectories for share in manifest.runs) < 16
+    assert 0 < sum(share.trajectories for share in manifest.runs) < 10
     assert manifest.left_out["not among the top 30 %"] > 0
     (model,) = manifest.models
     assert (model.generator, model.trainable) == ("mutation", True)
@@ -95,7 +101,7 @@ def test_people_are_told_what_was_kept_of_what_and_what_comes_next(runs, tmp_pat
     manifest = read_manifest(folder)
     lines = out.splitlines()
     assert lines[0].startswith(f"trl-sft: {manifest.rows(Split.TRAIN)} ")
-    assert "of 8 trajectories" in lines[0]
+    assert "of 5 trajectories" in lines[0]
     for reason, count in manifest.left_out.items():
         assert f"left out: {count} {reason}" in lines
     assert f"{folder} (export {manifest.id})" in lines
@@ -181,8 +187,6 @@ def test_who_does_not_hold_is_out_and_named(runs, place, tmp_path, capsys):
 
 
 def _scores(place, runs):
-    from discovery.storage import open_existing
-
     storage = open_existing(str(place / "runs.db"))
     try:
         return [score for run in runs for _, score in storage.scores(run) if score is not None]
