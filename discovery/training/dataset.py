@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from discovery.errors import UsageError
+from discovery.errors import UsageError, boundary
 
 THINKING = "thinking"
 """Key of an answer's reasoning in gpt-oss's template and in our rows."""
@@ -73,8 +73,8 @@ def encode_rows(tokenizer: Any, rows: Iterable[Mapping[str, Any]], *, max_tokens
     left_out: Counter[str] = Counter()
     for number, row in enumerate(rows, 1):
         where = f"row {number} ({json.dumps(row.get('origin'))})"
-        answer, is_dropped = _keyed(tokenizer, row, where)
-        encoded = _encode(tokenizer, row, answer, where)
+        with boundary(f"{where} in the chat template of {tokenizer.name_or_path}", UsageError):
+            encoded, is_dropped = _encode(tokenizer, row, where)
         if len(encoded.ids) > max_tokens:
             left_out[TOO_LONG] += 1
             continue
@@ -110,45 +110,51 @@ def text_pair(tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[s
     return prompt, whole
 
 
-def _keyed(tokenizer: Any, row: Mapping[str, Any], where: str) -> tuple[list[dict[str, Any]], bool]:
-    """A row's answer, its reasoning under the key that the template knows; and whether it knows none."""
-    try:
-        messages = [dict(message) for message in row["completion"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{where} has no messages under `completion`; export as trl-sft") from error
-    known = next((key for key in _REASONING_KEYS if key in str(tokenizer.chat_template)), None)
-    is_dropped = False
-    for message in messages:
-        said = [message.pop(key, None) for key in _REASONING_KEYS]
-        reasoning = next((text for text in said if text), None)
-        if reasoning is not None and known is not None:
-            message[known] = reasoning
-        is_dropped = is_dropped or (reasoning is not None and known is None)
-    return messages, is_dropped
-
-
-def _encode(
-    tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[str, Any]], where: str
-) -> Encoded:
+def _encode(tokenizer: Any, row: Mapping[str, Any], where: str) -> tuple[Encoded, bool]:
+    """A row as token ids, and whether its reasoning is not among them."""
     weight = row.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
         raise UsageError(f"{where} has weight {weight!r}; expected a finite number above 0")
-    prompt, whole = text_pair(tokenizer, row, answer)
-    if not whole.startswith(prompt):
+    prompt, rest, is_dropped = _texts(tokenizer, row, where)
+    asked = _ids(tokenizer, prompt)
+    ids = _ids(tokenizer, prompt + rest)
+    if ids[: len(asked)] != asked:  # a token would span the boundary, where a server never makes one
+        ids = asked + _ids(tokenizer, rest)
+    end = tokenizer.eos_token_id
+    if end is not None and end not in ids[len(asked) :]:
+        ids.append(end)
+    return Encoded(ids=tuple(ids), learned=len(asked), weight=float(weight)), is_dropped
+
+
+def _texts(tokenizer: Any, row: Mapping[str, Any], where: str) -> tuple[str, str, bool]:
+    """A row's prompt, what is learned after it, and whether the reasoning is not in that.
+
+    Templates drop without a word what they do not know, so what they made is looked at: the answer must be in it, and
+    the reasoning is given under each key until it is.
+    """
+    try:
+        answer = [dict(message) for message in row["completion"]]
+        content = str(answer[-1]["content"] or "").strip()
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UsageError(f"{where} has no messages under `completion`; export as trl-sft") from error
+    if not content:
+        raise UsageError(f"{where} has no completion to learn; export again")
+    said = [answer[-1].pop(key, None) for key in _REASONING_KEYS]
+    reasoning = str(next((text for text in said if text), "")).strip()
+    for key in (*_REASONING_KEYS, None) if reasoning else (None,):
+        given = [*answer[:-1], {**answer[-1], key: reasoning}] if key else answer
+        prompt, whole = text_pair(tokenizer, row, given)
+        rest = whole[len(prompt) :]
+        if whole.startswith(prompt) and (key is None or reasoning in rest):
+            break
+    else:
         raise UsageError(
             f"{where}: the chat template does not begin the whole with the prompt that the model is asked with; "
             f"the prompt ends in {prompt[-40:]!r}"
         )
-    asked = _ids(tokenizer, prompt)
-    ids = _ids(tokenizer, whole)
-    if ids[: len(asked)] != asked:  # a token would span the boundary, where a server never makes one
-        ids = asked + _ids(tokenizer, whole[len(prompt) :])
-    if len(ids) == len(asked) or not any(message.get("content") for message in answer):
-        raise UsageError(f"{where} has no completion to learn; export again")
-    end = tokenizer.eos_token_id
-    if end is not None and end not in ids[len(asked) :]:
-        ids.append(end)
-    return Encoded(ids=tuple(ids), learned=len(asked), weight=float(weight))
+    if content not in rest:
+        raise UsageError(f"{where}: the chat template drops the answer; it makes {rest[:80]!r} of it")
+    return prompt, rest, bool(reasoning) and key is None
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

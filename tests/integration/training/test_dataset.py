@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from discovery.errors import UsageError
-from discovery.training.dataset import NO_KEY, TOO_LONG, collate, encode_rows
+from discovery.training.dataset import NO_KEY, TOO_LONG, _texts, collate, encode_rows
 
 pytestmark = pytest.mark.train
 
@@ -47,6 +49,43 @@ def test_no_reasoning_reaches_the_template_as_no_key(tokenizer, export):
     )
     [row] = encoded(tokenizer, export.row(7, answer="yes", thinking="")).rows
     assert tokenizer.decode(row.ids[row.learned :]).replace(" ", "") == "yes</s>"
+
+
+@pytest.mark.parametrize(
+    ("name", "learned"),
+    [
+        (
+            "gptoss",
+            "<|channel|>analysis<|message|>hm hm<|end|><|start|>assistant<|channel|>final<|message|>yes<|return|>",
+        ),
+        ("qwen3", "<think>\nhm hm\n</think>\n\nyes<|im_end|>\n"),
+        ("qwen3_6", "hm hm\n</think>\n\nyes<|im_end|>\n"),  # whose prompt opens the thinking
+        ("qwen2_5", "yes<|im_end|>\n"),
+    ],
+)
+def test_templates_of_real_models_get_the_reasoning_where_they_read_it(tokenizer, export, name, learned):
+    """As TRL ships them; a token is a character here."""
+    import trl
+
+    tokenizer.chat_template = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
+    prompt, rest, is_dropped = _texts(tokenizer, export.row(7, answer="yes", thinking="hm hm"), "row 1")
+    assert rest == learned
+    assert is_dropped == (name == "qwen2_5")
+    assert prompt.rstrip("\n").endswith(("assistant", "<think>"))
+
+
+def test_a_template_that_drops_the_answer_is_refused(tokenizer, export):
+    tokenizer.chat_template = tokenizer.chat_template.replace("{{ message.content }}", "")
+    with pytest.raises(
+        UsageError, match=r"row 1 .*: the chat template drops the answer; it makes '</s>' of it"
+    ):
+        encoded(tokenizer, export.row(7))
+
+
+def test_a_template_that_fails_is_told_with_its_row(tokenizer, export):
+    tokenizer.chat_template = "{{ raise_exception('no such effort') }}"
+    with pytest.raises(UsageError, match=r"row 1 .* in the chat template of .*no such effort"):
+        encoded(tokenizer, export.row(7))
 
 
 def test_rows_that_are_too_long_are_left_out_and_never_cut(tokenizer, export):
