@@ -72,9 +72,7 @@ def encode_rows(tokenizer: Any, rows: Iterable[Mapping[str, Any]], *, max_tokens
     found: list[Encoded] = []
     left_out: Counter[str] = Counter()
     for number, row in enumerate(rows, 1):
-        where = f"row {number} ({json.dumps(row.get('origin'))})"
-        with boundary(f"{where} in the chat template of {tokenizer.name_or_path}", UsageError):
-            encoded, is_dropped = _encode(tokenizer, row, where)
+        encoded, is_dropped = encode_row(tokenizer, row, number)
         if len(encoded.ids) > max_tokens:
             left_out[TOO_LONG] += 1
             continue
@@ -96,7 +94,9 @@ def require_template(tokenizer: Any) -> None:
         )
 
 
-def text_pair(tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def _text_pair(
+    tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[str, Any]]
+) -> tuple[str, str]:
     """The prompt's text and the whole text of a row.
 
     Args:
@@ -110,8 +110,23 @@ def text_pair(tokenizer: Any, row: Mapping[str, Any], answer: Sequence[Mapping[s
     return prompt, whole
 
 
+def encode_row(tokenizer: Any, row: Mapping[str, Any], number: int) -> tuple[Encoded, bool]:
+    """A row as token ids, and whether it has reasoning that is not among them.
+
+    Args:
+        tokenizer: With its chat template.
+        row: ``prompt``, ``completion``, and ``weight`` where it is not 1.
+        number: Its place, for messages.
+
+    Raises:
+        UsageError: It cannot be learned from.
+    """
+    where = f"row {number} ({json.dumps(row.get('origin'))})"
+    with boundary(f"{where} in the chat template of {tokenizer.name_or_path}", UsageError):
+        return _encode(tokenizer, row, where)
+
+
 def _encode(tokenizer: Any, row: Mapping[str, Any], where: str) -> tuple[Encoded, bool]:
-    """A row as token ids, and whether its reasoning is not among them."""
     weight = row.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
         raise UsageError(f"{where} has weight {weight!r}; expected a finite number above 0")
@@ -143,7 +158,7 @@ def _texts(tokenizer: Any, row: Mapping[str, Any], where: str) -> tuple[str, str
     reasoning = str(next((text for text in said if text), "")).strip()
     for key in (*_REASONING_KEYS, None) if reasoning else (None,):
         given = [*answer[:-1], {**answer[-1], key: reasoning}] if key else answer
-        prompt, whole = text_pair(tokenizer, row, given)
+        prompt, whole = _text_pair(tokenizer, row, given)
         rest = whole[len(prompt) :]
         if whole.startswith(prompt) and (key is None or reasoning in rest):
             break

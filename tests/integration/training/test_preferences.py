@@ -7,6 +7,7 @@ from discovery.generation.weights import Kind, read_weights, require_fit
 from discovery.testing.fakes import InProcessBackend
 from discovery.training import training
 from discovery.training.config import LoraConfig, TrainConfig
+from discovery.training.preferences import pairs
 from discovery.training.reward import LiveReward
 from discovery.training.training import Request, train
 
@@ -99,6 +100,23 @@ def test_pairs_that_are_too_long_are_left_out_and_broken_ones_refused(tiny_model
     broken = export("broken", "trl-dpo", train=[{**pair(1), "rejected": []}])
     with pytest.raises(UsageError, match="row 1 lacks one of prompt, chosen, rejected"):
         train(asked(broken, tiny_model, tmp_path / "other", method="dpo"), lambda _: None)
+
+
+def test_reasoning_in_pairs_goes_where_the_template_reads_it(tiny_model):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    row = {**pair(1), "chosen": assistant("yes", thinking="hm")}
+    made, left_out = pairs(tokenizer, [row], max_tokens=64)
+    assert left_out == {}
+    said = {name: tokenizer.decode(ids).replace(" ", "") for name, ids in made[0].items()}
+    assert said == {
+        "prompt_ids": "<user>number1</s><assistant>",
+        "chosen_ids": "(hm)yes</s>",
+        "rejected_ids": "no</s>",
+    }
+    tokenizer.chat_template = tokenizer.chat_template.replace("message.thinking", "message.reasoning_content")
+    assert pairs(tokenizer, [row], max_tokens=64)[0] == made
 
 
 @pytest.fixture
