@@ -227,6 +227,11 @@ def load_options(base: Base, config: TrainConfig) -> Mapping[str, Any]:
         return options
     quantized = base.model.config.get("quantization_config") or {}
     if is_packed(base.model):
+        if config.lora.rank == 0:
+            raise UsageError(
+                f"{base.model.folder} has its experts packed as MXFP4, and nothing here packs trained ones again; "
+                "train adapters: --rank 32"
+            )
         from transformers import Mxfp4Config
 
         options["quantization_config"] = Mxfp4Config(dequantize=True)
@@ -275,9 +280,23 @@ def save(model: Any, tokenizer: Any, folder: Path, base: Base) -> None:
         model.peft_config["default"].base_model_name_or_path = str(base.model.folder)
         model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
     else:
-        model.save_pretrained(folder)
+        _save_whole(model, folder, base)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(
         missing_ok=True
     )  # peft's empty form; what there is to say is in lineage.json
     read_weights(folder)
+
+
+def _save_whole(model: Any, folder: Path, base: Base) -> None:
+    """Write all weights in the type that the base has them in: what is trained is float32, which nobody serves."""
+    import torch
+
+    name = str(base.model.config.get("dtype") or base.model.config.get("torch_dtype") or "float32")
+    dtype = getattr(torch, name)
+    whole = model.state_dict()
+    cast = {tensor.data_ptr(): tensor.to(dtype) for tensor in whole.values()}  # tied ones stay one
+    model.save_pretrained(folder, state_dict={key: cast[tensor.data_ptr()] for key, tensor in whole.items()})
+    model.config.dtype, before = dtype, model.config.dtype
+    model.config.save_pretrained(folder)
+    model.config.dtype = before

@@ -100,6 +100,18 @@ def test_adapters_become_the_same_beside_packed_experts(gpt_oss, export, tmp_pat
     assert found[0][0]["validation_loss"] < 3.9
 
 
+def test_all_weights_of_a_packed_model_are_not_trained(gpt_oss, export, tmp_path):
+    """transformers would save numbers under the names of bytes."""
+    request = Request(
+        exports=(export("rows", train=[export.row(1)]),),
+        model=str(gpt_oss),
+        out=tmp_path / "out",
+        config=TrainConfig(),
+    )
+    with pytest.raises(UsageError, match="nothing here packs trained ones again; train adapters: --rank 32"):
+        train(request, lambda _: None)
+
+
 def test_what_cannot_stay_packed_is_refused(tiny_model, export, tmp_path):
     folder = export("rows", train=[export.row(1)])
     config = TrainConfig(lora=LoraConfig(rank=4), packed=True)

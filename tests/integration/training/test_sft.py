@@ -47,6 +47,22 @@ def test_training_lowers_both_losses_and_makes_a_folder_that_can_be_served(tiny_
     ]
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_all_weights_are_saved_in_the_type_of_the_base(tiny_model, rows, tmp_path, tied):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    half = tmp_path / "half"
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16, tie_word_embeddings=tied)
+    model.save_pretrained(half)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(half)
+    done = train(asked([rows], half, tmp_path / "out", max_steps=2), lambda _: None)
+    weights, base = read_weights(done.weights), read_weights(half)
+    assert {tensor.dtype for tensor in weights.tensors.values()} == {"BF16"}
+    assert weights.tensors.keys() == base.tensors.keys()
+    assert weights.config["dtype"] == base.config["dtype"] == "bfloat16"
+
+
 def test_an_adapter_fits_its_base_and_only_it_is_saved(tiny_model, rows, tmp_path):
     done = train(asked([rows], tiny_model, tmp_path / "out", lora=LoraConfig(rank=4)), lambda _: None)
     weights = read_weights(done.weights)
