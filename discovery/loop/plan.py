@@ -11,13 +11,11 @@ from typing import Any
 
 from discovery.config import RunConfig, from_dict, in_range, to_dict
 from discovery.errors import ConfigError, ProblemError, UsageError, WeightsError
+from discovery.generation.vllm import ENGINES, TORCH, VLLM
 from discovery.generation.weights import Kind, fingerprint, read_weights
 from discovery.plugins import load_problem
 from discovery.training.config import TrainConfig
 from discovery.trajectories.records import Filter, Keep
-
-ENGINES = ("vllm", "torch")
-"""What serves the weights: vLLM, or the small engine of this package for models that a processor can run."""
 
 STARTS = ("previous", "base")
 """Which weights a round trains on: those of the round before, or those that the loop began with."""
@@ -69,7 +67,7 @@ class LoopPlan:
         run: Configuration of each run; problem, seed and server are put in.
         filter: Which steps are worth training on.
         train: How to train; its seed is put in.
-        engine: One of :data:`ENGINES`.
+        engine: One of :data:`discovery.generation.vllm.ENGINES`.
         serve: Further arguments of the server's program.
         storage: Where runs live; None where that holds a password, and has to be named again.
     """
@@ -85,7 +83,7 @@ class LoopPlan:
     run: RunConfig
     filter: Filter = field(default_factory=Filter)
     train: TrainConfig = field(default_factory=TrainConfig)
-    engine: str = "vllm"
+    engine: str = VLLM
     serve: tuple[str, ...] = ()
     storage: str | None = None
 
@@ -103,7 +101,7 @@ class LoopPlan:
                 "start is 'previous' and adapters are trained, which are for the base; leave start out, or train all "
                 "weights (rank = 0)"
             )
-        if is_adapter and self.engine == "torch":
+        if is_adapter and self.engine == TORCH:
             raise ConfigError(
                 f"rank is {self.train.lora.rank}, and the torch engine serves no adapters; train all weights "
                 "(rank = 0), or take --engine vllm"

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from discovery.errors import ProblemError, UsageError, WeightsError
+from discovery.loop.folder import write_text_whole
 from discovery.loop.report import make_report
 from discovery.loop.rounds import perform_here
 from discovery.loop.stages import Measured
 from discovery.training.config import LoraConfig, TrainConfig
 from discovery.trajectories.records import Filter, Keep
-from tests.unit.loop.conftest import FakeRuns, Killed
+from tests.unit.loop.conftest import FakeRuns, FakeTrainer, Killed
 
 
 async def test_each_revision_is_measured_on_all_problems_and_learns_from_the_seen_ones(make_loop):
@@ -281,3 +282,31 @@ async def test_a_stage_without_its_record_is_not_believed(make_loop):
     assert looping.folder.stage(Measured, 0) is None
     await looping.go()
     assert len(looping.folder.measured()) == 3
+
+
+async def test_a_problem_that_changes_while_a_loop_goes_on_ends_it_before_the_next_measurement(
+    make_loop, write_problem
+):
+    looping = make_loop()
+    train = FakeTrainer.train
+
+    async def changing(self, training):
+        write_problem("unseen", more="\n# another\n")
+        return await train(self, training)
+
+    loop = looping.loop()
+    loop._parts.trainer.train = changing.__get__(loop._parts.trainer)
+    with pytest.raises(ProblemError, match="has changed since this loop began"):
+        await loop.execute()
+    assert [one.revision for one in looping.folder.measured()] == [0]
+    assert not any("-r1-" in act for act in looping.world.acts)
+
+
+def test_what_is_stored_is_there_whole_or_not_at_all(tmp_path):
+    write_text_whole(tmp_path / "a" / "file", "as it was")
+    with pytest.raises(UnicodeEncodeError):
+        write_text_whole(tmp_path / "a" / "file", "x" * 1_000_000 + "\ud800")
+    assert (tmp_path / "a" / "file").read_text() == "as it was"
+    (tmp_path / "blocked").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_text_whole(tmp_path / "blocked" / "file", "text")
