@@ -15,7 +15,7 @@ from benchmarks.report import Report
 
 NAMES = (
     *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
-    *("prefix", "first_request", "export"),
+    *("prefix", "first_request", "export", "loop"),
 )
 OPTIONS = ("evaluations", "sandbox", "storage")
 
