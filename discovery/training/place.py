@@ -54,9 +54,9 @@ class Place:
         Raises:
             UsageError: There is one, or the folder is of something else.
         """
-        if self.folder.is_dir() and not self._identity.is_file() and any(self.folder.iterdir()):
-            strange = sorted(path.name for path in self.folder.iterdir())
-            if strange != [".lock"]:
+        if self.folder.is_dir() and not self._identity.is_file():
+            strange = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+            if strange:
                 raise UsageError(
                     f"{self.folder} holds {strange[0]!r} and no training; name a new or empty folder: --out"
                 )

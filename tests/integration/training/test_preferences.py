@@ -92,6 +92,22 @@ def test_dpo_makes_the_chosen_answer_likelier(tiny_model, export, tmp_path, rank
     assert train(request, lambda _: None).was_finished
 
 
+def test_dpo_trains_an_adapter_on_and_goes_on_when_killed(tiny_model, export, tmp_path, killed):
+    lora = LoraConfig(rank=2)
+    rows = export("rows", train=[export.row(n) for n in range(4)])
+    first = train(asked(rows, tiny_model, tmp_path / "first", max_tokens=128, lora=lora), lambda _: None)
+    folder = export("pairs", "trl-dpo", train=[pair(n) for n in range(8)], validation=[pair(9)])
+    options = {"method": "dpo", "epochs": 2, "lora": lora}
+    straight = train(asked(folder, first.weights, tmp_path / "straight", **options), lambda _: None)
+    request = asked(folder, first.weights, tmp_path / "out", **options)
+    killed(request, at_step=3)
+    resumed = train(request, lambda _: None)
+    one, other = (each.weights / "adapter_model.safetensors" for each in (straight, resumed))
+    assert one.read_bytes() == other.read_bytes()
+    require_fit(read_weights(resumed.weights), read_weights(tiny_model), largest_rank=8)
+    assert [each.method for each in resumed.lineage.chain()] == ["dpo", "sft"]
+
+
 def test_pairs_that_are_too_long_are_left_out_and_broken_ones_refused(tiny_model, export, tmp_path):
     long = {**pair(2), "rejected": assistant("n" * 100, thinking="")}
     folder = export("pairs", "trl-dpo", train=[pair(1), long])

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -103,3 +105,15 @@ def test_a_missing_library_names_its_extra(model, tmp_path, capsys, monkeypatch)
     assert main(["train", "--model", str(model), "--out", str(tmp_path / "out")]) == 2
     assert "training needs trl: pip install 'discovery-loop[train]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_module_loads_torch_before_it_trains():
+    code = """
+import pkgutil, sys, discovery.training, discovery.cli.train
+for module in pkgutil.iter_modules(discovery.training.__path__, "discovery.training."):
+    if not module.ispkg:
+        __import__(module.name)
+print(*sorted({"torch", "transformers", "trl", "peft", "datasets", "accelerate"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
