@@ -146,7 +146,7 @@ class ClosedLoop:
         )
         if left:
             async with self._parts.served.serving(weights) as place:
-                await self._run_all(left, place, perform)
+                await self._run_all(left, len(jobs), place, perform)
         measured = Measured(
             revision=revision,
             weights=str(weights),
@@ -169,7 +169,8 @@ class ClosedLoop:
             for seed in range(self.plan.rounds.seeds)
         ]
 
-    async def _run_all(self, jobs: list[Job], place: Place, perform: Perform) -> None:
+    async def _run_all(self, jobs: list[Job], total: int, place: Place, perform: Perform) -> None:
+        """Runs that are not done yet, of so many in all."""
         known_s = self._seconds_per_run()
         begun = self._clock()
         for number, job in enumerate(jobs):
@@ -180,7 +181,7 @@ class ClosedLoop:
                 if known_s is None
                 else f"; about {_about(known_s * (len(jobs) - number))} left of this stage"
             )
-            title = f"revision {job.revision}, run {number + 1} of {len(jobs)}: {_called(job)}"
+            title = f"revision {job.revision}, run {total - len(jobs) + number + 1} of {total}: {_called(job)}"
             self._say(f"{title}{left}")
             await perform(Work(name=job.id, complete=partial(self._parts.runs.run, job, place, title)))
 

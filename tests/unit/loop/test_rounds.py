@@ -310,3 +310,14 @@ def test_what_is_stored_is_there_whole_or_not_at_all(tmp_path):
     (tmp_path / "blocked").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         write_text_whole(tmp_path / "blocked" / "file", "text")
+
+
+async def test_runs_are_counted_with_those_that_an_earlier_process_made(make_loop):
+    looping = make_loop()
+    looping.world.kill_at = 8  # in the third of six runs
+    with pytest.raises(Killed):
+        await looping.go()
+    looping.said.clear()
+    await looping.go()
+    assert looping.said[0].endswith("measuring revision 0 by 6 runs, 2 of them done")
+    assert looping.said[1].startswith("revision 0, run 3 of 6: seen-too, seed 0")
