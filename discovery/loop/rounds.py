@@ -181,7 +181,9 @@ class ClosedLoop:
                 if known_s is None
                 else f"; about {_about(known_s * (len(jobs) - number))} left of this stage"
             )
-            title = f"revision {job.revision}, run {total - len(jobs) + number + 1} of {total}: {_called(job)}"
+            title = (
+                f"revision {job.revision}, run {total - len(jobs) + number + 1} of {total}: {_called(job)}"
+            )
             self._say(f"{title}{left}")
             await perform(Work(name=job.id, complete=partial(self._parts.runs.run, job, place, title)))
 
