@@ -12,7 +12,7 @@ from discovery.launch import overridden, reopened, started
 from discovery.loop.plan import LoopPlan
 from discovery.loop.ports import Job, Place
 from discovery.loop.stages import MeasuredRun
-from discovery.prices import PriceTable
+from discovery.prices import PriceTable, load_prices, priced
 from discovery.records import RunStatus
 from discovery.run import Run, config_of
 from discovery.sandbox.base import SandboxBackend
@@ -52,7 +52,7 @@ class StoredRuns:
         self._plan = plan
         self._storage = storage
         self._backend = backend
-        self._prices = prices
+        self._prices = prices if prices is not None else load_prices()
         self._watch = watch
 
     def is_finished(self, job: Job) -> bool:
@@ -69,6 +69,8 @@ class StoredRuns:
         record = self._stored(job)
         if record is None:
             config = self._plan.run_config(job.problem, job.seed)
+            # By the model's own name: an adapter has another, which no table of prices knows.
+            config = priced(config, self._plan.name, self._prices)
             config = replace(config, generator=_asking(config.generator, place))
             facts = {"loop": {"id": self._plan.id, "revision": job.revision, "seed": job.seed}}
             launching = started(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discovery.budget import Prices
 from discovery.config import GeneratorConfig, RunConfig, SamplingConfig, SearchConfig, from_dict, load_toml
 from discovery.errors import ServerFailed, UsageError
 from discovery.generation.server import Care
@@ -23,6 +24,7 @@ from discovery.loop.plan import make_plan
 from discovery.loop.ports import Job, Place, Training
 from discovery.loop.running import StoredRuns
 from discovery.loop.serving import OwnServer
+from discovery.prices import Entry, PriceTable
 from discovery.records import RunStatus
 from discovery.storage import open_storage
 from discovery.testing.fakes import InProcessBackend
@@ -105,6 +107,17 @@ async def test_a_run_has_the_id_that_was_settled_and_says_whose_it_is(plan, stor
     assert (measured.chain_bests, measured.evaluations, measured.planned) == ((7.0, 7.0), 12, 12)
     assert measured.spoke == {"/weights/3": 12}
     assert measured.prompt_tokens > measured.completion_tokens > 0
+
+
+async def test_what_an_adapter_writes_costs_what_its_model_does(plan, storage):
+    table = PriceTable(entries=(Entry(pattern="tiny", prices=Prices(completion=1.0, currency="EUR")),))
+    runs, job = StoredRuns(plan, storage, InProcessBackend(), prices=table), job_of(plan)
+    async with place_of("/weights/0") as place:
+        assert place.model != plan.name
+        await runs.run(job, place, "a run")
+    measured = runs.measured(job)
+    assert measured.currency == "EUR"
+    assert measured.cost == pytest.approx(measured.completion_tokens / 1e6)
 
 
 async def test_a_run_that_was_broken_off_goes_on_at_another_address(plan, storage):
