@@ -110,7 +110,9 @@ async def test_a_run_has_the_id_that_was_settled_and_says_whose_it_is(plan, stor
 
 
 async def test_what_an_adapter_writes_costs_what_its_model_does(plan, storage):
-    table = PriceTable(entries=(Entry(pattern="tiny", prices=Prices(prompt=0.0, completion=1.0, currency="EUR")),))
+    table = PriceTable(
+        entries=(Entry(pattern="tiny", prices=Prices(prompt=0.0, completion=1.0, currency="EUR")),)
+    )
     runs, job = StoredRuns(plan, storage, InProcessBackend(), prices=table), job_of(plan)
     async with place_of("/weights/0") as place:
         assert place.model != plan.name
