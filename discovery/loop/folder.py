@@ -109,9 +109,13 @@ class LoopFolder:
             The lock's descriptor: a process that inherits it holds the lock, too.
 
         Raises:
-            UsageError: Another process works here.
+            UsageError: Another process works here, or nobody can.
         """
-        lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(f"{self.path}: {error.strerror}; name another folder") from error
         try:
             deadline, said = time.monotonic() + patience_s, False
             while not _hold(lock):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,9 @@ from discovery.loop.exporting import StoredExporter
 from discovery.loop.folder import LoopFolder
 from discovery.loop.learning import ProcessTrainer
 from discovery.loop.plan import RoundsConfig, filter_from_dict, make_plan
-from discovery.loop.ports import Choice, Training
 from discovery.loop.report import save_report
 from discovery.loop.rounds import ClosedLoop, Perform, Work
-from discovery.loop.stages import Exported, Trained
+from discovery.loop.single import SingleRound
 from discovery.orchestration.bystander import Inside
 from discovery.prices import load_prices
 from discovery.storage import open_existing
@@ -155,56 +153,17 @@ async def post_train_run(
     Returns:
         Folder of the new weights.
     """
-    folder = LoopFolder(Path(out))
-    base = read_weights(Path(model)).folder
-    chosen = filter_from_dict(settings.get("filter", {}))
-    config = from_dict(TrainConfig, settings.get("train", {}), "train.")
+    single = SingleRound(
+        LoopFolder(Path(out)),
+        runs,
+        read_weights(Path(model)).folder,
+        filter_from_dict(settings.get("filter", {})),
+        from_dict(TrainConfig, settings.get("train", {}), "train."),
+    )
     backend = choose_backend(from_dict(SandboxConfig, settings.get("sandbox", {}), "sandbox."), MODEL).backend
     storage = open_existing(storage_url)
-    perform = works_as_tasks()
     try:
-        with folder.locked() as lock:
-            if folder.stage(Exported, 1) is None:
-                target = folder.emptied(1)
-                choice = Choice(round=1, revisions=(tuple(runs),), filter=chosen, folder=target)
-                await perform(
-                    Work(
-                        name="export",
-                        complete=lambda: _export(folder, StoredExporter(storage, backend), choice),
-                    )
-                )
-            exported = folder.stage(Exported, 1)
-            assert exported is not None
-            if exported.runs != tuple(runs):
-                raise ConfigError(f"{out} is of other runs ({', '.join(exported.runs)}); name another folder")
-            if not exported.rows.get("train"):
-                raise ConfigError(
-                    "nothing of these runs is worth training on; choose more: top_percent, or keep = all"
-                )
-            training = Training(
-                round=1,
-                exports=(folder.path / exported.folder,),
-                base=base,
-                out=folder.revision(1),
-                config=config,
-                notes=folder.round(1),
-                lock=lock,
-            )
-            await perform(Work(name="train", complete=lambda: _train(folder, training)))
-            trained = folder.stage(Trained, 1)
-            assert trained is not None
-            return str(folder.path / trained.weights)
+        exporter, trainer = StoredExporter(storage, backend), ProcessTrainer(say=_log.info)
+        return str(await single.execute(exporter, trainer, works_as_tasks()))
     finally:
         storage.close()
-
-
-async def _export(folder: LoopFolder, exporter: StoredExporter, choice: Choice) -> None:
-    if folder.stage(Exported, 1) is None:
-        exported = await exporter.export(choice)
-        folder.done(replace(exported, folder=folder.inside(exported.folder)))
-
-
-async def _train(folder: LoopFolder, training: Training) -> None:
-    if folder.stage(Trained, 1) is None:
-        trained = await ProcessTrainer(say=_log.info).train(training)
-        folder.done(replace(trained, weights=folder.inside(trained.weights)))
