@@ -4,9 +4,7 @@ It answers prompts of the problems in :data:`~discovery.training.lessons.FAMILY`
 program to be improved, and it does not know what scores well. So a run with it gets somewhere, slowly, and what it
 finds can be trained on.
 
-It is made in two stages, in about a minute of one core. First it learns to repeat: programs, three times each, with
-noise between. That is what attention has to find out before anything else can be learnt, and on short texts it does so
-much sooner. Then come the lessons. Two choices matter more than sizes do:
+It is taught (:mod:`discovery.training.pupil`) for about a minute of one core. Two choices matter more than sizes do:
 
 - Rotary positions with a large base, and wide initial weights. Of the 32 dimensions of a head, most then turn too
   little within a prompt to disturb a look-up by content.
@@ -33,7 +31,8 @@ from discovery.generation.weights import fingerprint, read_weights
 from discovery.training import lineage
 from discovery.training.base import quiet, require_libraries
 from discovery.training.config import TrainConfig
-from discovery.training.lessons import DIGITS, ROW, Lesson, Teacher, family, number_of_parents
+from discovery.training.lessons import DIGITS, ROW, Teacher, family, number_of_parents
+from discovery.training.pupil import RATE, Pupil
 from discovery.training.tokens import BOS, END, PAD, Words, rows, words_of
 
 if TYPE_CHECKING:
@@ -49,15 +48,8 @@ _HIDDEN, _LAYERS, _HEADS, _KV_HEADS, _HEAD = 64, 2, 4, 2, 32
 _ROPE_BASE = 1e6
 _SPREAD = 0.1
 """Standard deviation of the initial weights."""
-_RATE = 3e-3
 _TEXTS = 400
 """Lessons that the tokenizer is made of."""
-_REPEATED = 16
-"""Programs that are repeated in one step."""
-_PROGRAMS = 18
-"""Programs in the prompts of one step: fewer lessons where prompts show more parents."""
-_WARM_STEPS = 20
-_IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +123,7 @@ def make_tiny(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place, _one_thread(seed):
         half = Path(place) / "model"
-        pupil = _Pupil(words, teachers, rng, tell)
+        pupil = Pupil(_untaught(words, _lines(teachers)), words, teachers, rng, tell)
         pupil.repeat(schooling.repeating)
         pupil.learn(schooling.lessons)
         answered = {each.problem.name: pupil.examined(each, schooling.examined) for each in teachers}
@@ -167,7 +159,7 @@ def _lineage(folder: Path, made: Tiny, seed: int, schooling: Schooling) -> linea
         exports=(),
         method=METHOD,
         config=TrainConfig(
-            learning_rate=_RATE,
+            learning_rate=RATE,
             max_steps=schooling.repeating + schooling.lessons,
             dtype="float32",
             checkpoint_activations=False,
@@ -252,149 +244,3 @@ def _untaught(words: Words, lines: Mapping[tuple[int, int], str]) -> LlamaForCau
             for row in found:
                 weight[row.token] = places[row.place] + digits[row.digit]
     return model
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Examined:
-    """How a model answers prompts of one problem."""
-
-    prompt_tokens: int
-    valid: float
-    kept: float
-
-
-class _Pupil:
-    """A model that is being taught.
-
-    Args:
-        words: Its tokenizer.
-        teachers: One of each problem.
-        rng: For all that it is shown.
-        tell: Told how far it is.
-    """
-
-    def __init__(
-        self, words: Words, teachers: Sequence[Teacher], rng: random.Random, tell: Callable[[str], None]
-    ) -> None:
-        import torch
-
-        self.model = _untaught(words, _lines(teachers))
-        self._words = words
-        self._teachers = teachers
-        self._rng = rng
-        self._tell = tell
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.01
-        )
-        self._end, self._pad = words.id(END), words.id(PAD)
-
-    # Repeating
-
-    def repeat(self, steps: int) -> None:
-        """Let it learn to say a program again."""
-        loss = 0.0
-        for step in range(steps):
-            teacher = self._rng.choice(self._teachers)
-            before, between = self._rng.randrange(40), self._rng.randrange(30)
-            texts = [self._repeated(teacher, before, between) for _ in range(_REPEATED)]
-            loss = self._step(texts, _RATE * min(1.0, (step + 1) / _WARM_STEPS))
-        self._tell(f"learnt to repeat a program: loss {loss:.2f}")
-
-    def _repeated(self, teacher: Teacher, before: int, between: int) -> tuple[list[int], list[int]]:
-        """Noise and a program three times, with what is to be said at each position: the second and third time only."""
-        ids = self._words.encode(teacher.answer(teacher.random_row(self._rng)))
-        text, wanted = self._noise(before), [_IGNORED] * before
-        for again in range(3):
-            noise = self._noise(between)
-            text += [*ids, *noise]
-            # The first token of a program cannot be known.
-            wanted += [*(ids if again else [_IGNORED] * len(ids)), *[_IGNORED] * between]
-            if again:
-                wanted[-len(ids) - between] = _IGNORED
-        return text, wanted
-
-    def _noise(self, count: int) -> list[int]:
-        return [self._rng.randrange(6, self._words.size) for _ in range(count)]
-
-    # Lessons
-
-    def learn(self, steps: int) -> None:
-        """Let it learn to answer."""
-        for step in range(steps):
-            teacher, parents = self._rng.choice(self._teachers), number_of_parents(self._rng)
-            texts = [
-                self._taught(teacher.lesson(self._rng, parents)) for _ in range(max(4, _PROGRAMS // parents))
-            ]
-            loss = self._step(texts, _RATE * min(1.0, 2.0 * (1.0 - step / steps)))
-            if (step + 1) % 100 == 0:
-                self._tell(f"lesson {step + 1} of {steps}: loss {loss:.2f}")
-
-    def _taught(self, lesson: Lesson) -> tuple[list[int], list[int]]:
-        before = self._words.prompt(lesson.messages)
-        after = [*self._words.encode(lesson.answer), self._end]
-        return before + after, [_IGNORED] * len(before) + after
-
-    def _step(self, texts: Sequence[tuple[list[int], list[int]]], rate: float) -> float:
-        """One step of the optimizer on texts and what is to be said in them; the loss, in nats a token."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        longest = max(len(text) for text, _ in texts)
-        ids = torch.full((len(texts), longest), self._pad)
-        wanted = torch.full((len(texts), longest), _IGNORED)
-        for place, (text, labels) in enumerate(texts):
-            ids[place, : len(text)] = torch.tensor(text)
-            wanted[place, : len(labels)] = torch.tensor(labels)
-        # Padding comes last, where nothing that counts can see it: no mask is needed.
-        hidden = self.model.model(input_ids=ids[:, :-1]).last_hidden_state
-        counts = wanted[:, 1:] != _IGNORED
-        loss = cross_entropy(self.model.lm_head(hidden[counts]), wanted[:, 1:][counts])
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self._optimizer.step()
-        return float(loss.detach())
-
-    # Examination
-
-    def examined(self, teacher: Teacher, count: int) -> _Examined:
-        """How it answers prompts with one, two and three parents."""
-        import torch
-
-        self.model.eval()
-        longest, valid, kept = 0, 0, 0.0
-        lessons = [teacher.lesson(self._rng, 1 + number % 3) for number in range(count // 8)]
-        for lesson in lessons:
-            prompt = self._words.prompt(lesson.messages)
-            longest = max(longest, len(prompt))
-            ids = torch.tensor([prompt] * 8)
-            with torch.no_grad():
-                answers = self.model.generate(
-                    ids,
-                    attention_mask=torch.ones_like(ids),
-                    do_sample=True,
-                    temperature=1.0,
-                    top_k=0,
-                    top_p=1.0,
-                    max_new_tokens=2 * teacher.size + 40,
-                )
-            for answer in answers[:, len(prompt) :].tolist():
-                row = self._row(teacher, answer)
-                if row is not None:
-                    valid += 1
-                    kept += sum(a == b for a, b in zip(row, lesson.main, strict=True)) / teacher.size
-        return _Examined(
-            prompt_tokens=longest, valid=valid / (8 * len(lessons)), kept=kept / valid if valid else 0.0
-        )
-
-    def _row(self, teacher: Teacher, answer: Sequence[int]) -> tuple[int, ...] | None:
-        """The digits of an answer that is one whole program."""
-        if self._end not in answer:
-            return None
-        text = self._words.decode(answer[: answer.index(self._end)])
-        lines = text.split("\n")
-        if lines[0] != "```python" or lines[-1] != "```":
-            return None
-        return teacher.row("\n".join(lines[1:-1]) + "\n")
