@@ -44,7 +44,7 @@ class _Measured(Exception):
     """Revision 0 is measured."""
 
 
-def run(evaluations: int = 512, sandbox: str = "auto") -> Report:
+def run(evaluations: int = 256, sandbox: str = "auto") -> Report:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="discovery-bench-") as folder:
         place = Path(folder)
