@@ -49,6 +49,10 @@ OfRun = TypeVar(
 """A kind of record that belongs to one run."""
 
 
+ARRIVED_AT = "arrived_at"
+"""The fact that says when a run was brought in: of this storage alone, so no archive has it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What is stored of a run as a whole.
@@ -80,6 +84,15 @@ class RunRecord:
     wall_s: float = 0.0
     message: str | None = None
     facts: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def arrived_at(self) -> datetime | None:
+        """When it was brought in from an archive: what was finished until then, nobody here has seen happen.
+
+        None for a run that was made here.
+        """
+        said = self.facts.get(ARRIVED_AT)
+        return datetime.fromisoformat(said) if isinstance(said, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

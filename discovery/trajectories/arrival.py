@@ -6,6 +6,9 @@ of it is there does it get its own: one that was interrupted looks like nothing 
 completed by the same import again. A run that is here already must be equal, audits made here apart, and is left as
 it is.
 
+When a run came is kept among its facts, and so is what is known of it by its word only: scores and audits of before
+count for nothing where something must be confirmed (:mod:`discovery.trajectories.judge`).
+
 The path of a run's problem is that of the other machine. It is kept unless the caller has the problem here: where the
 path leads nowhere, a bundled or installed problem of that name and version stands in, else what needs the problem says
 that it is gone. So that a repeated import is recognised, paths are not compared.
@@ -19,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,7 +33,7 @@ from discovery.errors import ArchiveError, ConfigError, ProblemError, RunBusy
 from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.problem import Problem
 from discovery.records import SHARED_CHAIN, Evaluation, Purpose, Record, RunStatus
-from discovery.storage.base import Lease, RunRecord, Storage, Write
+from discovery.storage.base import ARRIVED_AT, Lease, RunRecord, Storage, Write
 from discovery.trajectories.archive import Archive, read_archive
 from discovery.trajectories.columns import Table
 from discovery.trajectories.tables import OF_RUNS, Planned
@@ -68,6 +72,13 @@ class _Coming:
     chains: set[int] = field(default_factory=lambda: {SHARED_CHAIN})
     rows: Counter[str] = field(default_factory=Counter)
     leases: dict[int, Lease] = field(default_factory=dict)
+    seen_until: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Now, or when its last evaluation ended by a clock that is ahead, or lies: nothing that came is later."""
+
+    @property
+    def arrival(self) -> dict[str, str]:
+        """The fact that it came."""
+        return {ARRIVED_AT: self.seen_until.isoformat()}
 
     @property
     def is_here(self) -> bool:
@@ -180,6 +191,8 @@ def _check_run(each: _Coming) -> None:
     if not each.is_here:
         # Whatever was written is compared once it is complete; these cannot change any more.
         record, stored = _identity(record), _identity(stored)
+    facts = {name: fact for name, fact in stored.facts.items() if name != ARRIVED_AT}
+    stored = dataclasses.replace(stored, facts=facts)
     if stored != dataclasses.replace(record, problem_path=stored.problem_path):
         raise _differs(each, "itself: status, time, problem or configuration")
 
@@ -201,6 +214,8 @@ def _counted(
             steps.add((record.step.chain, record.step.step))
             each.chains.add(record.step.chain)
         else:
+            if isinstance(record, Evaluation) and record.finished_at is not None:
+                each.seen_until = max(each.seen_until, record.finished_at)
             key = getattr(record, "key", None)
             if key is not None and key.chain != SHARED_CHAIN and (key.chain, key.step) not in steps:
                 raise ArchiveError(f"{table.name} of run {run} have {key}, and there is no such step")
@@ -257,7 +272,8 @@ def _differs(coming: _Coming, how: str) -> ArchiveError:
 def _begin(storage: Storage, each: _Coming, leased: ExitStack) -> None:
     record, run = each.record, each.record.id
     if each.stored is None:
-        storage.create_run(dataclasses.replace(_identity(record), config=record.config, message=_HALF))
+        begun = dataclasses.replace(_identity(record), config=record.config, facts=each.arrival)
+        storage.create_run(dataclasses.replace(begun, message=_HALF))
     owner = storage.holder(run)
     dead = [owner] if owner is not None and is_dead(owner) else []
     leases = storage.acquire(run, sorted(each.chains), this_owner(), _LEASE_S, dead=dead)
@@ -326,7 +342,7 @@ def _complete(storage: Storage, each: _Coming) -> None:
         status=record.status,
         message=record.message,
         wall_s=record.wall_s,
-        facts=record.facts,
+        facts={**record.facts, **each.arrival},
         config=record.config,
         finished_at=record.finished_at,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from discovery.errors import StorageError
+from discovery.errors import StorageError, UsageError
 from discovery.records import (
     INITIAL,
     CandidateKey,
@@ -19,6 +19,7 @@ from discovery.records import (
     Failure,
     FailureKind,
     Purpose,
+    RunStatus,
     StepState,
 )
 from discovery.storage.base import RunRecord, Storage, StoredStep
@@ -47,8 +48,14 @@ def outlines(storage: Storage, runs: Sequence[str]) -> Iterator[TrajectoryOutlin
 
     Raises:
         UnknownRun: There is no such run; raised at once, before the first outline.
+        UsageError: One has arrived in part only; raised at once.
     """
     records = {record.id: record for record in map(storage.get_run, runs)}
+    for record in records.values():
+        if record.status is RunStatus.ARRIVING:
+            raise UsageError(
+                f"run {record.id} has not arrived whole; repeat the `discovery import` that began it"
+            )
     return _outlines(storage, list(records.values()))
 
 

@@ -7,10 +7,13 @@ and the next ones are looked at, until all that are in hold.
 
 Results are stored as audits. One that is stored already, of the version of the problem that is there now, is taken
 instead of another evaluation, the latest where there are several: the same export again evaluates nothing, and
-``discovery audit`` gives a candidate another chance that a busy machine has wronged.
+``discovery audit`` gives a candidate another chance that a busy machine has wronged. Those that a run brought along
+when it was imported are nobody's proof, and are made again.
 
 Which score must be confirmed, and how exactly, is what an audit says (:mod:`discovery.audit`,
 :mod:`discovery.agreement`). So a problem that declares its scores noisy, without repeats, is held to valid ones only.
+Of a run that was imported, that would confirm anything: its noisy scores must lie near the interval found here, and
+without repeats there is none.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 
-from discovery.agreement import is_noisy
+from discovery.agreement import is_noisy, shown
 from discovery.audit import audited_evaluation, claimed_evaluation, keep_audits
 from discovery.errors import ProblemError, cause
 from discovery.evaluator import Evaluator
@@ -193,17 +197,24 @@ class _Court:
         if candidate is None or claimed is None:
             self.verdicts[claim.name] = "no program, or no score of it, is stored"
             return None
+        if record.direction is not problem.direction:
+            self.verdicts[claim.name] = (
+                f"the run took scores to {record.direction}, and the problem is to {problem.direction}"
+            )
+            return None
         audits = [
             e
             for e in self._storage.evaluations(record.id, claim.key)
-            if e.purpose is Purpose.AUDIT and e.state.is_finished and e.scorer_version == problem.version
+            if e.purpose is Purpose.AUDIT
+            and e.scorer_version == problem.version
+            and _was_seen(record, e.finished_at)
         ]
         if not audits:
             return _Open(claim=claim, record=record, source_hash=candidate.source_hash)
         self.known += 1
         latest = audits[-1]
         audit = latest if latest.failure is not None else audited_evaluation(problem, claimed, latest)
-        self.verdicts[claim.name] = _reason(record, problem, audit)
+        self.verdicts[claim.name] = self._reason(claim, record, problem, claimed, audit)
         return None
 
     def _run(self, run: str) -> tuple[RunRecord, Problem]:
@@ -254,7 +265,22 @@ class _Court:
             not_kept = keep_audits(self._storage, run, evaluator.record, [audit])
             if not_kept is not None:
                 self.not_kept[run] = not_kept
-            self.verdicts[case.claim.name] = _reason(case.record, problem, audit)
+            self.verdicts[case.claim.name] = self._reason(case.claim, case.record, problem, claimed, audit)
+
+    def _reason(
+        self, claim: _Claim, record: RunRecord, problem: Problem, claimed: Evaluation, audit: Evaluation
+    ) -> str | None:
+        """Why a claim does not hold; None where it does."""
+        if audit.failure is not None:
+            changed = (
+                "; the problem has changed since the run" if problem.version != record.problem_version else ""
+            )
+            return f"{audit.failure.message}{changed}"
+        if record.arrived_at is None or not is_noisy(problem):
+            return None
+        # What it was ranked by; what was confirmed may be a second score.
+        ranked = claimed_evaluation(self._storage, record.id, claim.key, noisy=False)
+        return _far_off(ranked or claimed, audit)
 
 
 def _copied(again: Evaluation, claim: _Claim, first: _Claim) -> Evaluation:
@@ -269,8 +295,27 @@ def _copied(again: Evaluation, claim: _Claim, first: _Claim) -> Evaluation:
     )
 
 
-def _reason(record: RunRecord, problem: Problem, audit: Evaluation) -> str | None:
-    if audit.failure is None:
+def _was_seen(record: RunRecord, finished_at: datetime | None) -> bool:
+    """Whether something ended here, rather than being told of by an archive."""
+    if finished_at is None:
+        return False
+    return record.arrived_at is None or finished_at > record.arrived_at
+
+
+def _far_off(told: Evaluation, found: Evaluation) -> str | None:
+    """Why a noisy score of an imported run does not hold, whatever interval it says it has; None where it does.
+
+    It may be one width of the interval found here away from that. Intervals that overlap and are of the same width are
+    nearer, so an honest score is refused only where its noise was much larger than here.
+    """
+    assert told.score is not None
+    assert found.score is not None
+    if found.score.interval is None:
+        return (
+            "its run was imported, and its problem's scores are noisy without repeats: nothing here can confirm one; "
+            "export it where it ran, or declare repeats"
+        )
+    low, high = found.score.interval
+    if low - (high - low) <= told.score.value <= high + (high - low):
         return None
-    changed = "; the problem has changed since the run" if problem.version != record.problem_version else ""
-    return f"{audit.failure.message}{changed}"
+    return f"its run was imported and says {shown(told.score)}, and scored again here it has {shown(found.score)}"

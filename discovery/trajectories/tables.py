@@ -10,6 +10,7 @@ Nothing here knows Parquet: :mod:`discovery.trajectories.archive` does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,13 +25,16 @@ from discovery.records import (
     Step,
     StepState,
 )
-from discovery.storage.base import RunRecord, Snapshot
+from discovery.storage.base import ARRIVED_AT, RunRecord, Snapshot
 from discovery.trajectories.attempt_tables import CANDIDATES, COMPLETIONS, EVALUATIONS
 from discovery.trajectories.cells import Cell
 from discovery.trajectories.columns import PLACE, Column, Row, Table, key_of, mapping
 
 SCHEMA = 1
 """Version of the schema."""
+
+_ID = re.compile(r"\w[\w.-]*")
+_PROBLEM = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,14 @@ def _run(row: Row) -> RunRecord:
             "facts": mapping(row, "facts"),
         }
     )
-    if not record.id or record.id != record.id.strip() or record.wall_s < 0:
-        raise ValueError(f"there is no run {record.id!r} of {record.wall_s} s")
+    if _ID.fullmatch(record.id) is None:  # it names files and folders
+        raise ValueError(f"there is no run of id {record.id!r}")
+    if _PROBLEM.fullmatch(record.problem) is None:
+        raise ValueError(f"there is no problem of name {record.problem!r}")
+    if record.wall_s < 0:
+        raise ValueError(f"run {record.id} has taken {record.wall_s} s")
+    if ARRIVED_AT in record.facts:
+        raise ValueError(f"run {record.id} says itself when it came here")
     return record
 
 
@@ -73,7 +83,7 @@ RUNS = Table(
         Column("finished_at", Cell.INSTANT, lambda r: r.finished_at, optional=True),
         Column("wall_s", Cell.NUMBER, lambda r: r.wall_s),
         Column("message", Cell.TEXT, lambda r: r.message, optional=True),
-        Column("facts", Cell.JSON, lambda r: dict(r.facts)),
+        Column("facts", Cell.JSON, lambda r: {k: v for k, v in r.facts.items() if k != ARRIVED_AT}),
     ),
     build=_run,
     place=lambda r: r.id,

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from discovery.records import (
 )
 from discovery.run import config_of
 from discovery.storage import open_storage
+from discovery.storage.base import ARRIVED_AT
 from discovery.testing.storage import (
     START,
     append,
@@ -36,6 +38,7 @@ from discovery.testing.storage import (
 )
 from discovery.trajectories.archive import read_archive, write_archive
 from discovery.trajectories.arrival import arrive
+from discovery.trajectories.assemble import outlines
 from discovery.trajectories.inventory import id_of, read_inventory
 from discovery.trajectories.manifest import fact_of
 from discovery.trajectories.tables import OF_RUNS
@@ -114,8 +117,11 @@ def folder(kept, tmp_path):
 
 
 def everything(storage, run="run-1"):
+    """All that is stored, but when it came."""
     with storage.snapshot(run) as snapshot:
-        return [snapshot.run, *([*table.stored(snapshot)] for table in OF_RUNS)]
+        facts = {name: fact for name, fact in snapshot.run.facts.items() if name != ARRIVED_AT}
+        record = dataclasses.replace(snapshot.run, facts=facts)
+        return [record, *([*table.stored(snapshot)] for table in OF_RUNS)]
 
 
 def sealed(folder):
@@ -164,10 +170,27 @@ def test_a_run_comes_whole(far, here, folder):
 
 def test_what_is_here_already_stays(here, folder):
     arrive(here, folder)
-    before = everything(here)
+    before = everything(here), here.get_run("run-1")
     (again,) = arrive(here, folder)
     assert not again.is_new
-    assert everything(here) == before
+    assert (everything(here), here.get_run("run-1")) == before
+
+
+def test_when_it_came_is_remembered_here_and_no_archive_tells(far, here, folder, tmp_path):
+    before = datetime.now(UTC)
+    arrive(here, folder)
+    assert before <= here.get_run("run-1").arrived_at <= datetime.now(UTC)
+    assert far.get_run("run-1").arrived_at is None
+    write_archive(tmp_path / "again", here, ["run-1"])
+    for file in sorted(folder.iterdir()):
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_nothing_of_it_is_later_than_its_arrival(here, folder):
+    ahead = datetime(2999, 1, 1, tzinfo=UTC)
+    forge(folder, "evaluations", each(finished_at=ahead))
+    arrive(here, folder)
+    assert here.get_run("run-1").arrived_at == ahead
 
 
 def test_audits_made_here_are_no_difference(here, folder):
@@ -234,6 +257,9 @@ def test_an_interrupted_import_looks_like_nothing_else_and_is_repeated(
         arrive(Interrupted(here, writes), long_folder)
     half = here.get_run("run-2")
     assert (half.status, half.finished_at) == (RunStatus.ARRIVING, None)
+    assert half.arrived_at is not None
+    with pytest.raises(UsageError, match="not arrived whole; repeat"):
+        outlines(here, ["run-2"])
     assert "repeat the `discovery import`" in half.message
 
     async def resume():
@@ -302,6 +328,15 @@ BROKEN = {
     "config": ("runs", each(config='{"x": 1}'), "unknown setting"),
     "config_list": ("runs", each(config="[]"), "not a JSON object"),
     "arriving": ("runs", each(status="arriving"), "not arrived whole"),
+    "arrived": (
+        "runs",
+        each(facts='{"arrived_at": "1999-01-01T00:00:00+00:00"}'),
+        "says itself when it came",
+    ),
+    "outside": ("runs", each(id="../../etc"), "no run of id"),
+    "root": ("runs", each(id="/etc"), "no run of id"),
+    "option": ("runs", each(id="--help"), "no run of id"),
+    "markup": ("runs", each(problem="[/x]"), "no problem of name"),
     "name": ("runs", each(problem="\x1b[2J"), "is no name"),
     "no_runs": ("runs", lambda rows: [*rows, {**rows[0], "id": "run-2"}], "other runs"),
     "exact": ("completions", each(exact=b'{"source": "x"}'), "has none"),

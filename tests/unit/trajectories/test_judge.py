@@ -4,10 +4,12 @@ import dataclasses
 import math
 import os
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 
 from discovery.audit import audit
+from discovery.config import RunConfig, SandboxConfig, to_dict
 from discovery.errors import ProblemError, SandboxError, StorageError
 from discovery.evaluator import Evaluator
 from discovery.owner import this_owner
@@ -33,6 +35,8 @@ from discovery.testing.storage_records import (
     make_scored,
     make_step,
 )
+from discovery.trajectories.archive import write_archive
+from discovery.trajectories.arrival import arrive
 from discovery.trajectories.assemble import outlines
 from discovery.trajectories.curate import curated
 from discovery.trajectories.judge import judged
@@ -64,14 +68,14 @@ def storage(tmp_path):
     opened.close()
 
 
-def store(storage, problem, chains, run="run-1", sandbox=None):
+def store(storage, problem, chains, run="run-1", sandbox=()):
     """A run of chains, each step with one candidate: (what it returns, the score that is stored of it)."""
     record = dataclasses.replace(
         make_run(run, problem.direction),
         problem=problem.name,
         problem_path=str(problem.path),
         problem_version=problem.version,
-        config={"sandbox": {"require": sandbox}},
+        config=to_dict(RunConfig(problem=problem.name, sandbox=SandboxConfig(require=tuple(sandbox)))),
     )
     storage.create_run(record)
     leases = storage.acquire(run, range(SHARED_CHAIN, len(chains)), "owner", 60.0)
@@ -380,3 +384,121 @@ async def test_what_was_found_before_a_sandbox_fails_is_kept(climb, storage):
 def test_a_score_that_is_no_number_cannot_be_stored(climb, storage, value):
     with pytest.raises(StorageError, match="only finite numbers are stored"):
         store(storage, climb(), [[(1, value)]])
+
+
+# What was imported
+
+
+@pytest.fixture
+def brought(storage, tmp_path):
+    """A function that archives a run and gives a storage which it was imported into."""
+    pytest.importorskip("pyarrow")
+    here = open_storage(str(tmp_path / "here.db"))
+
+    def bring(run):
+        write_archive(tmp_path / "archive", storage, [run])
+        arrive(here, tmp_path / "archive")
+        return here
+
+    yield bring
+    here.close()
+
+
+def told(storage, evaluation):
+    (lease,) = storage.acquire("run-1", [SHARED_CHAIN], "owner", 60.0)
+    append(storage, lease, evaluation)
+    storage.release([lease])
+
+
+@pytest.mark.parametrize("when", ["past", "future"])
+async def test_an_audit_that_was_imported_proves_nothing(climb, storage, brought, when):
+    problem = climb()
+    run = store(storage, problem, [[(5, 1e6)], honest(7)])
+    year = 2001 if when == "past" else 2999
+    forged = dataclasses.replace(
+        make_scored(CandidateKey(0, 1, 0), 1e6),
+        purpose=Purpose.AUDIT,
+        scorer_version=problem.version,
+        finished_at=datetime(year, 1, 1, tzinfo=UTC),
+    )
+    told(storage, forged)
+    judgement = await judged(storage, outlines(storage, [run]), TOP, Bench(problem))
+    assert judgement.refuted == (), "one that was made here counts, or this shows nothing"
+    here = brought(run)
+    judgement = await judged(here, outlines(here, [run]), TOP, Bench(problem))
+    assert [each.outline.chain for each in judgement.refuted] == [0]
+    assert (judgement.known, judgement.evaluated) == (0, 2)
+    again = await judged(here, outlines(here, [run]), TOP, Bench(problem))
+    assert [each.outline.chain for each in again.refuted] == [0]
+    if when == "past":
+        assert (again.known, again.evaluated) == (2, 0), "those that were made since count"
+
+
+async def test_a_direction_that_is_not_the_problems_is_out(climb, storage):
+    problem = climb()
+    turned = dataclasses.replace(problem, direction=Direction.MINIMIZE)
+    run = store(storage, turned, [honest(-7), honest(-3)])
+    bench = Bench(problem)
+    judgement = await judged(storage, outlines(storage, [run]), TOP, bench)
+    assert [each.outline.chain for each in judgement.refuted] == [0, 1]
+    assert judgement.refuted[0].reason == "the run took scores to minimize, and the problem is to maximize"
+    assert bench.opened == []
+
+
+NOISY = "{'repeats': Repeats(count=2, statistic='mean')}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "score", "second", "reason"),
+    [
+        (NOISY, Score(value=1e6, samples=(5.0, 2e6 - 5), interval=(-1e9, 1e9)), None, "says 1000000.0 "),
+        (NOISY, Score(value=1e6), None, "says 1000000.0, and scored again here it has 5.0 [5, 5]"),
+        (
+            NOISY,
+            Score(value=1e6),
+            Score(value=5.0, samples=(5.0, 5.0), interval=(5.0, 5.0)),
+            "says 1000000.0",
+        ),
+        (NOISY, Score(value=5.0, samples=(4.5, 5.5), interval=(4.0, 6.0)), None, None),
+        (
+            "{'deterministic': False}",
+            Score(value=1e6),
+            None,
+            "nothing here can confirm one; export it where it ran",
+        ),
+        ("{'deterministic': False}", Score(value=5.0), None, "nothing here can confirm one"),
+    ],
+)
+async def test_a_noisy_score_that_was_imported_must_be_near(
+    climb, storage, brought, settings, score, second, reason
+):
+    problem = climb(settings)
+    run = store(storage, problem, [honest()])
+    key, planned = CandidateKey(0, 1, 0), make_step(0, 1)
+    made = dataclasses.replace(make_scored(key, 0.0), score=score, scorer_version=problem.version)
+    records = [made]
+    if second is not None:
+        records.append(dataclasses.replace(made, purpose=Purpose.VERIFY, score=second))
+    (lease,) = storage.acquire(run, [0], "owner", 60.0)
+    append(
+        storage,
+        lease,
+        planned,
+        Prompt(chain=0, step=1, messages=(), parents=(INITIAL,)),
+        make_completion(key),
+        make_candidate(key, "def solve():\n    return 5\n"),
+        *records,
+        make_committed(planned, key),
+    )
+    storage.release([lease])
+    judgement = await judged(storage, outlines(storage, [run]), TOP, Bench(problem))
+    assert judgement.refuted == (), "here its interval, or its being valid, is enough"
+    here = brought(run)
+    for evaluated in (1, 0):
+        judgement = await judged(here, outlines(here, [run]), TOP, Bench(problem))
+        assert judgement.evaluated == evaluated
+        if reason is None:
+            assert judgement.refuted == ()
+        else:
+            (refuted,) = judgement.refuted
+            assert reason in refuted.reason
