@@ -135,7 +135,11 @@ def summarize(storage: Storage, run: str) -> RunSummary:
 
 
 def _audit(storage: Storage, record: RunRecord, key: CandidateKey) -> BestAudit | None:
-    audits = [e for e in storage.evaluations(record.id, key) if e.purpose is Purpose.AUDIT]
+    audits = [
+        e
+        for e in storage.evaluations(record.id, key)
+        if e.purpose is Purpose.AUDIT and record.has_seen(e.finished_at)
+    ]
     if not audits:
         return None
     latest = audits[-1]

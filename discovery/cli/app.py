@@ -96,14 +96,20 @@ def properties(given: Sequence[str] | None) -> tuple[str, ...] | None:
     return names
 
 
+def printable(text: str) -> str:
+    """Text from elsewhere without control codes, for where markup is not read."""
+    text = text.replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+
+
 def say_error(message: str) -> None:
     """Print one line on standard error."""
-    err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+    err.print(f"[bold red]error:[/] {escape(printable(' '.join(message.split())))}")
 
 
 def notice(message: str) -> None:
     """Print one line that the user should know, on standard error."""
-    err.print(f"[yellow]note:[/] {escape(message)}")
+    err.print(f"[yellow]note:[/] {escape(printable(message))}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from discovery.agreement import shown
 from discovery.audit import Audit, Audited, audit
@@ -59,7 +60,8 @@ def audit_run(
         table.add_column(column)
     for audited in found.candidates:
         name = f"{audited.key}{' (best)' if audited.is_best else ''}"
-        table.add_row(name, _result(audited.claimed), _result(audited.again), _said(audited))
+        results = (_result(audited.claimed), _result(audited.again))
+        table.add_row(name, *results, Text(_said(audited)))
     print_table(table)
     if found.is_changed:
         notice("the problem has changed since the run: its scores may rightly differ")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 from rich.table import Table
+from rich.text import Text
 
 from discovery.cli.app import app, err, notice, out, print_json, print_table, program
 from discovery.cli.judge import MODEL
@@ -152,7 +153,7 @@ def _filter(
     seed: int,
 ) -> Filter:
     """What was asked for, refused where it is out of range."""
-    in_range("--top", top, 1e-9, 100)
+    in_range("--top", top, 1e-6, 100)
     in_range("--validation", validation, 0, 50)
     if split_by not in ("trajectory", "problem"):
         raise UsageError(f"--split-by is {split_by!r}; it must be trajectory or problem")
@@ -251,6 +252,10 @@ def _archive(runs: Sequence[str], order: _Order, storage: str | None, as_object:
             "parquet is all that is stored of the runs, and nothing is chosen for it; leave out --keep, --top and the "
             "other options of what is chosen and of what rows hold"
         )
+    if order.licences is not None:
+        raise UsageError(
+            "parquet is all that is stored of the runs, whoever wrote it: no licence is asked for; leave out --licences"
+        )
     to = order.to
     with contextlib.closing(open_existing(storage)) as opened:
         ids = [record.id for record in _records(opened, runs)]
@@ -282,7 +287,9 @@ def _say(done: _Done, to: Path) -> None:
         table.add_column(column, justify="left" if column in ("run", "problem") else "right")
     for share in manifest.runs:
         table.add_row(
-            share.run, printable(share.problem), *map(str, (share.trajectories, share.steps, share.rows))
+            Text(share.run),
+            Text(printable(share.problem)),
+            *map(str, (share.trajectories, share.steps, share.rows)),
         )
     print_table(table)
     for reason, number in manifest.left_out.items():

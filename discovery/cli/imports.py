@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from discovery.cli.app import again, app, notice, out, print_json, program
 from discovery.cli.watch import printable
 from discovery.errors import ProblemError
-from discovery.plugins import bundled_problems, installed_problems, load_problem
+from discovery.plugins import PROBLEM_FILE, bundled_problems, installed_problems, load_problem, share_dir
 from discovery.problem import Problem
 from discovery.records import RunStatus
 from discovery.run import config_of
@@ -36,7 +36,7 @@ def import_runs(
 
     Args:
         folder: The folder of the export.
-        problem: Name or path of the runs' problem here, which `audit` and `resume` load [where
+        problem: Name or path of the runs' problem here, which `audit`, `best`, `export` and `resume` load [where
             it was on the other machine, else the bundled or installed one of that name and version].
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
@@ -76,14 +76,27 @@ def _is_here(run: RunRecord) -> bool:
         return False
 
 
+def _is_code(path: str) -> bool:
+    """Whether something is at a path that is none of the bundled problems: what an archive says may be anything."""
+    if not os.path.exists(path):  # noqa: PTH110 - no error for what is no path at all
+        return False
+    found = Path(path).resolve()
+    return found.name != PROBLEM_FILE or found.parent.parent != share_dir("problems").resolve()
+
+
 def _notices(each: Arrived, given: Problem | None) -> list[str]:
     """What a user should know before anything but reading is done with the run."""
     run, path = each.run, printable(each.run.problem_path)
     said = []
     if not _is_here(each.run):
         said.append(
-            f"problem {run.problem} is not at {path} on this machine: `audit` and `resume` need it there, or its place "
-            "given by --problem when its runs are imported"
+            f"problem {run.problem} is not at {path} on this machine: `audit`, `export` and `resume` need it there, "
+            "or its place given by --problem when its runs are imported"
+        )
+    if each.is_new and each.is_changed is None and _is_code(run.problem_path):
+        said.append(
+            f"{run.id} says that its problem is {path}, and that is on this machine: `audit`, `best`, `export` and "
+            "`resume` will execute it, so look at it first, or give another by --problem when its runs are imported"
         )
     if each.is_changed:
         said.append(

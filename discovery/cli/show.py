@@ -70,7 +70,7 @@ def show(
     facts = Table.grid(padding=(0, 2))
     for label, value in (*_facts(record, summary, verified), *_utilisation(points)):
         if value:
-            facts.add_row(Text(label, style="dim"), Text(value))
+            facts.add_row(Text(label, style="dim"), Text(printable(value)))
     out.print(Text(summary.run, style="bold"))
     print_table(facts)
     print_table(_chains(summary))

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from discovery.bottleneck import bottleneck
+from discovery.cli.app import printable as printable
 from discovery.progress import BusyMeter, ChainProgress, Progress
 from discovery.pulse import Quantity
 from discovery.records import Direction
@@ -231,9 +232,3 @@ def duration(seconds: float) -> str:
 def plain(text: str) -> str:
     """Text that a model or a candidate wrote, safe to print: no control codes, no markup."""
     return escape(printable(text))
-
-
-def printable(text: str) -> str:
-    """Text from elsewhere without control codes, for where markup is not read."""
-    text = text.replace("\r\n", "\n")
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)

@@ -94,6 +94,10 @@ class RunRecord:
         said = self.facts.get(ARRIVED_AT)
         return datetime.fromisoformat(said) if isinstance(said, str) else None
 
+    def has_seen(self, finished_at: datetime | None) -> bool:
+        """Whether what was finished then was finished here, rather than told by an archive; not while it runs."""
+        return finished_at is not None and (self.arrived_at is None or finished_at > self.arrived_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:

@@ -110,7 +110,8 @@ def _committed(
 ) -> tuple[CandidateKey, float] | tuple[None, None]:
     if step.committed is None or step.committed in refuted:
         return None, None
-    score = step.outcome(step.committed).score
+    # An archive may say anything, so also that something was committed that is not there.
+    score = next((outcome.score for outcome in step.outcomes if outcome.key == step.committed), None)
     return (step.committed, score) if score is not None else (None, None)
 
 

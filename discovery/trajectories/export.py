@@ -153,12 +153,14 @@ def require_place(folder: Path | str) -> None:
     """Refuse a place where no export can be, before anything costly is done for one.
 
     Raises:
-        UsageError: There is something that is no export, or no folder.
+        UsageError: There is something that is no export of rows, or no folder.
     """
     folder = Path(folder)
     try:
-        if folder.exists() and any(folder.iterdir()) and not (folder / NAME).is_file():
-            raise UsageError(f"{folder} is not empty, and no export; give another folder with --out")
+        if folder.exists() and any(folder.iterdir()):
+            if not (folder / NAME).is_file():
+                raise UsageError(f"{folder} is not empty, and no export; give another folder with --out")
+            read_manifest(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}; give another with --out") from error
 
@@ -189,7 +191,7 @@ def _written(
         raise UsageError(_nothing(made_by, left_out, files, facts))
     splits = tuple(split for split in Split if data_file(split) in files)
     for name, text in (made_by.files(splits) if made_by.files is not None else {}).items():
-        (draft / name).write_text(text, encoding="utf-8")
+        _write(draft / name, text)
         files[name] = fact_of(draft / name)
     files = dict(sorted(files.items()))
     manifest = Manifest(
@@ -218,11 +220,12 @@ def _nothing(
     if facts.refuted:
         why.append(f"{len(facts.refuted)} did not hold when scored again, as {facts.refuted[0].reason!r}")
     held = files.get(data_file(Split.VALIDATION))
+    fix = "choose more with --top or --keep all"
     if held is not None:
         why.append(f"all of {held.rows} rows are for validation")
+        fix += ", or have none for validation with --validation 0, or others with --seed"
     return (
-        f"nothing to export for training as {made_by.name}: {'; '.join(why) or 'nothing was selected'}; "
-        "choose more with --top or --keep all, or other sides with --validation or --seed"
+        f"nothing to export for training as {made_by.name}: {'; '.join(why) or 'nothing was selected'}; {fix}"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,7 +58,10 @@ def file_name(table: str) -> str:
 def write_inventory(folder: Path, inventory: Inventory) -> None:
     """Write the manifest of an archive."""
     text = json.dumps(asdict(inventory), indent=1, allow_nan=False, ensure_ascii=False)
-    (folder / NAME).write_text(f"{text}\n", encoding="utf-8")
+    with (folder / NAME).open("w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_inventory(folder: Path) -> Inventory:

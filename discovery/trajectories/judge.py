@@ -25,7 +25,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 
 from discovery.agreement import is_noisy, shown
 from discovery.audit import audited_evaluation, claimed_evaluation, keep_audits
@@ -207,7 +206,7 @@ class _Court:
             for e in self._storage.evaluations(record.id, claim.key)
             if e.purpose is Purpose.AUDIT
             and e.scorer_version == problem.version
-            and _was_seen(record, e.finished_at)
+            and record.has_seen(e.finished_at)
         ]
         if not audits:
             return _Open(claim=claim, record=record, source_hash=candidate.source_hash)
@@ -293,13 +292,6 @@ def _copied(again: Evaluation, claim: _Claim, first: _Claim) -> Evaluation:
         durations=None,
         output=None,
     )
-
-
-def _was_seen(record: RunRecord, finished_at: datetime | None) -> bool:
-    """Whether something ended here, rather than being told of by an archive."""
-    if finished_at is None:
-        return False
-    return record.arrived_at is None or finished_at > record.arrived_at
 
 
 def _far_off(told: Evaluation, found: Evaluation) -> str | None:

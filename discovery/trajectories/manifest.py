@@ -190,9 +190,16 @@ def read_manifest(folder: Path | str, *, verify: bool = False) -> Manifest:
             f"{folder} is no export: its {NAME} cannot be read ({error.strerror}); "
             "`discovery export RUN... --out DIR` makes one"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # ConfigError is a ValueError
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # ConfigError is a ValueError
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
         raise UsageError(
-            f"{folder / NAME} is no manifest of an export ({error}); make the export again"
+            f"{folder / NAME} is no manifest of an export ({why}); make the export again"
         ) from error
     if verify:
         _verify(folder, manifest)
@@ -206,6 +213,9 @@ def _parsed(said: Mapping[str, Any]) -> Manifest:
     if options["reasoning"] is not None:
         options["reasoning"] = Reasoning(options["reasoning"])
     chosen["keep"] = Keep(chosen["keep"])
+    for name in said["files"]:
+        if name != Path(name).name:
+            raise ConfigError(f"it names {name!r}, which is outside of its folder")
     return Manifest(
         id=str(said["id"]),
         format=str(said["format"]),

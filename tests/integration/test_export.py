@@ -243,6 +243,8 @@ def test_parquet_is_all_of_the_runs_whatever_their_scores(runs, tmp_path, capsys
         (["RUN", "--out", "."], "is not empty, and no export"),
         (["RUN", "--out", ".", "--format", "parquet"], "not an empty folder"),
         (["RUN", "--out", "x", "--format", "parquet", "--top", "5"], "nothing is chosen for it"),
+        (["RUN", "--out", "x", "--format", "parquet", "--licences", "l.toml"], "no licence is asked for; leave out"),
+        (["RUN", "--out", "x", "--top", "1e-8"], "--top is 1e-08; it must be from 1e-06 to 100"),
         (["RUN", "--out", "x", "--storage", "gone.db"], "gone.db"),
         (["RUN", "--out", "x", "--licences", "gone.toml"], "gone.toml"),
     ],

@@ -16,8 +16,10 @@ from discovery.launch import reopened
 from discovery.plugins import load_problem
 from discovery.records import (
     INITIAL,
+    Announcement,
     CandidateKey,
     EvaluationState,
+    ModelIdentity,
     Purpose,
     RunStatus,
     SandboxRecord,
@@ -25,6 +27,7 @@ from discovery.records import (
 from discovery.run import config_of
 from discovery.storage import open_storage
 from discovery.storage.base import ARRIVED_AT
+from discovery.summary import summarize
 from discovery.testing.storage import (
     START,
     append,
@@ -48,6 +51,7 @@ pa = pytest.importorskip("pyarrow")
 
 KEY = CandidateKey(0, 1, 0)
 CONFIG = to_dict(RunConfig(problem="packing"))
+SPEAKER = ModelIdentity(generator="openai", model="m", revision="\x1b]0;owned\x07")
 SANDBOX = SandboxRecord(id="box-1", backend="box", properties={"network": True}, details={"v": "1"})
 
 
@@ -474,6 +478,55 @@ def test_the_command_says_what_came_and_what_to_know(far, tmp_path, capsys):
     assert main(["show", "known", "--storage", str(tmp_path / "new.db")]) == 0
     assert main(["import", str(tmp_path / "nowhere"), "--storage", str(tmp_path / "none.db")]) == 2
     assert not (tmp_path / "none.db").exists()
+
+
+def test_code_at_the_place_that_an_archive_names_is_told_of(far, tmp_path, capsys):
+    (tmp_path / "theirs.py").write_text("raise SystemExit('executed')")
+    fill(far, "stranger", problem_path=str(tmp_path / "theirs.py"))
+    bundled = load_problem("zigzag-8")
+    fill(far, "ours", problem="zigzag-8", problem_version=bundled.version, problem_path=str(bundled.path))
+    write_archive(tmp_path / "two", far, ["stranger", "ours"])
+    options = [str(tmp_path / "two"), "--storage", str(tmp_path / "new.db")]
+    assert main(["import", *options]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "will execute it" in line]
+    assert f"stranger says that its problem is {tmp_path / 'theirs.py'}, and that is on this machine" in line
+    assert main(["import", *options]) == 0
+    assert "will execute it" not in capsys.readouterr().err, "it was told when they came"
+
+
+ESCAPE = "\x1b]0;owned\x07[/x]"
+
+
+def test_words_of_an_archive_cannot_act_on_the_terminal(far, tmp_path, capsys):
+    failed = {"status": RunStatus.FAILED, "message": ESCAPE, "problem_path": ESCAPE}
+    fill(far, "odd", facts={"model": ESCAPE, "isolation": "box-1"}, **failed)
+    (lease,) = far.acquire("odd", [0], "owner", 60.0)
+    append(far, lease, dataclasses.replace(make_completion(CandidateKey(0, 3, 1)), text=None, model=SPEAKER))
+    far.release([lease])
+    write_archive(tmp_path / "odd", far, ["odd"])
+    new = ["--storage", str(tmp_path / "new.db")]
+    assert main(["import", str(tmp_path / "odd"), *new]) == 0
+    assert main(["show", "odd", *new]) == 0
+    assert main(["runs", *new]) == 0
+    assert main(["export", "odd", *new, "--out", str(tmp_path / "x")]) == 2
+    said = capsys.readouterr()
+    assert "owned" in said.out
+    assert "owned" in said.err
+    assert "\x1b" not in said.out + said.err
+
+
+def test_an_audit_that_came_along_is_not_shown_as_one(far, tmp_path, capsys):
+    fill(far, "praised", status=RunStatus.FINISHED)
+    leases = far.acquire("praised", [-1], "owner", 60.0)
+    praise = dataclasses.replace(make_scored(KEY, 1.0), purpose=Purpose.AUDIT, finished_at=START)
+    append(far, leases[0], praise, Announcement(key=KEY, score=1.0, evaluations=1, announced_at=START))
+    far.release(leases)
+    assert summarize(far, "praised").audit.agrees, "or this shows nothing"
+    write_archive(tmp_path / "out", far, ["praised"])
+    here = open_storage(str(tmp_path / "here.db"))
+    arrive(here, tmp_path / "out")
+    assert summarize(here, "praised").audit is None
+    here.close()
 
 
 def test_inventory_of_nothing_stored(tmp_path, here):

@@ -198,6 +198,16 @@ def test_the_initial_candidate_is_never_a_trajectory_s_best(storage):
     assert [step.best_after for step in only.steps] == [9.0, 9.0]
 
 
+def test_a_step_that_says_it_committed_what_is_not_there_committed_nothing(storage):
+    run = store(storage, [[[1.0], [5.0]]], is_open=True)
+    (lease,) = storage.acquire(run, [0], "another", 60.0, dead=["owner"])
+    (stored,) = storage.open_steps(run, 0)
+    append(storage, lease, make_committed(stored.step, CandidateKey(5, 7, 3)))
+    (found,) = outlines(storage, [run])
+    assert [step.committed for step in found.steps][-1] is None
+    assert found.best_step == 1
+
+
 def test_only_the_rewards_asked_for_are_filled_in(storage):
     run = store(storage, [[[1.0, None]]])
     selection = curated(outlines(storage, [run]), Filter(top_percent=100))

@@ -20,6 +20,7 @@ from discovery.trajectories.export import (
     Facts,
     RunFact,
     read_manifest,
+    require_place,
     write_export,
 )
 from discovery.trajectories.formats.base import Options, Reasoning
@@ -160,10 +161,14 @@ def test_another_export_is_not_written_over(tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("dear diary")
     with pytest.raises(UsageError, match="is not empty, and no export"):
         export(tmp_path / "mine", steps("one"))
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "manifest.json").write_text('{"format": "parquet", "schema": 1}')
+    with pytest.raises(UsageError, match=r"is no manifest of an export \(it has no 'options'"):
+        require_place(tmp_path / "archive")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         export(tmp_path / "file", steps("one"))
-    assert names(tmp_path) == ["file", "mine", "out"]
+    assert names(tmp_path) == ["archive", "file", "mine", "out"]
 
 
 def test_an_empty_folder_is_used(tmp_path):
@@ -186,8 +191,8 @@ def test_nothing_to_train_on_is_misuse_and_leaves_nothing(tmp_path):
         export(tmp_path / "out", samples, refuted=refuted)
     assert str(caught.value) == (
         "nothing to export for training as trl-sft: 1 the answer has no text; 1 did not hold when scored again, as "
-        "'it lied'; all of 1 rows are for validation; choose more with --top or --keep all, or other sides with "
-        "--validation or --seed"
+        "'it lied'; all of 1 rows are for validation; choose more with --top or --keep all, or have none for "
+        "validation with --validation 0, or others with --seed"
     )
     with pytest.raises(UsageError, match="nothing was selected"):
         export(tmp_path / "out", [])
@@ -248,7 +253,15 @@ def test_a_manifest_that_does_not_fit_names_the_file(tmp_path):
     (out / "manifest.json").write_text(json.dumps(said))
     with pytest.raises(UsageError, match="was changed: its id does not fit"):
         read_manifest(out, verify=True)
-    for broken in ("{", "[]", json.dumps(said | {"schema": 2}), json.dumps({**said, "files": 3})):
+    outside = {"../train.jsonl": said["files"]["train.jsonl"]}
+    for broken in (
+        "{",
+        "[" * 100_000,
+        "[]",
+        json.dumps(said | {"schema": 2}),
+        json.dumps({**said, "files": 3}),
+        json.dumps({**said, "files": outside}),
+    ):
         (out / "manifest.json").write_text(broken)
         with pytest.raises(UsageError, match="is no manifest of an export"):
             read_manifest(out)
