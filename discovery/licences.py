@@ -15,18 +15,16 @@ from __future__ import annotations
 import dataclasses
 import glob
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from discovery.config import from_dict, load_toml
+from discovery.config import from_dict
 from discovery.errors import ConfigError, LicenceError
 from discovery.records import ModelIdentity
-
-ENVIRONMENT = "DISCOVERY_LICENCES"
+from discovery.usertable import UserTable
 
 EMBEDDED = "mutation"
 """The generator that is this package's own: no model, so nobody else's words."""
@@ -55,6 +53,9 @@ TEMPLATE = """\
 # trainable = false
 # source = "where you read it, and when"
 """
+
+FILE = UserTable(name="licences", environment="DISCOVERY_LICENCES", template=TEMPLATE)
+"""Where it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,58 +258,14 @@ def _refusal(model: ModelIdentity, licence: Licence | None) -> tuple[str, str]:
     return name, f"what {name!r}{weights} wrote may not be trained on{f': {terms}' if terms else ''}"
 
 
-def default_path() -> Path:
-    """Where the table is unless said: ``DISCOVERY_LICENCES``, else a file under the current folder."""
-    configured = os.environ.get(ENVIRONMENT)
-    return Path(configured) if configured else Path.cwd() / ".discovery" / "licences.toml"
-
-
 def load_licences(path: Path | None = None) -> LicenceTable:
-    """Read the table.
-
-    Args:
-        path: The file; None takes :func:`default_path`, which need not be there unless it was configured.
+    """Read the table; as :meth:`UserTable.load`.
 
     Raises:
         ConfigError: The file was asked for and is not there, or is no table of licences; names the place.
     """
-    chosen = path if path is not None else default_path()
-    if path is None and not os.environ.get(ENVIRONMENT) and not chosen.exists():
-        return LicenceTable(path=chosen)
-    try:
-        return LicenceTable(path=chosen, entries=_entries(load_toml(chosen)))
-    except ConfigError as error:
-        raise ConfigError(
-            f"licences: {error}" if str(chosen) in str(error) else f"{chosen}: {error}"
-        ) from error
-
-
-def write_template(path: Path | None = None) -> Path:
-    """Make a file to start from, with examples that are commented out.
-
-    Args:
-        path: Where; None takes :func:`default_path`.
-
-    Returns:
-        Where it is.
-
-    Raises:
-        ConfigError: There is one already, or it cannot be written.
-    """
-    chosen = path if path is not None else default_path()
-    try:
-        chosen.parent.mkdir(parents=True, exist_ok=True)
-        with chosen.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
-    except FileExistsError as error:
-        raise ConfigError(
-            f"{chosen} is there already; edit it, or give another with --licences FILE"
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"{chosen} cannot be written ({error.strerror}); give another with --licences FILE"
-        ) from error
-    return chosen
+    chosen, entries = FILE.load(path, _entries)
+    return LicenceTable(path=chosen, entries=entries)
 
 
 def _entries(data: Mapping[str, Any]) -> tuple[Entry, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from discovery.budget import Prices
-from discovery.config import RunConfig, from_dict, load_toml
+from discovery.config import RunConfig, from_dict
 from discovery.errors import ConfigError
-
-ENVIRONMENT = "DISCOVERY_PRICES"
+from discovery.usertable import UserTable
 
 COMMON = ("currency", "source", "date")
 """What may stand at the top, for all tables that do not say otherwise."""
@@ -50,6 +48,9 @@ currency = "USD"
 # hour = 100.0
 # source = "rent of a machine that does not exist"
 """
+
+FILE = UserTable(name="prices", environment="DISCOVERY_PRICES", template=TEMPLATE)
+"""Where it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,58 +85,14 @@ class PriceTable:
         return next((entry for entry in self.entries if fnmatchcase(model, entry.pattern)), None)
 
 
-def default_path() -> Path:
-    """Where the table is unless said: ``DISCOVERY_PRICES``, else a file under the current folder."""
-    configured = os.environ.get(ENVIRONMENT)
-    return Path(configured) if configured else Path.cwd() / ".discovery" / "prices.toml"
-
-
 def load_prices(path: Path | None = None) -> PriceTable:
-    """Read the table.
-
-    Args:
-        path: The file; None takes :func:`default_path`, which need not be there unless it was configured.
+    """Read the table; as :meth:`UserTable.load`.
 
     Raises:
         ConfigError: The file was asked for and is not there, or is no table of prices; names the place.
     """
-    chosen = path if path is not None else default_path()
-    if path is None and not os.environ.get(ENVIRONMENT) and not chosen.exists():
-        return PriceTable(path=chosen)
-    try:
-        return PriceTable(path=chosen, entries=_entries(load_toml(chosen)))
-    except ConfigError as error:
-        raise ConfigError(
-            f"prices: {error}" if str(chosen) in str(error) else f"{chosen}: {error}"
-        ) from error
-
-
-def write_template(path: Path | None = None) -> Path:
-    """Make a file to start from, with examples that are commented out.
-
-    Args:
-        path: Where; None takes :func:`default_path`.
-
-    Returns:
-        Where it is.
-
-    Raises:
-        ConfigError: There is one already, or it cannot be written.
-    """
-    chosen = path if path is not None else default_path()
-    try:
-        chosen.parent.mkdir(parents=True, exist_ok=True)
-        with chosen.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
-    except FileExistsError as error:
-        raise ConfigError(
-            f"{chosen} is there already; edit it, or give another with --prices FILE"
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"{chosen} cannot be written ({error.strerror}); give another with --prices FILE"
-        ) from error
-    return chosen
+    chosen, entries = FILE.load(path, _entries)
+    return PriceTable(path=chosen, entries=entries)
 
 
 def priced(config: RunConfig, model: str | None, table: PriceTable) -> RunConfig:

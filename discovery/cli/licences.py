@@ -13,7 +13,7 @@ from rich.text import Text
 from discovery.cli.app import app, out, print_json, print_table, program
 from discovery.cli.watch import printable
 from discovery.config import to_dict
-from discovery.licences import BUILT_IN, Entry, Licence, LicenceTable, load_licences, write_template
+from discovery.licences import BUILT_IN, FILE, Entry, Licence, LicenceTable, load_licences
 from discovery.records import ModelIdentity
 
 licences = App(
@@ -61,7 +61,7 @@ def init(*, licences: Path | None = None) -> int:
     Args:
         licences: Where [$DISCOVERY_LICENCES, or .discovery/licences.toml].
     """
-    path = write_template(licences)
+    path = FILE.begin(licences)
     out.print(f"{path}: put your models there; `{program()} licences` shows what is read", markup=False)
     return 0
 

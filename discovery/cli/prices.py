@@ -13,7 +13,7 @@ from rich.text import Text
 from discovery.cli.app import app, out, print_json, print_table, program
 from discovery.cli.watch import printable
 from discovery.config import to_dict
-from discovery.prices import Entry, PriceTable, load_prices, write_template
+from discovery.prices import FILE, Entry, PriceTable, load_prices
 
 prices = App(name="prices", help="Show what models cost, by the table that you edit; `init` makes one.")
 app.command(prices)
@@ -50,7 +50,7 @@ def init(*, prices: Path | None = None) -> int:
     Args:
         prices: Where [$DISCOVERY_PRICES, or .discovery/prices.toml].
     """
-    path = write_template(prices)
+    path = FILE.begin(prices)
     out.print(f"{path}: put your prices there; `{program()} prices` shows what is read", markup=False)
     return 0
 

@@ -9,14 +9,13 @@ from discovery.errors import ConfigError, LicenceError, UsageError
 from discovery.generation.mutation import MODEL
 from discovery.licences import (
     BUILT_IN,
+    FILE,
     MADE_HERE,
     OWN,
     TEMPLATE,
     LicenceTable,
-    default_path,
     load_licences,
     require_trainable,
-    write_template,
 )
 from discovery.records import ModelIdentity
 from discovery.training.tiny import BASE, METHOD
@@ -102,7 +101,7 @@ def test_what_is_known_without_a_table(model, trainable):
 
 def test_the_table_is_looked_for_where_it_usually_is(home, monkeypatch):
     assert load_licences() == LicenceTable(path=home / ".discovery" / "licences.toml")
-    write_template().write_text('"m" = true\n')
+    FILE.begin().write_text('"m" = true\n')
     assert load_licences().find("m").trainable is True
     (home / "other.toml").write_text('"m" = false\n')
     monkeypatch.setenv("DISCOVERY_LICENCES", str(home / "other.toml"))
@@ -140,8 +139,8 @@ def test_a_faulty_table_is_told_with_its_place(home, text, told):
 
 
 def test_the_template_allows_nothing_and_its_examples_can_be_read(home):
-    path = write_template()
-    assert path == default_path()
+    path = FILE.begin()
+    assert path == FILE.default_path()
     assert load_licences().entries == ()
     lines = TEMPLATE.splitlines()
     examples = [
@@ -152,7 +151,7 @@ def test_the_template_allows_nothing_and_its_examples_can_be_read(home):
     assert load_licences().find("my-model").trainable is True
     assert load_licences().find("acme/imaginary-9b-it").trainable is False
     with pytest.raises(ConfigError, match="is there already"):
-        write_template()
+        FILE.begin()
 
 
 def test_a_model_goes_by_any_of_its_names(table):

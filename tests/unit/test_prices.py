@@ -7,7 +7,7 @@ import pytest
 from discovery.budget import Budget, Prices
 from discovery.config import RunConfig
 from discovery.errors import ConfigError
-from discovery.prices import TEMPLATE, PriceTable, default_path, load_prices, priced, write_template
+from discovery.prices import FILE, TEMPLATE, PriceTable, load_prices, priced
 
 TABLE = """
 currency = "EUR"
@@ -57,7 +57,7 @@ def test_the_first_pattern_that_fits_is_taken(table):
 
 def test_the_table_is_looked_for_where_it_usually_is(home, monkeypatch):
     assert load_prices() == PriceTable(path=home / ".discovery" / "prices.toml")
-    write_template().write_text('["m"]\nhour = 1\n')
+    FILE.begin().write_text('["m"]\nhour = 1\n')
     assert load_prices().find("m").prices.hour == 1.0
     (home / "other.toml").write_text('["m"]\nhour = 2\n')
     monkeypatch.setenv("DISCOVERY_PRICES", str(home / "other.toml"))
@@ -94,8 +94,8 @@ def test_a_faulty_table_is_told_with_its_place(home, text, told):
 
 
 def test_the_template_holds_no_price_and_its_examples_can_be_read(home):
-    path = write_template()
-    assert path == default_path()
+    path = FILE.begin()
+    assert path == FILE.default_path()
     assert load_prices().entries == ()
     lines = TEMPLATE.splitlines()
     examples = lines[next(i for i, line in enumerate(lines) if line.startswith("# [")) :]
@@ -104,7 +104,7 @@ def test_the_template_holds_no_price_and_its_examples_can_be_read(home):
     assert load_prices().find("acme/imaginary-9b-it").prices.completion == 2.0
     assert load_prices().find("anything").prices.hour == 100.0
     with pytest.raises(ConfigError, match="is there already"):
-        write_template()
+        FILE.begin()
 
 
 def run(prices=None, max_cost=None):
