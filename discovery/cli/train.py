@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 from rich.table import Table
 
-from discovery.cli.app import app, err, notice, out, print_json, print_table, program
-from discovery.cli.watch import duration
+from discovery.cli.app import INTERRUPTED, app, err, notice, out, print_json, print_table, program
+from discovery.cli.watch import duration, printable
 from discovery.config import from_dict, load_toml
 from discovery.errors import UsageError
 from discovery.training.config import TrainConfig
@@ -141,7 +141,11 @@ def _train(
     if not anyway and not Place(to).is_finished and (memory := base.gpu_memory()) is not None:
         _require_room(_planned(model, config), memory)
     request = training.Request(exports=exports, model=model, out=to, config=config)
-    done = training.train(request, _tell)
+    try:
+        done = training.train(request, _tell)
+    except KeyboardInterrupt:
+        notice("stopped; the same command goes on from the last checkpoint")
+        return INTERRUPTED
     if json:
         print_json(
             {
@@ -243,8 +247,8 @@ def _show(folder: Path, json: bool) -> int:
         print_json(as_json(lineage))
         return 0
     for depth, each in enumerate(lineage.chain()):
-        for line in _described(each):
-            out.print(f"{'  ' * depth}{line}", markup=False)
+        for line in _described(each):  # of weights from anywhere
+            out.print(f"{'  ' * depth}{printable(line)}", markup=False)
     return 0
 
 

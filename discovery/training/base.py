@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import logging
@@ -18,6 +19,7 @@ from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.packed import is_packed, load_packed
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
+_NO_MODEL = "{} names no base model; merge the adapter into its model first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,7 @@ def find_base(name: str) -> Base:
         return Base(name=name, folder=folder, model=weights)
     below = str(weights.config.get("base_model_name_or_path") or "")
     if not below:
-        raise UsageError(
-            f"{folder / ADAPTER_CONFIG} names no base model; merge the adapter into its model first"
-        )
+        raise UsageError(_NO_MODEL.format(folder / ADAPTER_CONFIG))
     model = find_base(below).model
     require_fit(weights, model, largest_rank=weights.rank)
     return Base(name=name, folder=folder, model=model)
@@ -82,7 +82,10 @@ def config_of(name: str) -> Mapping[str, Any]:
     """
     folder = Path(name).expanduser().absolute()
     if (folder / ADAPTER_CONFIG).is_file():
-        return config_of(str(_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")))
+        below = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        if not below:
+            raise UsageError(_NO_MODEL.format(folder / ADAPTER_CONFIG))
+        return config_of(str(below))
     return _json(folder / CONFIG if folder.is_dir() else _fetched(name, CONFIG))
 
 
@@ -160,9 +163,9 @@ def load_model(base: Base, config: TrainConfig) -> Any:
     """The base as training begins with it; new adapters are added by :func:`with_adapters`, or by TRL.
 
     Raises:
-        UsageError: It cannot be loaded, or an adapter is to be trained as if it were none.
+        UsageError: It cannot be loaded, or an adapter is to be trained with other settings than its own.
     """
-    _require_rank(base, config.lora)
+    _require_same_adapter(base, config.lora)
     model = load_plain(base, config)
     if base.is_adapter:
         from peft import PeftModel
@@ -256,7 +259,8 @@ def lora_config(lora: LoraConfig) -> Any:
     )
 
 
-def _require_rank(base: Base, lora: LoraConfig) -> None:
+def _require_same_adapter(base: Base, lora: LoraConfig) -> None:
+    """Refuse settings that an adapter which is trained on would not follow, and its lineage would tell all the same."""
     if not base.is_adapter:
         return
     rank = read_weights(base.folder).rank
@@ -264,6 +268,25 @@ def _require_rank(base: Base, lora: LoraConfig) -> None:
         raise UsageError(
             f"{base.name} is an adapter of rank {rank}, and rank {lora.rank} is asked for; train it on with "
             f"--rank {rank}, or merge it into its model first"
+        )
+    said = read_weights(base.folder).config
+    alpha, dropout, targets = said.get("lora_alpha"), said.get("lora_dropout"), said.get("target_modules")
+    layers = (
+        {str(name).rpartition(".")[2] for name in targets} if isinstance(targets, list) else {str(targets)}
+    )
+    if lora.alpha is not None and lora.alpha != alpha:
+        raise UsageError(
+            f"{base.name} is an adapter of alpha {alpha}, and alpha {lora.alpha} is asked for; leave --alpha out"
+        )
+    if lora.dropout != (dropout or 0.0):
+        raise UsageError(
+            f"{base.name} is an adapter with dropout {dropout}, and {lora.dropout} is asked for; write "
+            f"dropout = {dropout} under [lora] in a file, and name it: --config FILE.toml"
+        )
+    if lora.targets and set(lora.targets) != layers:
+        raise UsageError(
+            f"{base.name} is an adapter on {', '.join(sorted(layers))}, and {', '.join(lora.targets)} are asked for; "
+            "leave targets out"
         )
 
 
@@ -297,6 +320,7 @@ def _save_whole(model: Any, folder: Path, base: Base) -> None:
     whole = model.state_dict()
     cast = {tensor.data_ptr(): tensor.to(dtype) for tensor in whole.values()}  # tied ones stay one
     model.save_pretrained(folder, state_dict={key: cast[tensor.data_ptr()] for key, tensor in whole.items()})
-    model.config.dtype, before = dtype, model.config.dtype
-    model.config.save_pretrained(folder)
-    model.config.dtype = before
+    config = copy.deepcopy(model.config)
+    config.dtype = dtype
+    config.use_cache = base.model.config.get("use_cache", True)  # off for training only
+    config.save_pretrained(folder)

@@ -31,6 +31,8 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         in_range("rank", self.rank, 0, 1024)
+        if self.alpha is not None:
+            in_range("alpha", self.alpha, 1, 1_000_000)
         in_range("dropout", self.dropout, 0, 0.999)
 
 
@@ -110,9 +112,15 @@ class TrainConfig:
                 "packed weights cannot be trained, and are unpacked again for activations that are recomputed; "
                 "it needs adapters (rank 1 or more) and checkpoint_activations"
             )
+        for name in ("max_steps", "validate_every", "save_every"):
+            if (value := getattr(self, name)) is not None:
+                in_range(name, value, 1, 1_000_000_000)
         in_range("max_tokens", self.max_tokens, 8, 10_000_000)
+        in_range("weight_decay", self.weight_decay, 0, 100)
         in_range("clip_norm", self.clip_norm, 1e-6, 1e6)
         in_range("patience", self.patience, 0, 1_000_000)
+        in_range("beta", self.beta, 0, 1000)
+        in_range("seed", self.seed, 0, 2**32 - 1)
         in_range("group", self.group, 2, 1024)
         in_range("completion_tokens", self.completion_tokens, 1, 10_000_000)
         in_range("temperature", self.temperature, 0.01, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Exports:
     """Exports whose files are as their manifests say.
 
     Args:
-        sources: Each of them, in the order given.
+        sources: Each of them, by id: the order in which they are named changes nothing.
     """
 
     sources: tuple[ExportSource, ...]
@@ -36,11 +37,11 @@ class Exports:
         """The rows of one file of all exports, in order; none where an export lacks it.
 
         Raises:
-            UsageError: A line is no JSON object.
+            UsageError: A line is no JSON object, or the file was changed since its hash was taken.
         """
         for source in self.sources:
             if file in source.files:
-                yield from _rows(Path(source.folder) / file)
+                yield from _rows(Path(source.folder) / file, source.files[file])
 
 
 def read_exports(folders: Sequence[Path], method: str) -> Exports:
@@ -64,7 +65,7 @@ def read_exports(folders: Sequence[Path], method: str) -> Exports:
                 f"{folder} is export {source.id}, as {named[source.id]} is; its rows would count twice"
             )
         named[source.id] = folder
-    return Exports(sources=sources)
+    return Exports(sources=tuple(sorted(sources, key=lambda source: source.id)))
 
 
 def _source(folder: Path, wanted: str) -> ExportSource:
@@ -86,9 +87,11 @@ def _source(folder: Path, wanted: str) -> ExportSource:
     )
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as file:
+def _rows(path: Path, sha256: str) -> Iterator[Row]:
+    read = hashlib.sha256()  # of what is trained on, which is what the lineage tells
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            read.update(line)
             try:
                 row = json.loads(line)
             except ValueError as error:
@@ -96,3 +99,5 @@ def _rows(path: Path) -> Iterator[Row]:
             if not isinstance(row, dict):
                 raise UsageError(f"{path}, line {number}: no JSON object; export again")
             yield row
+    if read.hexdigest() != sha256:
+        raise UsageError(f"{path} was changed while it was read; export again, and train on that")

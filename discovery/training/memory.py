@@ -13,6 +13,7 @@ gradients           4 bytes for each trained parameter
 optimiser           8 bytes for each: AdamW's two moments in float32
 reference           another copy of the base, where the method compares with it and there is no adapter to turn off
 kept activations    recomputed: the input of each layer, and one layer at work; else all of all layers
+cache               keys and values of all answers of an optimiser step: grpo has them made at one time
 attention scores    tokens^2 x heads of one layer, where attention is computed without a fused kernel
 logits              a piece at a time in supervised training; all at once in the other methods
 reserve             the device's context and what lies idle between blocks: 1 GiB and 5 %
@@ -88,13 +89,15 @@ def plan(shape: Shape, config: TrainConfig, *, on_gpu: bool = True) -> Plan:
     parts = [_base(shape, size, is_trained=not adapters, packed=config.packed)]
     if adapters:
         parts.append(Part(name="adapters", bytes=4 * adapters, how=f"{adapters:,} x 4 bytes"))
-    elif config.method != "sft":
+    elif config.method == "dpo" or (config.method == "grpo" and config.beta):
         reference = Part(
             name="reference model", bytes=4 * shape.parameters, how=f"{shape.parameters:,} x 4 bytes"
         )
         parts.append(reference)
     parts.append(Part(name="gradients", bytes=4 * trained, how=f"{trained:,} x 4 bytes"))
     parts.append(Part(name="optimiser", bytes=8 * trained, how=f"{trained:,} x 8 bytes, AdamW"))
+    if config.method == "grpo":
+        parts.append(_cache(shape, config, size))
     parts += _activations(shape, config, size)
     parts.append(_logits(shape, config, size))
     sum_ = sum(part.bytes for part in parts)
@@ -187,6 +190,17 @@ def _kept_per_token(shape: Shape, size: int) -> int:
         routed = shape.experts_per_token * (2 * shape.hidden + 9 * shape.inner) * size
         return attention + norms + routed + 3 * shape.experts * size
     return attention + norms + 4 * shape.inner * size
+
+
+def _cache(shape: Shape, config: TrainConfig, size: int) -> Part:
+    """Keys and values while answers are generated: of all rows of a step together."""
+    tokens = config.batch_rows * config.max_tokens
+    width = 2 * shape.kv_heads * shape.head_dim
+    return Part(
+        name="cache of answers",
+        bytes=tokens * shape.layers * width * size,
+        how=f"{tokens:,} tokens of {config.batch_rows:,} answers x {width:,} x {size} bytes x {shape.layers} layers",
+    )
 
 
 def _logits(shape: Shape, config: TrainConfig, size: int) -> Part:

@@ -5,7 +5,8 @@
     OUT/training.json          what is trained on what, and how: another one is refused here
     OUT/log.jsonl              one line for each optimiser step and each validation
     OUT/checkpoints/           to resume from; a checkpoint counts once it has the file `whole`
-    OUT/best-STEP/             the best validated weights so far; without validation the last ones
+    OUT/best-STEP/             the best validated weights so far; without validation the last ones. Those before stay
+                               until a checkpoint counts that knows of the new ones
     OUT/weights/               the result; it appears whole, by a rename, and then the two folders above go
 
 A process that is killed at any moment leaves one of these states, and the same command goes on from it.
@@ -96,21 +97,29 @@ class Place:
             )
 
     def mark_whole(self, step: int) -> None:
-        """Let a checkpoint count, after all of it was written."""
+        """Let a checkpoint count, after all of it was written; weights that were the best before it go."""
         (self.checkpoints / f"checkpoint-{step}" / _WHOLE).touch()
+        for path, _ in self._all_best()[:-1]:
+            shutil.rmtree(path)
 
     def last_checkpoint(self) -> tuple[Path, int] | None:
         """The last whole checkpoint and its step; what broke off is removed."""
-        steps = []
         for path in self.checkpoints.glob("checkpoint-*"):
-            if (path / _WHOLE).is_file():
-                steps.append(int(path.name.rpartition("-")[2]))
-            else:
+            if not (path / _WHOLE).is_file():
                 shutil.rmtree(path)
-        return (self.checkpoints / f"checkpoint-{max(steps)}", max(steps)) if steps else None
+        step = self._counts()
+        return (self.checkpoints / f"checkpoint-{step}", step) if step >= 0 else None
 
-    def rewind_log(self, step: int) -> None:
-        """Take out what was logged after a step, which will come again; and a line that broke off."""
+    def _counts(self) -> int:
+        """The step of the last checkpoint that counts; -1 where there is none."""
+        whole = self.checkpoints.glob(f"checkpoint-*/{_WHOLE}")
+        return max((int(path.parent.name.rpartition("-")[2]) for path in whole), default=-1)
+
+    def rewind(self, step: int) -> None:
+        """Take out what came after a step, which will come again, on a GPU not to the bit: log, and best weights."""
+        for path, kept_at in self._all_best():
+            if kept_at > step:
+                shutil.rmtree(path)
         if not self.log.is_file():
             return
         kept = []
@@ -132,24 +141,27 @@ class Place:
 
     def best(self) -> tuple[Path, int] | None:
         """The best validated weights and the step after which they were validated; None where there are none yet."""
-        found = [(int(path.name.rpartition("-")[2]), path) for path in self.folder.glob("best-*")]
-        return (max(found)[1], max(found)[0]) if found else None
+        found = self._all_best()
+        return found[-1] if found else None
+
+    def _all_best(self) -> list[tuple[Path, int]]:
+        """Weights that were the best when they were kept, and after which step; the latest last."""
+        found = [(path, int(path.name.rpartition("-")[2])) for path in self.folder.glob("best-*")]
+        return sorted(found, key=lambda each: each[1])
 
     def keep_best(self, step: int, save: Callable[[Path], None]) -> None:
-        """Keep weights as the best ones, in place of those before.
+        """Keep weights as the best ones; those that the last checkpoint knows of go with the next one.
 
         Args:
             step: The optimiser step after which they were validated.
             save: Writes them to a folder.
         """
-        before = self.best()
-        if before is not None and before[1] >= step:  # kept before a kill, and come to again
-            return
         fresh = self.folder / f".{uuid.uuid4().hex}"
         save(fresh)
         fresh.rename(self.folder / f"best-{step}")
-        if before is not None:
-            shutil.rmtree(before[0])
+        for path, kept_at in self._all_best()[:-1]:
+            if kept_at > self._counts():
+                shutil.rmtree(path)
 
     def finish(self, describe: Callable[[Path], None]) -> None:
         """Make the result appear: the best weights, which there must be.

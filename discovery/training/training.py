@@ -153,7 +153,7 @@ def _train(
     measure = Measure(key="eval_reward", grows=True) if config.method == "grpo" else Measure()
     found = place.last_checkpoint()
     history = _history(found[0]) if found is not None else []
-    place.rewind_log(found[1] if found is not None else -1)
+    place.rewind(found[1] if found is not None else -1)
     is_over = is_enough(validations(history, measure), measure, config.patience)
     if found is None or (found[1] < steps and not is_over):
         history = _run(config, base, tokenizer, rows, place, tell, measure, found[0] if found else None)

@@ -115,12 +115,13 @@ class Watch:
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
     ) -> Any:
-        """Tell a step; refuse to go on with a loss that is no number."""
-        if logs and "loss" in logs and _number(logs["loss"]) is None:
-            raise TrainingFailed(
-                f"the loss of step {state.global_step} is {logs['loss']}: training diverged; "
-                "lower --learning-rate, or clip_norm in the configuration"
-            )
+        """Tell a step; refuse to go on with a loss or a gradient that is no number: the weights are none either."""
+        for key, what in (("loss", "loss"), ("grad_norm", "gradient's norm")):
+            if logs and key in logs and _number(logs[key]) is None:
+                raise TrainingFailed(
+                    f"the {what} of step {state.global_step} is {logs[key]}: training diverged; "
+                    "lower --learning-rate, or clip_norm in the configuration"
+                )
         if logs and ("loss" in logs or self.measure.key in logs):
             self._say(state, logs)
         return control

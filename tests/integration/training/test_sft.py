@@ -4,6 +4,7 @@ import pytest
 
 from discovery.errors import TrainingFailed, UsageError
 from discovery.generation.weights import Kind, read_weights, require_fit
+from discovery.training.base import find_base, load_model, lora_config
 from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.lineage import read
 from discovery.training.training import Request, train
@@ -39,6 +40,7 @@ def test_training_lowers_both_losses_and_makes_a_folder_that_can_be_served(tiny_
     assert weights.kind is Kind.CHECKPOINT
     require_fit(weights, base, largest_rank=None)
     assert (done.weights / "chat_template.jinja").is_file()
+    assert weights.config == base.config, "what training needs must not stay: no cache, float32"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         ".lock",
         "log.jsonl",
@@ -78,14 +80,36 @@ def test_an_adapter_is_trained_on_and_its_lineage_leads_back(tiny_model, rows, e
     lora = LoraConfig(rank=4)
     first = train(asked([rows], tiny_model, tmp_path / "one", lora=lora), lambda _: None)
     more = export("more", train=[export.row(n) for n in range(30, 34)], validation=[export.row(20)])
-    second = train(asked([more], first.weights, tmp_path / "two", lora=lora), lambda _: None)
+    second = train(asked([more], first.weights, tmp_path / "two", lora=lora, epochs=1), lambda _: None)
     assert logged(tmp_path / "two", "loss")[0] < logged(tmp_path / "one", "loss")[0]
     chain = list(read(second.weights).chain())
     assert [lineage.base for lineage in chain] == [str(first.weights), str(tiny_model)]
     assert chain[1] == read(first.weights)
     require_fit(read_weights(second.weights), read_weights(tiny_model), largest_rank=8)
-    with pytest.raises(UsageError, match="adapter of rank 4, and rank 0"):
-        train(asked([more], first.weights, tmp_path / "three"), lambda _: None)
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed in v6:FutureWarning")
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ({}, "adapter of rank 4, and rank 0 is asked for"),
+        ({"rank": 4, "alpha": 3}, "adapter of alpha 8, and alpha 3 is asked for; leave --alpha out"),
+        ({"rank": 4, "dropout": 0.5}, "adapter with dropout 0.0, and 0.5 is asked for; write dropout = 0.0"),
+        ({"rank": 4, "targets": ("q_proj",)}, "adapter on down_proj, .*v_proj, and q_proj are asked for"),
+    ],
+)
+def test_settings_that_an_adapter_would_not_follow_are_refused(tiny_model, lora, said, tmp_path):
+    """Else the lineage would tell of a training that never was."""
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    get_peft_model(model, lora_config(LoraConfig(rank=4))).save_pretrained(tmp_path)
+    base = find_base(str(tmp_path))
+    with pytest.raises(UsageError, match=said):
+        load_model(base, TrainConfig(lora=LoraConfig(**lora)))
+    every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    load_model(base, TrainConfig(lora=LoraConfig(rank=4, alpha=8, targets=every)))
 
 
 def test_a_finished_folder_is_left_alone_and_that_of_another_training_refused(

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,6 +9,7 @@ from discovery.cli import main
 from discovery.cli.train import _settings
 from discovery.errors import ConfigError
 from discovery.training.config import LoraConfig, TrainConfig
+from discovery.training.lineage import Lineage, write
 from discovery.training.memory import plan
 from discovery.training.shape import read_shape
 
@@ -82,6 +84,12 @@ def test_options_win_over_the_file(tmp_path):
         (["--model", "MODEL", "--batch-rows", "4", "--micro-rows", "3", "--plan"], "which does not divide"),
         (["--model", "./nowhere", "--plan"], "./nowhere is no folder"),
         (["--show", "MODEL"], "has no lineage.json"),
+        (["--model", "MODEL", "--max-steps", "0", "--plan"], "max_steps is 0; it must be from 1"),
+        (["--model", "MODEL", "--validate-every", "-1", "--plan"], "validate_every is -1; it must be from 1"),
+        (["--model", "MODEL", "--save-every", "0", "--plan"], "save_every is 0; it must be from 1"),
+        (["--model", "MODEL", "--seed", "-1", "--plan"], "seed is -1; it must be from 0"),
+        (["--model", "MODEL", "--beta", "-1", "--plan"], "beta is -1.0; it must be from 0"),
+        (["--model", "MODEL", "--alpha", "0", "--plan"], "alpha is 0; it must be from 1"),
     ],
 )
 def test_misuse_is_one_line_and_makes_nothing(model, tmp_path, capsys, arguments, said):
@@ -97,6 +105,38 @@ def test_a_model_that_cannot_be_counted_has_no_plan(model, capsys):
     (model / "config.json").write_text(json.dumps({"model_type": "mamba"}))
     assert main(["train", "--model", str(model), "--plan"]) == 2
     assert "parameters are counted for gpt_oss, llama" in capsys.readouterr().err
+
+
+def test_an_adapter_that_names_no_model_has_no_plan(tmp_path, capsys):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert main(["train", "--model", str(tmp_path), "--plan"]) == 2
+    assert "adapter_config.json names no base model; merge" in capsys.readouterr().err
+
+
+def test_an_interrupted_training_says_how_to_go_on(model, tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("discovery.training.training.train", interrupted)
+    monkeypatch.setattr("discovery.training.base.require_libraries", lambda: None)
+    assert main(["train", "rows", "--model", str(model), "--out", str(tmp_path / "out")]) == 130
+    assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
+
+
+def test_a_lineage_from_elsewhere_says_nothing_to_the_terminal(tmp_path, capsys):
+    lineage = Lineage(
+        base="\x1b[2Jbase",
+        base_hash="abc",
+        exports=(),
+        method="sft",
+        config=TrainConfig(),
+        versions={},
+        metrics={"\x1b[1mloss": 1.0},
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    write(tmp_path, lineage)
+    assert main(["train", "--show", str(tmp_path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_a_missing_library_names_its_extra(model, tmp_path, capsys, monkeypatch):

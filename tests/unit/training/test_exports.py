@@ -4,13 +4,30 @@ from discovery.errors import UsageError
 from discovery.training.exports import TRAIN, VALIDATION, read_exports
 
 
-def test_rows_of_all_exports_come_in_order(export):
+def test_rows_of_all_exports_come(export):
     one = export("one", train=[export.row(1), export.row(2)], validation=[export.row(3)])
     two = export("two", train=[export.row(4)])
     exports = read_exports([one, two], "sft")
-    assert [row["origin"]["chain"] for row in exports.rows(TRAIN)] == [1, 2, 4]
+    assert sorted(row["origin"]["chain"] for row in exports.rows(TRAIN)) == [1, 2, 4]
     assert [row["origin"]["chain"] for row in exports.rows(VALIDATION)] == [3]
-    assert exports.sources[0].rows == {TRAIN: 2, VALIDATION: 1}
+    assert {source.folder: source.rows for source in exports.sources} == {
+        str(one): {TRAIN: 2, VALIDATION: 1},
+        str(two): {TRAIN: 1},
+    }
+
+
+def test_the_order_in_which_exports_are_named_changes_nothing(export):
+    """Else the same training, named the other way round, would go on with other rows than it began with."""
+    folders = [export(str(n), train=[export.row(n)]) for n in range(3)]
+    assert read_exports(folders, "sft") == read_exports(folders[::-1], "sft")
+
+
+def test_a_file_that_changes_after_its_hash_was_taken_is_refused(export):
+    folder = export("one", train=[export.row(1)])
+    exports = read_exports([folder], "sft")
+    (folder / TRAIN).write_text((folder / TRAIN).read_text().replace("number 1", "number 2"))
+    with pytest.raises(UsageError, match=r"train\.jsonl was changed while it was read"):
+        list(exports.rows(TRAIN))
 
 
 def test_a_changed_file_is_refused(export):

@@ -85,6 +85,15 @@ def test_what_comes_and_goes_grows_as_it_should(change, part, grows):
     assert bytes_of(plan(shape, TrainConfig(**fields)), part) == grows * bytes_of(plan(shape, LORA), part)
 
 
+def test_answers_that_are_made_at_one_time_are_cached_at_one_time():
+    """All of an optimiser step, whatever micro_rows says: so TRL generates."""
+    shape = read_shape(GPT_OSS_20B)
+    config = {"lora": LORA.lora, "method": "grpo", "batch_rows": 64, "group": 8, "max_tokens": 8192}
+    found = bytes_of(plan(shape, TrainConfig(**config)), "cache of answers")
+    assert found == 64 * 8192 * 24 * 2 * 8 * 64 * 2
+    assert "cache of answers" not in {part.name for part in plan(shape, LORA).parts}
+
+
 def test_without_recomputation_each_layer_keeps_its_own():
     shape = read_shape(GPT_OSS_20B)
     kept = plan(shape, TrainConfig(lora=LORA.lora, max_tokens=8192, checkpoint_activations=False))
@@ -102,6 +111,8 @@ def test_a_second_model_is_counted_where_there_is_one():
     names = {part.name for part in plan(shape, TrainConfig(method="dpo")).parts}
     assert "reference model" in names
     assert "reference model" not in {part.name for part in plan(shape, TrainConfig()).parts}
+    alone = TrainConfig(method="grpo", beta=0.0)
+    assert "reference model" not in {part.name for part in plan(shape, alone).parts}
     adapters = TrainConfig(method="dpo", lora=LORA.lora)
     assert "reference model" not in {part.name for part in plan(shape, adapters).parts}
 

@@ -88,6 +88,15 @@ def test_a_loss_that_is_no_number_ends_it(watched):
     assert told == []
 
 
+def test_a_gradient_that_is_no_number_ends_it_even_where_the_loss_is_one(watched):
+    """Its step has made all weights NaN, and the last step has no loss after it that would tell."""
+    watch, told, _, _ = watched
+    state = SimpleNamespace(global_step=9, max_steps=9)
+    with pytest.raises(TrainingFailed, match="the gradient's norm of step 9 is nan"):
+        watch.on_log(None, state, None, {"loss": 1.0, "grad_norm": float("nan")})
+    assert told == []
+
+
 def test_other_events_change_nothing(watched):
     control = SimpleNamespace(should_save=False)
     assert watched[0].on_epoch_begin(None, None, control, model=1) is control
