@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from discovery.cli import main
+
 pytestmark = pytest.mark.train
 
 
@@ -21,7 +23,7 @@ def called(*arguments):
     )
 
 
-def test_it_trains_tells_each_step_and_says_where_the_weights_are(tiny_model, export, tmp_path):
+def test_it_trains_tells_each_step_and_says_where_the_weights_are(tiny_model, export, tmp_path, capsys):
     folder = export("rows", train=[export.row(n) for n in range(8)], validation=[export.row(9)])
     out = tmp_path / "out"
     options = ("--model", tiny_model, "--out", out, "--batch-rows", 4, "--max-tokens", 128, "--rank", 2)
@@ -35,11 +37,12 @@ def test_it_trains_tells_each_step_and_says_where_the_weights_are(tiny_model, ex
     assert "tokens/s" in lines[0]
     assert "left" in lines[0]
     assert "validation " in lines[2]
-    again = called(folder, *options, "--json")
-    found = json.loads(again.stdout)
+    assert main(["train", *map(str, (folder, *options)), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["already"]
     assert found["weights"] == str(out / "weights")
     assert found["lineage"]["base"] == str(tiny_model)
-    shown = called("--show", out)
-    assert "sft of " in shown.stdout
-    assert "8 in train.jsonl, 1 in validation.jsonl" in shown.stdout
+    assert main(["train", "--show", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "sft of " in shown
+    assert "8 in train.jsonl, 1 in validation.jsonl" in shown

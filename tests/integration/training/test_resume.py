@@ -81,37 +81,40 @@ def before_the_best_is_kept(monkeypatch):
     monkeypatch.setattr(Path, "rename", renamed)
 
 
-@pytest.mark.parametrize(
-    "arm",
-    [1, 5, in_checkpoint, before_the_best_is_kept, before_the_result, while_tidying],
-    ids=["early", "between", "in a checkpoint", "in the best", "before the result", "while tidying"],
+KILLS = (
+    (1, None),
+    (before_the_best_is_kept, 2),
+    (in_checkpoint, 2),
+    (7, 6),
+    (before_the_result, 9),
+    (while_tidying, 9),
 )
-def test_it_ends_with_the_same_weights(tiny_model, rows, straight, tmp_path, killed, arm):
+"""A step or a place, and the checkpoint that must count then; each finds what the one before has left."""
+
+
+def test_killed_at_six_places_it_ends_with_the_same_weights(tiny_model, rows, straight, tmp_path, killed):
     request = asked(rows, tiny_model, tmp_path / "out", **DRAWING)
-    killed(request, **({"at_step": arm} if isinstance(arm, int) else {"arm": arm}))
-    told = []
-    resumed = train(request, told.append)
+    for arm, counts in KILLS:
+        killed(request, **({"at_step": arm} if isinstance(arm, int) else {"arm": arm}))
+        whole = sorted(path.parent.name for path in request.out.glob("checkpoints/*/whole"))
+        assert whole[-1:] == ([] if counts is None else [f"checkpoint-{counts}"]), arm
+    resumed = train(request, lambda _: None)
     assert tensors(resumed.weights) == tensors(straight.weights)
     assert resumed.lineage.metrics == straight.lineage.metrics
-    if arm is in_checkpoint:
-        assert told[0].step == 3  # from the one before, whole; not from the start
     logs = [
         [(line["step"], line.get("loss"), line.get("eval_loss")) for line in map(json.loads, log)]
         for log in (
-            (out / "log.jsonl").read_text().splitlines()
-            for out in (straight.weights.parent, tmp_path / "out")
+            (out / "log.jsonl").read_text().splitlines() for out in (straight.weights.parent, request.out)
         )
     ]
     assert logs[0] == logs[1]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *(".lock", "log.jsonl", "training.json", "weights")
-    }
+    assert {path.name for path in request.out.iterdir()} == {".lock", "log.jsonl", "training.json", "weights"}
 
 
 def test_all_weights_go_on_as_well(tiny_model, rows, tmp_path, killed):
-    straight = train(asked(rows, tiny_model, tmp_path / "straight"), lambda _: None)
-    request = asked(rows, tiny_model, tmp_path / "out")
-    killed(request, at_step=5)
+    straight = train(asked(rows, tiny_model, tmp_path / "straight", epochs=1), lambda _: None)
+    request = asked(rows, tiny_model, tmp_path / "out", epochs=1)
+    killed(request, at_step=3)
     assert tensors(train(request, lambda _: None).weights) == tensors(straight.weights)
 
 
