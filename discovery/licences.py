@@ -7,7 +7,8 @@ A model that no entry fits is unknown, and unknown is a no: nothing is exported 
 
 A model is known by any of its names: the one that it is served under, its adapter, its folder of weights. Weights that
 were trained here are what their base is: the folder says of which base it is made (``lineage.json``, written by
-``discovery train``), and a base that was made here from nothing (``discovery model new-tiny``) is the user's own.
+``discovery train``), and a base that was made here from nothing (``discovery model new-tiny``) is the user's own. An
+adapter without that is somebody's: what holds for its base says nothing of it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ MADE_HERE = "new-tiny"
 """The method that a lineage names of weights that were made here from nothing."""
 
 _LINEAGE = "lineage.json"
-_ADAPTER_CONFIG = "adapter_config.json"
 
 TEMPLATE = """\
 # Whose words may be trained on. Each entry is headed by a model: its name as its server gives it, the name of an
@@ -299,28 +299,25 @@ def _names(model: ModelIdentity) -> tuple[str, ...]:
 
 
 def _origins(revision: str) -> Iterator[str | None]:
-    """What a folder of weights was made of, the nearest first, by what it says itself; None for: of nothing, here."""
-    seen = set()
-    while Path(revision).is_absolute() and revision not in seen:  # else a revision of somebody's repository
-        seen.add(revision)
-        folder = Path(revision)
-        lineage: Any = _read(folder / _LINEAGE)
-        while isinstance(lineage, Mapping) and isinstance(lineage.get("base"), str):
-            if lineage.get("method") == MADE_HERE:
-                yield None
-                return
-            yield lineage["base"]
-            lineage = lineage.get("parent")
-        base = _read(folder / _ADAPTER_CONFIG).get("base_model_name_or_path")
-        if isinstance(base, str):
-            yield base
-            revision = base
+    """What a folder of weights was made of, the nearest first, by its lineage; None for: of nothing, here.
+
+    An adapter's own ``adapter_config.json`` names a base, too, but not who made the adapter, nor of what.
+    """
+    if not Path(revision).is_absolute():  # a revision of somebody's repository
+        return
+    lineage: Any = _read(Path(revision) / _LINEAGE)
+    while isinstance(lineage, Mapping) and isinstance(lineage.get("base"), str):
+        if lineage.get("method") == MADE_HERE:
+            yield None
+            return
+        yield lineage["base"]
+        lineage = lineage.get("parent")
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     """A small JSON object; empty where there is none, or it cannot be read: then nothing is known by it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, Mapping) else {}

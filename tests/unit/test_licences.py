@@ -171,7 +171,7 @@ def test_the_embedded_mutations_are_the_user_s_own():
 
 
 def weights(folder, *, bases=(), adapter_of=None):
-    """A folder of weights as `discovery train` and others leave it; its bases from the nearest to the first."""
+    """A folder of weights as `discovery train` leaves it; its bases from the nearest to the first."""
     folder.mkdir(parents=True)
     lineage = None
     for base in reversed(bases):
@@ -189,9 +189,7 @@ def test_weights_that_were_made_here_from_nothing_are_the_user_s_own(home):
     assert table.of(weights(home / "tiny", bases=[BASE])) == OWN
     assert table.of(weights(home / "trained", bases=["./tiny", BASE])) == OWN
     assert table.of(weights(home / "again", bases=[home / "gone", "./tiny", BASE])) == OWN
-    assert table.of(weights(home / "adapter", adapter_of=home / "again")) == OWN
     assert table.of(weights(home / "foreign")) is None
-    assert table.of(weights(home / "snake", adapter_of=home / "snake")) is None
     assert table.of(served("tiny", revision=str(home / "nowhere"))) is None
     assert table.of(served("tiny", revision="tiny")) is None, "a revision that is no folder of this machine"
 
@@ -200,9 +198,20 @@ def test_weights_that_were_trained_here_are_what_their_base_is(home):
     table = LicenceTable()
     assert table.of(weights(home / "a", bases=["openai/gpt-oss-20b"])).licence == "Apache-2.0"
     assert table.of(weights(home / "b", bases=[home / "a", "openai/gpt-oss-20b"])).licence == "Apache-2.0"
-    assert table.of(weights(home / "c", adapter_of="gpt-4o")).trainable is False
-    assert table.of(weights(home / "d", adapter_of=home / "b")).licence == "Apache-2.0"
+    assert table.of(weights(home / "c", bases=["gpt-4o"])).trainable is False
+    made = weights(home / "d", bases=["openai/gpt-oss-20b"], adapter_of="openai/gpt-oss-20b")
+    assert table.of(made).licence == "Apache-2.0"
     assert table.of(weights(home / "e", bases=["somebody/model"])) is None
+
+
+def test_an_adapter_that_somebody_made_of_a_free_model_is_unknown(home):
+    table = LicenceTable()
+    weights(home / "own", bases=[BASE])
+    for number, base in enumerate(["openai/gpt-oss-20b", home / "own"]):
+        found = weights(home / f"lora-{number}", adapter_of=base)
+        assert table.of(found) is None
+        with pytest.raises(LicenceError, match="nothing says whether"):
+            require_trainable([found], table)
 
 
 def test_the_user_s_word_counts_before_what_a_folder_says(home, table):
@@ -212,7 +221,9 @@ def test_the_user_s_word_counts_before_what_a_folder_says(home, table):
     assert said.of(weights(home / "trained", bases=["base"])).trainable is True
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "{", '{"base": 3}', '{"base": "x", "parent": [1]}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "{", '{"base": 3}', '{"base": "x", "parent": [1]}', "\0", "[" * 100_000]
+)
 def test_a_folder_that_cannot_be_read_says_nothing(home, text):
     found = weights(home / "odd")
     for name in ("lineage.json", "adapter_config.json"):
