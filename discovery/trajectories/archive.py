@@ -34,8 +34,7 @@ _BATCH_ROWS = 128
 _BATCH_BYTES = 4 << 20
 _GROUP_BYTES = 16 << 20
 """About as much as is in memory of one file, before compression."""
-_MOST_GROUP_BYTES = 512 << 20
-"""Of a row group that is read."""
+_MOST_GROUP_BYTES = 512 << 20  # of a row group that is read
 _SCHEMA_KEY = b"discovery.schema"
 _SCALARS = (int, float, bool)
 _WORDS = (Cell.NAME, Cell.TEXT, Cell.JSON, Cell.KEY)
@@ -190,19 +189,19 @@ class Archive:
     def _cells(self, table: Table) -> Iterator[dict[str, Any]]:
         import pyarrow.parquet as pq
 
+        names = [column.name for column in table.all_columns]
+        # As in the file, each text once: a few bytes may say one of megabytes again and again.
+        words = [column.name for column in table.all_columns if column.cell in _WORDS]
         with ExitStack() as open_file:
             with boundary(f"{self._path(table)} cannot be read", ArchiveError):
-                file = open_file.enter_context(pq.ParquetFile(self._path(table)))
+                file = open_file.enter_context(pq.ParquetFile(self._path(table), read_dictionary=words))
                 batches = file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
             while True:
                 with boundary(f"{self._path(table)} cannot be read", ArchiveError):
                     batch = next(batches, None)
-                    columns = (
-                        [] if batch is None else [_plain(batch.column(c.name)) for c in table.all_columns]
-                    )
-                if batch is None:
+                    columns = [_plain(batch.column(name)) for name in names] if batch is not None else None
+                if columns is None:
                     return
-                names = [column.name for column in table.all_columns]
                 for values in zip(*columns, strict=True):
                     yield dict(zip(names, values, strict=True))
 
@@ -232,9 +231,7 @@ def _written(draft: Path, storage: Storage, runs: Sequence[str]) -> Inventory:
 def _write_run(files: dict[str, _File], snapshot: Snapshot, sandboxes: set[str]) -> None:
     run = snapshot.run
     if run.status is RunStatus.ARRIVING:
-        raise UsageError(
-            f"run {run.id} has not arrived whole; repeat the `discovery import` that began it, then export it"
-        )
+        raise UsageError(f"run {run.id} has not arrived whole; repeat its `discovery import`, then export it")
     files[RUNS.name].write("", run)
     for table in OF_RUNS:
         assert table.stored is not None
@@ -323,8 +320,7 @@ class _File:
 
         if not self._cells[0]:
             return
-        types = (field.type for field in self._schema)
-        arrays = [pa.array(cells, kind) for cells, kind in zip(self._cells, types, strict=True)]
+        arrays = [pa.array(cells, of.type) for cells, of in zip(self._cells, self._schema, strict=True)]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         self._batches.append(batch)
         self._group_bytes += batch.nbytes
@@ -397,4 +393,8 @@ def _plain(array: Any) -> list[Any]:
 
     if pa.types.is_timestamp(array.type):
         return list(array.cast(pa.int64()).to_pylist())
+    if pa.types.is_dictionary(array.type):
+        places = array.indices.to_pylist()
+        texts = {place: array.dictionary[place].as_py() for place in set(places) if place is not None}
+        return [texts.get(place) for place in places]
     return list(array.to_pylist())

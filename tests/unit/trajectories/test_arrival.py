@@ -42,6 +42,7 @@ from discovery.testing.storage import (
 from discovery.trajectories.archive import read_archive, write_archive
 from discovery.trajectories.arrival import arrive
 from discovery.trajectories.assemble import outlines
+from discovery.trajectories.attempt_tables import EVALUATIONS
 from discovery.trajectories.inventory import id_of, read_inventory
 from discovery.trajectories.manifest import fact_of
 from discovery.trajectories.tables import OF_RUNS
@@ -310,6 +311,23 @@ def test_leases_are_renewed_while_it_takes_long(here, long_folder):
     arrive(Watched(here, 10_000), long_folder, clock=lambda: next(times))
     assert renewed
     assert set(renewed) == {2}
+
+
+def test_a_text_that_a_few_bytes_repeat_is_in_memory_once(folder):
+    path, size = folder / "evaluations.parquet", 1 << 20
+    table = pq.read_table(path)
+    rows = [{**row, "metrics": json.dumps({"a": "x" * size})} for row in table.to_pylist()]
+    again = [{**row, "attempt": attempt} for row in rows for attempt in range(25)]
+    forged = pa.Table.from_pylist(again, table.schema)
+    pq.write_table(forged, path, dictionary_pagesize_limit=1 << 30, compression="zstd")
+    del forged, table
+    sealed(folder)
+    assert path.stat().st_size < size / 100
+    read = read_archive(folder).records(EVALUATIONS)
+    before = pa.total_allocated_bytes()
+    next(read)
+    assert pa.total_allocated_bytes() - before < 10 * size, f"100 rows of {size:,} bytes each"
+    read.close()
 
 
 BROKEN = {
