@@ -112,11 +112,11 @@ def _yes(value: bool) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table of Markdown; what stands in a cell cannot end it, and is no markup."""
+    """A table of Markdown; what stands in a cell cannot end it, is no markup, and does nothing to a terminal."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return lines + [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
 
 
 def _cell(text: str) -> str:
-    plain = " ".join(text.split())
+    plain = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
     return "".join(f"\\{c}" if c in "\\|`*_[]<>#" else c for c in plain)

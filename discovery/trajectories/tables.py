@@ -11,6 +11,7 @@ Nothing here knows Parquet: :mod:`discovery.trajectories.archive` does.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -168,6 +169,8 @@ def _measurement(row: Row) -> Measurement:
     values = mapping(row, "values")
     if any(type(value) not in (int, float) for value in values.values()):
         raise ValueError("a measured value is not a number")
+    if any(abs(value) > sys.float_info.max for value in values.values()):
+        raise ValueError("a measured value is larger than a number of 64 bits")
     return Measurement(at=row["at"], values=values)
 
 

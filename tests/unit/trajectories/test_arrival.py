@@ -347,6 +347,7 @@ BROKEN = {
     "order": ("steps", lambda rows: rows[::-1], "not in order"),
     "stranger": ("measurements", each(run="run-7"), "none of its runs"),
     "values": ("measurements", each(values='{"a": "b"}'), "not a number"),
+    "large": ("measurements", each(values=json.dumps({"a": 10**400})), "larger than a number"),
     "config": ("runs", each(config='{"x": 1}'), "unknown setting"),
     "config_list": ("runs", each(config="[]"), "not a JSON object"),
     "arriving": ("runs", each(status="arriving"), "not arrived whole"),

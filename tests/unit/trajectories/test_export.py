@@ -66,7 +66,7 @@ def test_rows_go_to_the_file_of_their_split_and_the_manifest_says_what_is_there(
                 provider="acme", licence="Apache-2.0", trainable=True
             )
         },
-        "refuted": (Refutation(run="run-1", chain=7, problem="packing", reason="it | lied"),),
+        "refuted": (Refutation(run="run-1", chain=7, problem="packing", reason="it | \x1b[2J lied"),),
         "left_out": {"licence": 3},
         "created_at": NOON,
     }
@@ -92,7 +92,16 @@ def test_rows_go_to_the_file_of_their_split_and_the_manifest_says_what_is_there(
     assert made.refuted == facts["refuted"]
     assert (made.created_at, made.rows(Split.TRAIN), made.rows(Split.VALIDATION)) == (NOON, 2, 1)
     card = (tmp_path / "out" / "README.md").read_text()
-    for said in ("run-0", "run-1", "r1", "acme", "Apache-2.0", "it \\| lied", "licence", "validation.jsonl"):
+    for said in (
+        "run-0",
+        "run-1",
+        "r1",
+        "acme",
+        "Apache-2.0",
+        "it \\| \ufffd\\[2J lied",
+        "licence",
+        "validation.jsonl",
+    ):
         assert said in card
 
 
