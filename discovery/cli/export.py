@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -237,12 +238,21 @@ async def _judged(
         return evaluator_for(
             problem_of(record),
             backend,
-            slots=evaluation_slots(config),
+            slots=_slots(record),
             label=record.id,
             require=config.sandbox.require,
         )
 
     return await judged(storage, everything, chosen, evaluators)
+
+
+def _slots(record: RunRecord) -> int:
+    """Evaluations at once: as the run's, but of one from elsewhere no more than there are CPUs here.
+
+    Else a large machine's run would be scored again on a busy one, and what is right be out for its time.
+    """
+    slots, here = evaluation_slots(config_of(record)), len(os.sched_getaffinity(0))
+    return slots if record.arrived_at is None else min(slots, here)
 
 
 def _archive(runs: Sequence[str], order: _Order, storage: str | None, as_object: bool) -> int:

@@ -1,12 +1,16 @@
 """``discovery export`` as its user meets it: real runs, real sandboxes, scored again, chosen, written, read back."""
 
+import dataclasses
 import json
 import shlex
 
 import pytest
 
 from discovery.cli import main
+from discovery.cli.export import _slots
+from discovery.config import RunConfig, SlotsConfig, to_dict
 from discovery.storage import open_existing
+from discovery.testing.storage_records import make_run
 from discovery.trajectories.archive import read_archive
 from discovery.trajectories.export import read_manifest
 from discovery.trajectories.records import Keep, Split
@@ -200,6 +204,16 @@ def test_words_that_may_not_be_trained_on_are_refused(runs, tmp_path, capsys):
     assert code == 2
     assert "may not be trained on" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_a_larger_machine_does_not_crowd_this_one(monkeypatch):
+    config = to_dict(RunConfig(problem="steps", slots=SlotsConfig(evaluation=64)))
+    made_here = dataclasses.replace(make_run(), config=config)
+    arrived = dataclasses.replace(made_here, facts={"arrived_at": "2026-11-21T12:00:00+00:00"})
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    assert (_slots(made_here), _slots(arrived)) == (64, 3)
+    config["slots"]["evaluation"] = 2
+    assert _slots(arrived) == 2
 
 
 def test_formats_are_listed_with_what_they_are_for(capsys):
