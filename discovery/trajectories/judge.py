@@ -278,8 +278,8 @@ class _Court:
         if record.arrived_at is None or not is_noisy(problem):
             return None
         # What it was ranked by; what was confirmed may be a second score.
-        ranked = claimed_evaluation(self._storage, record.id, claim.key, noisy=False)
-        return _far_off(ranked or claimed, audit)
+        ranked = claimed_evaluation(self._storage, record.id, claim.key, noisy=False) or claimed
+        return None if record.has_seen(ranked.finished_at) else _far_off(ranked, audit)
 
 
 def _copied(again: Evaluation, claim: _Claim, first: _Claim) -> Evaluation:

@@ -502,3 +502,26 @@ async def test_a_noisy_score_that_was_imported_must_be_near(
         else:
             (refuted,) = judgement.refuted
             assert reason in refuted.reason
+
+
+async def test_what_a_run_found_after_it_came_is_its_own(climb, storage, brought):
+    problem = climb("{'deterministic': False}")
+    run = store(storage, problem, [[]])
+    here = brought(run)
+    key, planned = CandidateKey(0, 1, 0), make_step(0, 1)
+    (lease,) = here.acquire(run, [0], "owner", 60.0)
+    append(
+        here,
+        lease,
+        planned,
+        Prompt(chain=0, step=1, messages=(), parents=(INITIAL,)),
+        make_completion(key),
+        make_candidate(key, "def solve():\n    return 5\n"),
+        dataclasses.replace(
+            make_scored(key, 5.5), scorer_version=problem.version, finished_at=datetime.now(UTC)
+        ),
+        make_committed(planned, key),
+    )
+    here.release([lease])
+    judgement = await judged(here, outlines(here, [run]), TOP, Bench(problem))
+    assert (judgement.refuted, judgement.evaluated) == ((), 1)
