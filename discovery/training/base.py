@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.util
 import json
 import logging
@@ -146,6 +147,17 @@ def gpu_memory() -> int | None:
 def computes_in_bfloat16(config: TrainConfig) -> bool:
     """Whether tensors that come and go are bfloat16."""
     return config.dtype == "bfloat16" or (config.dtype == "auto" and on_gpu())
+
+
+def words_of(model: Weights) -> str:
+    """A hash of what makes a model's tokens out of messages: its tokenizer and its chat template."""
+    found = hashlib.sha256()
+    for path in sorted(model.folder.glob("*")):
+        if path.is_file() and (
+            path.name.startswith(("tokenizer", "vocab", "merges")) or path.suffix == ".jinja"
+        ):
+            found.update(f"{path.name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def load_tokenizer(base: Base) -> Any:

@@ -47,6 +47,7 @@ def sft_trainer(
         def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
             samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
             watch.tokens += sum(int(batch["attention_mask"].sum()) for batch in samples)
+            watch.rows += sum(len(batch["input_ids"]) for batch in samples)
             return samples, sum(weighted_tokens(batch) for batch in samples)
 
         def compute_loss(

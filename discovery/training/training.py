@@ -16,6 +16,7 @@ from typing import Any
 
 from discovery.config import to_dict
 from discovery.errors import TrainingFailed, UsageError
+from discovery.generation.weights import fingerprint
 from discovery.training import lineage as lineages
 from discovery.training.base import (
     Base,
@@ -28,6 +29,7 @@ from discovery.training.base import (
     require_libraries,
     save,
     with_adapters,
+    words_of,
 )
 from discovery.training.config import TrainConfig
 from discovery.training.dataset import encode_rows
@@ -108,7 +110,7 @@ def train(request: Request, tell: Callable[[Line], None]) -> Trained:
     base = find_base(request.model)
     base_hash, parent = lineages.of_base(base.folder)
     with place.held():
-        place.begin(_identity(request, exports, base_hash))
+        place.begin(_identity(request, exports, base, base_hash))
         if place.is_finished:
             place.tidy()
             found = lineages.read(place.weights)
@@ -130,10 +132,11 @@ def train(request: Request, tell: Callable[[Line], None]) -> Trained:
     return Trained(weights=place.weights, lineage=lineage, was_finished=False)
 
 
-def _identity(request: Request, exports: Exports, base_hash: str) -> Mapping[str, Any]:
+def _identity(request: Request, exports: Exports, base: Base, base_hash: str) -> Mapping[str, Any]:
     """What must be the same for a training to go on."""
     return {
         "base": base_hash,
+        "model": {"tensors": fingerprint(base.model), "words": words_of(base.model)},
         "exports": {source.id: dict(source.files) for source in exports.sources},
         "config": to_dict(request.config),
     }

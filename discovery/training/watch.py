@@ -85,7 +85,7 @@ class Watch:
         measure: Measure | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.tokens = 0
+        self.tokens = self.rows = 0
         self._place, self._config, self._save, self._tell = place, config, save, tell
         self.measure = measure or Measure()
         self._clock = clock
@@ -147,7 +147,9 @@ class Watch:
         if self._began is not None:
             seconds, steps = self._clock() - self._began[0], state.global_step - self._began[1]
             if steps and seconds > 0:
-                rate = steps * self._config.batch_rows / seconds
+                rate = (
+                    self.rows or steps * self._config.batch_rows
+                ) / seconds  # the last step of an epoch has fewer
                 tokens = self.tokens / seconds if self.tokens else None
                 left = (state.max_steps - state.global_step) * seconds / steps
         line = Line(

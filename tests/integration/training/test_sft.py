@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -128,6 +129,11 @@ def test_a_finished_folder_is_left_alone_and_that_of_another_training_refused(
     other = export("other", train=[export.row(1)])
     with pytest.raises(UsageError, match=r"holds another training: exports\."):
         train(asked([other], tiny_model, tmp_path / "out", max_steps=1), lambda _: None)
+    otherwise = shutil.copytree(tiny_model, tmp_path / "otherwise")
+    template = otherwise / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<assistant>", "<system>"))
+    with pytest.raises(UsageError, match=r"holds another training: model\.words was"):
+        train(asked([rows], otherwise, tmp_path / "out", max_steps=1), lambda _: None)
 
 
 def test_it_ends_early_and_keeps_the_best_weights(tiny_model, export, tmp_path):

@@ -74,6 +74,15 @@ def test_rates_and_the_time_left_are_of_this_process(watched):
     }
 
 
+def test_rows_are_those_that_there_were_where_they_are_counted(watched):
+    """The last step of an epoch may have fewer than batch_rows."""
+    watch, told, now, _ = watched
+    watch.on_train_begin(None, SimpleNamespace(global_step=0, max_steps=1), None)
+    now.value, watch.rows = 4.0, 2
+    watch.on_log(None, SimpleNamespace(global_step=1, max_steps=1), None, {"loss": 0.5})
+    assert told[0].rows_per_s == 0.5
+
+
 def test_what_is_no_step_is_not_told(watched):
     watch, told, _, place = watched
     watch.on_log(None, SimpleNamespace(global_step=1, max_steps=2), None, {"train_runtime": 1.0})
