@@ -37,6 +37,7 @@ EMBEDDED = "mutation"
 
 SAFE = ("bubblewrap", "docker")
 """What ``auto`` chooses from for programs that are not our own, the first that works."""
+_ACCEPT = "Or accept that it may read your files and use your network: --sandbox process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,13 @@ class ChosenBackend:
     notice: str | None = None
 
 
-def choose_backend(sandbox: SandboxConfig, generator: str) -> ChosenBackend:
+def choose_backend(sandbox: SandboxConfig, generator: str, *, otherwise: str = _ACCEPT) -> ChosenBackend:
     """The sandbox that a configuration stands for on this machine.
 
     Args:
         sandbox: What was asked for; ``auto`` takes bubblewrap where it works, else docker where it has an image.
         generator: Name of the generator, which decides how much is at stake.
+        otherwise: What the user may do where nothing safe works, beside making it work.
 
     Raises:
         MissingComponent: The backend asked for does not work here, or nothing safe enough does.
@@ -85,10 +87,7 @@ def choose_backend(sandbox: SandboxConfig, generator: str) -> ChosenBackend:
             backend=make_backend("process"),
             notice=f"no sandbox here ({said}): the embedded mutations run as plain processes",
         )
-    raise MissingComponent(
-        f"no sandbox for model-written code: {said}. "
-        "Or accept that it may read your files and use your network: --sandbox process"
-    )
+    raise MissingComponent(f"no sandbox for model-written code: {said}. {otherwise}")
 
 
 def evaluation_slots(config: RunConfig) -> int:

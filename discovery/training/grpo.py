@@ -18,8 +18,6 @@ from discovery.training.dataset import TOO_LONG, require_template
 from discovery.training.reward import LiveReward
 from discovery.training.watch import Watch
 
-_COLUMNS = ("prompt", "problem", "problem_path")
-
 
 def require_groups(config: TrainConfig) -> None:
     """Refuse a configuration whose optimiser steps do not hold whole groups.
@@ -52,7 +50,8 @@ def prompts(
         if tokens + config.completion_tokens > config.max_tokens:
             too_long += 1
             continue
-        found.append({column: row[column] for column in _COLUMNS if column in row})
+        where = row.get("problem_path") or row["problem"]
+        found.append({"prompt": row["prompt"], "problem_path": where})
     return found, {TOO_LONG: too_long} if too_long else {}
 
 

@@ -36,6 +36,9 @@ from discovery.sandbox.base import SandboxBackend
 
 _MODEL = "a model that is trained"
 """Stands for the generator where a sandbox is chosen: what it writes is not ours."""
+_NOWHERE_ELSE = (
+    "What a model writes while it is trained runs nowhere else; `discovery doctor` shows what there is"
+)
 T = TypeVar("T")
 
 
@@ -67,7 +70,7 @@ class LiveReward:
         longest: int | None = None,
         load: Callable[[str], Problem] = load_problem,
     ) -> None:
-        self._backend = backend or choose_backend(SandboxConfig(), _MODEL).backend
+        self._backend = backend or choose_backend(SandboxConfig(), _MODEL, otherwise=_NOWHERE_ELSE).backend
         self._slots = slots or len(os.sched_getaffinity(0))
         self._require, self._longest, self._load = require, longest, load
         self._evaluators: dict[str, Evaluator] = {}

@@ -227,12 +227,14 @@ def _trainer(
 ) -> Any:
     """The method's trainer; what it needs beside lives on the stack."""
     options = arguments(config, len(rows.train), bool(rows.validation), place.checkpoints)
+    reward = None
+    if config.method == "grpo":  # before the model: without a sandbox there is nothing to load it for
+        reward = stack.enter_context(LiveReward(longest=config.completion_tokens))
     model = load_model(base, config)
     given = (rows.train, rows.validation, watch)
     if config.method == "dpo":
         return dpo_trainer(model, tokenizer, options, *given, config=config, base=base)
-    if config.method == "grpo":
-        reward = stack.enter_context(LiveReward(longest=config.completion_tokens))
+    if reward is not None:
         return grpo_trainer(model, tokenizer, options, *given, config=config, base=base, reward=reward)
     return sft_trainer(with_adapters(model, base, config), tokenizer, options, *given)
 

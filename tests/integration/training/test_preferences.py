@@ -2,11 +2,12 @@ import json
 
 import pytest
 
-from discovery.errors import ConfigError, UsageError
+from discovery.errors import ConfigError, MissingComponent, UsageError
 from discovery.generation.weights import Kind, read_weights, require_fit
 from discovery.testing.fakes import InProcessBackend
 from discovery.training import training
 from discovery.training.config import LoraConfig, TrainConfig
+from discovery.training.grpo import prompts
 from discovery.training.preferences import pairs
 from discovery.training.reward import LiveReward
 from discovery.training.training import Request, train
@@ -186,6 +187,29 @@ def test_grpo_that_is_killed_goes_on(tiny_model, digits, tmp_path, killed):
     done = train(request, told.append)
     assert told[0].step == 2
     assert done.lineage.metrics["steps"] == 3
+
+
+def test_grpo_without_a_sandbox_loads_no_model(tiny_model, digits, tmp_path, monkeypatch):
+    def nothing_safe(**_):
+        raise MissingComponent("no sandbox")
+
+    monkeypatch.setattr(training, "LiveReward", nothing_safe)
+    monkeypatch.setattr(training, "load_model", lambda *_: pytest.fail("minutes for a large one"))
+    request = asked(digits, tiny_model, tmp_path / "out", method="grpo", group=4, completion_tokens=1)
+    with pytest.raises(MissingComponent):
+        train(request, lambda _: None)
+
+
+def test_grpo_names_the_problem_where_it_has_no_path_of_its_own(tiny_model):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    rows = [
+        {"prompt": user("a"), "problem": "p", "problem_path": None},
+        {"prompt": user("b"), "problem": "p", "problem_path": "/p.py"},
+    ]
+    made, _ = prompts(tokenizer, rows, config=TrainConfig(method="grpo"))
+    assert [row["problem_path"] for row in made] == ["p", "/p.py"]
 
 
 def test_grpo_needs_whole_groups(tiny_model, digits, tmp_path):

@@ -1,9 +1,10 @@
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from discovery.errors import SandboxError, UsageError
+from discovery.errors import MissingComponent, SandboxError, UsageError
 from discovery.plugins import load_problem
 from discovery.testing.fakes import InProcessBackend
 from discovery.training.reward import LiveReward, with_floor
@@ -98,6 +99,15 @@ def test_a_sandbox_that_fails_is_no_reward_but_an_error(problems):
     backend = InProcessBackend(starts=[SandboxError("no room")] * 50)
     with LiveReward(backend=backend, slots=1) as reward, pytest.raises(SandboxError):
         reward(["p"], [program(4.0)], problem_path=[problems["up"]])
+
+
+def test_without_a_safe_sandbox_it_says_what_a_training_can_do(monkeypatch):
+    """There is no --sandbox process here, which a run would be offered."""
+    broken = SimpleNamespace(missing=lambda: ["bubblewrap is not there"])
+    monkeypatch.setattr("discovery.launch.make_backend", lambda name: broken)
+    with pytest.raises(MissingComponent, match=r"bubblewrap is not there\. What a model writes") as error:
+        LiveReward()
+    assert "--sandbox" not in str(error.value)
 
 
 def test_rows_that_name_no_problem_are_refused():
