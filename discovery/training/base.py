@@ -18,6 +18,7 @@ from discovery.errors import MissingComponent, UsageError, boundary
 from discovery.generation.weights import ADAPTER_CONFIG, CONFIG, Kind, Weights, read_weights, require_fit
 from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.packed import is_packed, load_packed
+from discovery.training.place import WEIGHTS
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
 _NO_MODEL = "{} names no base model; merge the adapter into its model first"
@@ -64,6 +65,10 @@ def find_base(name: str) -> Base:
     folder = Path(name).expanduser().absolute()
     if not folder.is_dir():
         folder = _fetched(name)
+    if (folder / WEIGHTS).is_dir() and not (folder / CONFIG).is_file():
+        raise UsageError(
+            f"{name} is the folder of a training; name its result: --model {Path(name) / WEIGHTS}"
+        )
     weights = read_weights(folder)
     if weights.kind is Kind.CHECKPOINT:
         return Base(name=name, folder=folder, model=weights)

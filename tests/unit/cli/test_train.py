@@ -7,7 +7,8 @@ import pytest
 
 from discovery.cli import main
 from discovery.cli.train import _settings
-from discovery.errors import ConfigError
+from discovery.errors import ConfigError, UsageError
+from discovery.training.base import find_base
 from discovery.training.config import LoraConfig, TrainConfig
 from discovery.training.lineage import Lineage, write
 from discovery.training.memory import plan
@@ -105,6 +106,12 @@ def test_a_model_that_cannot_be_counted_has_no_plan(model, capsys):
     (model / "config.json").write_text(json.dumps({"model_type": "mamba"}))
     assert main(["train", "--model", str(model), "--plan"]) == 2
     assert "parameters are counted for gpt_oss, llama" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_training_is_told_from_its_weights(tmp_path):
+    (tmp_path / "weights").mkdir()
+    with pytest.raises(UsageError, match="is the folder of a training; name its result: --model .*/weights"):
+        find_base(str(tmp_path))
 
 
 def test_an_adapter_that_names_no_model_has_no_plan(tmp_path, capsys):
