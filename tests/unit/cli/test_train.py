@@ -110,7 +110,7 @@ def test_a_model_that_cannot_be_counted_has_no_plan(model, capsys):
 
 def test_the_folder_of_a_training_is_told_from_its_weights(tmp_path):
     (tmp_path / "weights").mkdir()
-    with pytest.raises(UsageError, match="is the folder of a training; name its result: --model .*/weights"):
+    with pytest.raises(UsageError, match=r"is the folder of a training; name its result: --model .*/weights"):
         find_base(str(tmp_path))
 
 
