@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Further arguments: make test ARGS="-k storage"
 ARGS ?=
 # How many tests run at once; most of them wait most of the time. WORKERS=0 for one after the other in this process.
-WORKERS ?= 2
+WORKERS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup dev demo vllm test check bench clean

@@ -37,7 +37,7 @@ ARMS = {"trajectory": Keep.TRAJECTORY, "step": Keep.STEP, "random": Keep.RANDOM}
 ROUNDS, SEEDS = 2, 3
 CHAINS, CANDIDATES = 8, 4
 TRAIN = TrainConfig(
-    epochs=6, learning_rate=1e-3, batch_rows=16, micro_rows=16, checkpoint_activations=False, patience=0
+    epochs=3, learning_rate=1e-3, batch_rows=16, micro_rows=16, checkpoint_activations=False, patience=0
 )
 
 

@@ -24,6 +24,7 @@ from discovery.errors import ArchiveError, DataError, MissingComponent, UsageErr
 from discovery.records import RunStatus, SandboxRecord
 from discovery.storage.base import RunRecord, Snapshot, Storage
 from discovery.trajectories.attempt_tables import EVALUATIONS
+from discovery.trajectories.card import CARD, archive_card
 from discovery.trajectories.cells import Cell
 from discovery.trajectories.columns import Column, Table
 from discovery.trajectories.inventory import Inventory, file_name, id_of, read_inventory, write_inventory
@@ -221,10 +222,9 @@ def _written(draft: Path, storage: Storage, runs: Sequence[str]) -> Inventory:
             if record is not None:
                 files[SANDBOXES.name].write("", record)
     facts = {file_name(name): _synced(draft / file_name(name), files[name].rows) for name in sorted(files)}
-    said = Inventory(
-        id=id_of(facts), schema=SCHEMA, package_version=__version__, runs=tuple(runs), files=facts
-    )
+    said = Inventory(id=id_of(facts), schema=SCHEMA, package_version=__version__, runs=(*runs,), files=facts)
     write_inventory(draft, said)
+    (draft / CARD).write_text(archive_card(said, [storage.get_run(run) for run in runs]), encoding="utf-8")
     return said
 
 

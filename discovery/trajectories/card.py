@@ -1,4 +1,4 @@
-"""The card of an export: ``README.md`` as Hugging Face's ``datasets`` reads it, for people and for ``load_dataset``.
+"""The card of an export or an archive: ``README.md``, for people and for Hugging Face's ``load_dataset``.
 
 Source: https://huggingface.co/docs/datasets/repository_structure (configurations in the front matter).
 """
@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from discovery.storage.base import RunRecord
 from discovery.trajectories.formats.base import Format, data_file
+from discovery.trajectories.inventory import Inventory
 from discovery.trajectories.manifest import Manifest
 from discovery.trajectories.records import Split
+
+CARD = "README.md"
+"""Its name in the folder."""
 
 
 def card_of(manifest: Manifest, made_by: Format) -> str:
@@ -21,6 +26,42 @@ def card_of(manifest: Manifest, made_by: Format) -> str:
         made_by: Its format.
     """
     return "\n".join([*_front(manifest, made_by), "", *_body(manifest, made_by), ""])
+
+
+def archive_card(inventory: Inventory, runs: Sequence[RunRecord]) -> str:
+    """The card of an archive: a configuration for each table, and where they come from.
+
+    Args:
+        inventory: What it holds.
+        runs: Its runs.
+    """
+    front = [
+        "---",
+        f"pretty_name: {json.dumps(f'Runs {inventory.id}')}",
+        "tags:",
+        "- discovery-loop",
+        "configs:",
+    ]
+    for name in sorted(inventory.files):
+        front += [f"- config_name: {name.partition('.')[0]}", f"  data_files: {name}"]
+    files = [(name, str(fact.rows), str(fact.bytes)) for name, fact in sorted(inventory.files.items())]
+    rows = [(r.id, r.problem, r.problem_version[:12], str(r.status), str(r.facts.get("model"))) for r in runs]
+    body = [
+        f"# Runs {inventory.id}",
+        "",
+        "All that is stored of these runs, unfiltered, a table for each kind of record. Each table is a configuration: "
+        '`load_dataset(FOLDER, "candidates")`. `discovery import FOLDER` brings the runs into another storage. '
+        "Nothing here was scored again, and no licence was asked for: `discovery export` of another format does both.",
+        "",
+        "## Where every row is from",
+        "",
+        *_table(("run", "problem", "version", "status", "model"), rows),
+        "",
+        "## Tables",
+        "",
+        *_table(("file", "rows", "bytes"), files),
+    ]
+    return "\n".join([*front, "---", "", *body, ""])
 
 
 def _front(manifest: Manifest, made_by: Format) -> list[str]:

@@ -34,7 +34,7 @@ from discovery.licences import Licence
 from discovery.plugins import PROBLEM_FILE, bundled_problems, share_dir
 from discovery.records import ModelIdentity
 from discovery.storage.base import RunRecord
-from discovery.trajectories.card import card_of
+from discovery.trajectories.card import CARD, card_of
 from discovery.trajectories.formats.base import Context, Format, Options, Row, data_file
 from discovery.trajectories.formats.registry import find_format
 from discovery.trajectories.manifest import (
@@ -51,7 +51,6 @@ from discovery.trajectories.manifest import (
 from discovery.trajectories.manifest import read_manifest as read_manifest
 from discovery.trajectories.records import Sample, Selection, Split
 
-CARD = "README.md"
 ORIGIN = "origin.jsonl"
 NOT_UNICODE = "a text is not Unicode: it has half of a surrogate pair"
 _SEPARATORS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"}

@@ -84,10 +84,11 @@ def test_datasets_loads_every_file(tmp_path, monkeypatch):
     with closing(open_storage("far.db")) as far:
         (record,) = far.list_runs()
         inventory = write_archive("out", far, [record.id])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"| {record.id} | constants-10 |" in card
     for name, fact in inventory.files.items():
-        loaded = datasets.load_dataset(
-            "parquet", data_files=f"out/{name}", split="train", cache_dir=str(tmp_path / "cache")
-        )
+        table = name.partition(".")[0]
+        loaded = datasets.load_dataset("out", table, split="train", cache_dir=str(tmp_path / "cache"))
         assert loaded.num_rows == fact.rows, name
         if name == "steps.parquet":
             message = loaded[0]["messages"][0]

@@ -137,6 +137,7 @@ def test_schema_and_manifest(storage, tmp_path):
         ["run-1"],
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
         "manifest.json",
         *(f"{table.name}.parquet" for table in TABLES),
     }
