@@ -300,10 +300,10 @@ class Ledger:
         tokens = spent.prompt_tokens + spent.completion_tokens + coming.total
         if budget.max_tokens is not None and tokens > budget.max_tokens:
             return f"token budget of {budget.max_tokens} spent{self._unused(coming)}"
-        cost = (self.prices.cost(spent) or 0.0) + self.prices.of_tokens(coming)
-        if budget.max_cost is not None and cost >= budget.max_cost:
+        cost = self.prices.cost(spent) or 0.0
+        if budget.max_cost is not None and cost + self.prices.of_tokens(coming) >= budget.max_cost:
             money = f"{budget.max_cost:g} {self.prices.currency}"
-            return f"money budget of {money} spent{self._unused(coming)}"
+            return f"money budget of {money} spent{self._unused(coming) if cost < budget.max_cost else ''}"
         return None
 
     def _unused(self, coming: Tokens) -> str:

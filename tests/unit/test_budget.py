@@ -195,6 +195,7 @@ def test_hours_of_a_machine_spend_money():
     assert ledger.stop_reason() is None
     clock.now += 1
     assert ledger.stop_reason() == "money budget of 2 USD spent"
+    assert ledger.stop_reason(Tokens(completion=200)) == "money budget of 2 USD spent", "not by the request"
 
 
 def test_free_tokens_never_spend_money():
