@@ -194,7 +194,11 @@ def save_report(folder: LoopFolder) -> LoopReport:
     write_text_whole(folder.path / "report.md", as_markdown(report))
     if report.problems:
         panels = [_panel(problem) for problem in report.problems]
-        plot_estimates(folder.path / "report.png", panels, title=f"{report.name}  {report.id}")
+        plot_estimates(
+            folder.path / "report.png",
+            panels,
+            title=f"Mean chain-best with intervals of 95 %: {report.name}, {report.id}",
+        )
     return report
 
 
