@@ -645,7 +645,7 @@ async def test_nothing_of_committed_steps_is_kept(problem, storage):
     assert not steps
     async with Process(problem, storage, run, search).begun():
         gc.collect()
-        kept = [o for o in gc.get_objects() if isinstance(o, CommittedStep)]
+        kept = [o for o in gc.get_objects() if type(o) is CommittedStep]  # others' objects may act when asked
         assert len(kept) <= 2, "more is held back than may not be seen yet"
 
 
