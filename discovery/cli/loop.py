@@ -26,8 +26,9 @@ from discovery.licences import LicenceTable, load_licences
 from discovery.loop.assembly import assembled, lasting_storage, require_all, storage_of
 from discovery.loop.folder import LoopFolder
 from discovery.loop.plan import LoopPlan, RoundsConfig, filter_from_dict, make_plan
-from discovery.loop.report import HEADS, LoopReport, make_report, rows, save_report
+from discovery.loop.report import LoopReport, make_report
 from discovery.loop.rounds import ClosedLoop
+from discovery.loop.showing import HEADS, rows, save_report
 from discovery.prices import PriceTable, load_prices
 from discovery.run import Run
 from discovery.training.config import TrainConfig

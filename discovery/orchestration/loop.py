@@ -26,8 +26,8 @@ from discovery.loop.exporting import StoredExporter
 from discovery.loop.folder import LoopFolder
 from discovery.loop.learning import ProcessTrainer
 from discovery.loop.plan import RoundsConfig, filter_from_dict, make_plan
-from discovery.loop.report import save_report
 from discovery.loop.rounds import ClosedLoop, Perform, Work
+from discovery.loop.showing import save_report
 from discovery.loop.single import SingleRound
 from discovery.orchestration.bystander import Inside
 from discovery.prices import load_prices

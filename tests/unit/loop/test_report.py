@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from discovery.loop.report import make_report, rows, save_report
+from discovery.loop.report import make_report
+from discovery.loop.showing import rows, save_report
 from tests.unit.loop.conftest import Killed
 
 
