@@ -24,7 +24,6 @@ from discovery.records import (
     Prompt,
     Score,
     Step,
-    Trajectory,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ __all__ = [
     "Repeats",
     "Score",
     "Step",
-    "Trajectory",
     "__version__",
     "load_problem",
     "problem",

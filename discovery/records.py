@@ -509,14 +509,5 @@ class Measurement:
     values: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trajectory:
-    """The ordered committed steps of one chain."""
-
-    run: str
-    chain: int
-    steps: tuple[CommittedStep, ...]
-
-
 Record = Step | Prompt | Completion | Candidate | Evaluation | SandboxRecord | Announcement | Measurement
 """What ``Storage.append`` takes."""

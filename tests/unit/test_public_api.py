@@ -30,7 +30,6 @@ EXPORTED = [
     "Repeats",
     "Score",
     "Step",
-    "Trajectory",
     "__version__",
     "load_problem",
     "problem",
