@@ -22,17 +22,16 @@ from datetime import UTC, datetime
 import numpy as np
 
 from discovery.errors import cause
-from discovery.generation.failures import FailureStatistics
 from discovery.generation.prompt import compose
 from discovery.outcomes import outcome_of, refuted
 from discovery.parents import ParentViews
+from discovery.past import Past
 from discovery.ports import Ports
 from discovery.records import (
     INITIAL,
     Candidate,
     CandidateKey,
     CommittedStep,
-    Direction,
     Evaluation,
     Failure,
     Outcome,
@@ -40,7 +39,6 @@ from discovery.records import (
     Step,
     StepState,
 )
-from discovery.selection.base import Selector
 from discovery.step import OpenStep, StepRunner
 from discovery.storage.base import Lease, StoredStep
 
@@ -69,7 +67,7 @@ class Chain:
         self._disagreed: Mapping[CandidateKey, Failure] = disagreed or {}
         self._direction = ports.problem.direction
         self._parents = ParentViews(ports.run, ports.storage)
-        self._past = _Past(ports.selector, self._direction, ports.overlap)
+        self._past = Past(ports.selector, self._direction, ports.overlap)
         self._best: float | None = None
         self._steps = 0
         self._planned = 0
@@ -276,36 +274,3 @@ class Chain:
     def _after_disagreement(self, outcome: Outcome) -> Outcome:
         failure = self._disagreed.get(outcome.key)
         return outcome if failure is None else refuted(outcome, failure)
-
-
-class _Past:
-    """What the next step is planned from: committed steps, folded; the latest are held back until they may be seen.
-
-    Args:
-        selector: Folds them for choosing parents.
-        direction: Which scores are better.
-        overlap: How many are held back at most.
-    """
-
-    def __init__(self, selector: Selector, direction: Direction, overlap: int) -> None:
-        self.failures = FailureStatistics()
-        self.best: float | None = None
-        self._selector = selector
-        self._direction = direction
-        self._overlap = overlap
-        self._held: deque[CommittedStep] = deque()
-
-    def take_in(self, step: CommittedStep) -> None:
-        """Take in the next committed step; no later step is planned without those ``overlap`` steps before it."""
-        self._held.append(step)
-        self.see(step.step - self._overlap)
-
-    def see(self, last: int) -> None:
-        """Fold what is held back up to a step. Step 0, the initial candidate, is always seen."""
-        while self._held and self._held[0].step <= max(0, last):
-            step = self._held.popleft()
-            self._selector.observe(step)
-            self.failures.observe(step)
-            for outcome in step.outcomes:
-                if outcome.score is not None and self._direction.better(outcome.score, self.best):
-                    self.best = outcome.score
