@@ -1,0 +1,85 @@
+"""Steps: as they are stored, and as they are folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from discovery.records.places import CandidateKey, Json
+from discovery.records.states import FailureKind, StepState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a selector learns of one candidate of a step."""
+
+    key: CandidateKey
+    source_hash: str | None
+    score: float | None
+    failure: FailureKind | None = None
+    message: str | None = None
+    duplicate_of: CandidateKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedStep:
+    """A finished step: all that selection and failure statistics are folded from.
+
+    Args:
+        chain: Chain number.
+        step: Step number; 0 for the initial candidate, which every chain starts from.
+        parents: What was shown in the prompt.
+        outcomes: All K candidates in order of their index.
+        committed: The best of the valid ones, or None if none was valid.
+    """
+
+    chain: int
+    step: int
+    parents: tuple[CandidateKey, ...]
+    outcomes: tuple[Outcome, ...]
+    committed: CandidateKey | None
+
+    def outcome(self, key: CandidateKey) -> Outcome:
+        """The outcome of one of the step's candidates.
+
+        Raises:
+            KeyError: The step has no such candidate.
+        """
+        for outcome in self.outcomes:
+            if outcome.key == key:
+                return outcome
+        raise KeyError(f"step {self.chain}.{self.step} has no candidate {key}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The stored record of a step; written when planned, completed when committed.
+
+    Args:
+        chain: Chain number.
+        step: Step number, from 1.
+        state: Planned or committed.
+        parents: What the selector chose.
+        selector: Its name.
+        selection: Its parameters and the values that it ranked by, as JSON.
+        committed: The candidate that was committed.
+        reason: Why that one, in one line.
+        best_before: Best score of the chain before the step.
+        best_after: Best score of the chain after it.
+        planned_at: When the parents were chosen.
+        committed_at: When it was committed.
+    """
+
+    chain: int
+    step: int
+    state: StepState
+    parents: tuple[CandidateKey, ...]
+    selector: str
+    selection: Mapping[str, Json] = field(default_factory=dict)
+    committed: CandidateKey | None = None
+    reason: str | None = None
+    best_before: float | None = None
+    best_after: float | None = None
+    planned_at: datetime
+    committed_at: datetime | None = None
