@@ -23,7 +23,7 @@ import numpy as np
 
 from discovery.errors import cause
 from discovery.generation.prompt import compose
-from discovery.outcomes import outcome_of, refuted
+from discovery.outcomes import refuted
 from discovery.parents import ParentViews
 from discovery.past import Past
 from discovery.ports import Ports
@@ -39,6 +39,7 @@ from discovery.records import (
     Step,
     StepState,
 )
+from discovery.selection.base import metrics_of
 from discovery.step import OpenStep, StepRunner
 from discovery.storage.base import Lease, StoredStep
 
@@ -97,12 +98,12 @@ class Chain:
                 chain=self.number,
                 step=0,
                 parents=(),
-                outcomes=(outcome_of(evaluation, initial.source_hash),),
+                outcomes=(self._ports.outcome(evaluation, initial.source_hash),),
                 committed=INITIAL,
             )
         )
         storage, run = self._ports.storage, self._ports.run
-        for step in storage.committed_steps(run, self.number):
+        for step in storage.committed_steps(run, self.number, metrics_of(self._ports.selector)):
             outcomes = tuple(self._after_disagreement(outcome) for outcome in step.outcomes)
             for outcome in outcomes:
                 self._ports.count(outcome)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from discovery.records import Evaluation, Failure, Outcome
+import math
+from collections.abc import Mapping, Sequence
+
+from discovery.records import Evaluation, Failure, Json, Outcome
 
 
 def refuted(outcome: Outcome, failure: Failure) -> Outcome:
@@ -16,13 +19,36 @@ def refuted(outcome: Outcome, failure: Failure) -> Outcome:
     )
 
 
-def outcome_of(evaluation: Evaluation, source_hash: str | None) -> Outcome:
-    """What a selector learns of an evaluated candidate; its source's hash is None where it has none."""
+def outcome_of(evaluation: Evaluation, source_hash: str | None, metrics: Sequence[str] = ()) -> Outcome:
+    """What a selector learns of an evaluated candidate.
+
+    Args:
+        evaluation: Finished.
+        source_hash: Of the candidate's source; None where it has none.
+        metrics: Names of the metrics that the selector asks for.
+    """
+    score = evaluation.score
     return Outcome(
         key=evaluation.key,
         source_hash=source_hash,
-        score=evaluation.score.value if evaluation.score else None,
+        score=score.value if score else None,
         failure=evaluation.failure.kind if evaluation.failure else None,
         message=evaluation.failure.message if evaluation.failure else None,
         duplicate_of=evaluation.duplicate_of,
+        metrics=numbers(score.metrics, metrics) if score and metrics else {},
     )
+
+
+def numbers(metrics: Mapping[str, Json], names: Sequence[str]) -> dict[str, float]:
+    """Those of some metrics that are finite numbers; what is missing, or is none, is left out."""
+    found = {}
+    for name in names:
+        value = metrics.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:  # a whole number of more than 308 digits
+                continue
+            if math.isfinite(number):
+                found[name] = number
+    return found

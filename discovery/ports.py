@@ -9,11 +9,12 @@ from discovery.budget import Ledger
 from discovery.config import SearchConfig
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
+from discovery.outcomes import outcome_of
 from discovery.pace import GenerationGate, Outage
 from discovery.problem import Problem
 from discovery.progress import Progress
-from discovery.records import Outcome
-from discovery.selection.base import Selector
+from discovery.records import Evaluation, Outcome
+from discovery.selection.base import Selector, metrics_of
 from discovery.storage.base import Storage
 from discovery.storage.journal import Journal
 
@@ -55,6 +56,10 @@ class Ports:
     outage: Outage
     best: BestKeeper
     progress: Progress
+
+    def outcome(self, evaluation: Evaluation, source_hash: str | None) -> Outcome:
+        """What the run's selector learns of an evaluated candidate; its source's hash is None where it has none."""
+        return outcome_of(evaluation, source_hash, metrics_of(self.selector))
 
     def count(self, outcome: Outcome) -> None:
         """Tell the tally and the duplicate index of a stored evaluation."""

@@ -24,7 +24,7 @@ from discovery.budget import NO_TOKENS, Tokens
 from discovery.errors import GeneratorRefused, GeneratorUnavailable, StorageError, cause
 from discovery.generation.base import GenerationRequest
 from discovery.generation.extract import extract
-from discovery.outcomes import outcome_of, refuted
+from discovery.outcomes import refuted
 from discovery.parents import ParentViews
 from discovery.ports import Ports
 from discovery.records import (
@@ -142,7 +142,7 @@ class OpenStep:
         for index, evaluation in stored.evaluations.items():
             candidate = stored.candidates.get(index)
             outcome = self._after_disagreement(
-                outcome_of(evaluation, candidate.source_hash if candidate else None)
+                self._ports.outcome(evaluation, candidate.source_hash if candidate else None)
             )
             self._ports.count(outcome)
             # One in doubt may be so still: it is settled when the step is taken up.
@@ -304,7 +304,7 @@ class OpenStep:
         if evaluation is None:
             assert candidate is not None
             evaluation = await self._ports.evaluator.evaluate(candidate, self._keep)
-        outcome = outcome_of(evaluation, candidate.source_hash if candidate else None)
+        outcome = self._ports.outcome(evaluation, candidate.source_hash if candidate else None)
         if index not in self._counted:
             self._counted.add(index)
             self._ports.ledger.add_evaluation()

@@ -12,7 +12,18 @@ from discovery.records.states import FailureKind, StepState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a selector learns of one candidate of a step."""
+    """What a selector learns of one candidate of a step.
+
+    Args:
+        key: The candidate's.
+        source_hash: Of its source; None where there is none.
+        score: None for a failure.
+        failure: What went wrong.
+        message: The same in one line.
+        duplicate_of: The candidate with the same source whose result this is.
+        metrics: Of the public metrics those that the run's selector asks for and that are numbers, by name; empty for a
+            failure.
+    """
 
     key: CandidateKey
     source_hash: str | None
@@ -20,6 +31,7 @@ class Outcome:
     failure: FailureKind | None = None
     message: str | None = None
     duplicate_of: CandidateKey | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,11 @@ class Selection:
 
 
 class Selector(Protocol):
-    """Chooses parents. See the module docstring for the contract."""
+    """Chooses parents. See the module docstring for the contract.
+
+    One that looks at metrics has an attribute ``metrics`` beside these, a tuple of their names: outcomes then
+    carry these. See :func:`metrics_of`.
+    """
 
     name: str
     params: Mapping[str, Json]
@@ -51,3 +55,8 @@ class Selector(Protocol):
             ValueError: Nothing was observed on the chain, or ``count`` is below 1.
         """
         ...
+
+
+def metrics_of(selector: Selector) -> tuple[str, ...]:
+    """Names of the metrics that a selector asks for in outcomes: its attribute ``metrics``, none where it has none."""
+    return tuple(getattr(selector, "metrics", ()))

@@ -291,8 +291,15 @@ class Storage(Protocol):
         ...
 
     # Reading back, for resume and for people
-    def committed_steps(self, run: str, chain: int) -> Iterator[CommittedStep]:
-        """The committed steps of a chain in order, from 1, without texts."""
+    def committed_steps(self, run: str, chain: int, metrics: Sequence[str] = ()) -> Iterator[CommittedStep]:
+        """The committed steps of a chain in order, from 1, without texts.
+
+        Args:
+            run: Run id.
+            chain: Chain number.
+            metrics: Names of public metrics that outcomes are to carry where they are numbers. With none, what
+                scorers say beside the score is not read at all.
+        """
         ...
 
     def open_steps(self, run: str, chain: int) -> list[StoredStep]:

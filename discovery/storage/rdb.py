@@ -233,13 +233,13 @@ class RdbStorage:
 
     # Reading back
 
-    def committed_steps(self, run: str, chain: int) -> Iterator[CommittedStep]:
-        """The committed steps of a chain in order, from 1, without texts."""
+    def committed_steps(self, run: str, chain: int, metrics: Sequence[str] = ()) -> Iterator[CommittedStep]:
+        """The committed steps of a chain in order, from 1, without texts; with the metrics that are named."""
         after = 0
         while True:
             with self._db.reading() as connection:
                 key = self._key(connection, run)
-                page = reading.committed_page(connection, key, chain, after)
+                page = reading.committed_page(connection, key, chain, after, metrics)
             if not page:
                 return
             yield from page

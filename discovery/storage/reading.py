@@ -5,13 +5,14 @@ Where several attempts of one evaluation are stored, the latest counts as its re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from discovery.outcomes import numbers
 from discovery.records import (
     Announcement,
     Candidate,
@@ -25,7 +26,7 @@ from discovery.records import (
 )
 from discovery.storage import candidate_rows, contents, rows
 from discovery.storage.base import StoredStep
-from discovery.storage.codec import key_out, keys_out, text_out
+from discovery.storage.codec import json_out, key_out, keys_out, text_out
 from discovery.storage.models import (
     COMMITTED,
     RUNNING,
@@ -42,6 +43,8 @@ from discovery.storage.models import (
 )
 
 _PAGE = 512
+_RESULTS = 64
+"""What scorers say may be megabytes each; so many are in memory at once."""
 _MOST_OPEN = 16
 """More steps of a chain than ever are open at once."""
 
@@ -80,6 +83,17 @@ _OUTCOMES = (
     )
     .order_by(evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
 )
+_RESULT_CELLS = (
+    sa.select(evaluations.c.step, evaluations.c.idx, evaluations.c.result)
+    .where(
+        evaluations.c.run == _RUN,
+        evaluations.c.chain == _CHAIN,
+        evaluations.c.step.between(_FIRST, _LAST),
+        evaluations.c.purpose == SEARCH,
+        evaluations.c.state != RUNNING,
+    )
+    .order_by(evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
+)
 _SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_hash).where(
     candidates.c.run == _RUN,
     candidates.c.chain == _CHAIN,
@@ -87,13 +101,16 @@ _SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_ha
 )
 
 
-def committed_page(connection: Connection, run: int, chain: int, after: int) -> list[CommittedStep]:
+def committed_page(
+    connection: Connection, run: int, chain: int, after: int, metrics: Sequence[str] = ()
+) -> list[CommittedStep]:
     """The next committed steps after a step, at most a page of them; empty at the end."""
     page = connection.execute(_STEP_PAGE, {"run": run, "chain": chain, "after": after}).all()
     if not page:
         return []
     span = {"run": run, "chain": chain, "first": page[0].step, "last": page[-1].step}
     sources = {(step, index): source for step, index, source in connection.execute(_SOURCES, span)}
+    told = _metrics(connection, span, metrics) if metrics else {}
     outcomes: dict[int, dict[int, Outcome]] = {}
     for step, index, score, failure, message, duplicate in connection.execute(_OUTCOMES, span):
         source = sources.get((step, index))
@@ -105,6 +122,7 @@ def committed_page(connection: Connection, run: int, chain: int, after: int) -> 
             failure=None if failure is None else FailureKind(failure),
             message=None if message is None else text_out(message),
             duplicate_of=None if duplicate is None else key_out(duplicate),
+            metrics=told.get((step, index), {}) if score is not None else {},
         )
     return [
         CommittedStep(
@@ -116,6 +134,21 @@ def committed_page(connection: Connection, run: int, chain: int, after: int) -> 
         )
         for step, parents, committed in page
     ]
+
+
+def _metrics(
+    connection: Connection, span: Mapping[str, int], names: Sequence[str]
+) -> dict[tuple[int, int], dict[str, float]]:
+    """Those of some metrics that are numbers, by step and index: of the latest attempt, which comes last."""
+    told: dict[tuple[int, int], dict[str, float]] = {}
+    found = connection.execute(_RESULT_CELLS, span).all()
+    for start in range(0, len(found), _RESULTS):
+        part = found[start : start + _RESULTS]
+        unpacker = contents.load(connection, rows.references({"result": row.result} for row in part))
+        for step, index, cell in part:
+            result = json_out(unpacker.unpack(cell)) if cell is not None else {}
+            told[step, index] = numbers(result.get("metrics", {}), names)
+    return told
 
 
 def open_steps(connection: Connection, run: int, chain: int) -> list[int]:

@@ -21,6 +21,7 @@ from discovery.records import (
     Outcome,
     Purpose,
     Record,
+    Score,
     TokenUsage,
 )
 from discovery.storage.base import ChainSummary, RunCounts, Write
@@ -82,6 +83,36 @@ class StepsContract:
             )
         assert list(storage.committed_steps("run-1", 0)) == sorted(expected, key=lambda s: s.step)
         assert list(storage.committed_steps("run-1", 1)) == []
+
+    def test_committed_steps_tell_the_metrics_that_are_asked_for(
+        self, storage_factory: StorageFactory
+    ) -> None:
+        """Of the latest attempt, as numbers; what is private, missing or no finite number is left out."""
+        storage = storage_factory()
+        lease = start(storage)[0]
+        said = {"size": 3, "long": "x" * 100, "zero": 0.1, "flag": True, "vast": 10**400, "none": None}
+        public = [{**said, "size": index} for index in range(2)]
+        expected = {}
+        for number in range(1, 120):
+            planned = make_step(0, number)
+            first, second, failed = (CandidateKey(0, number, index) for index in range(3))
+            scored = [
+                replace(make_scored(key, 1.0), score=Score(value=1.0, metrics=told, private={"hidden": 1.0}))
+                for key, told in zip((first, second), public, strict=True)
+            ]
+            changed = Score(value=2.0, metrics={"size": number, "hidden": "h"}, artifact=["a" * number])
+            again = replace(scored[1], attempt=1, score=changed)
+            append(storage, lease, planned, *scored, make_failed(failed), again)
+            append(storage, lease, make_committed(planned, first))
+            expected[number] = [{"size": 0.0, "zero": 0.1}, {"size": float(number)}, {}]
+        names = ("zero", "size", "hidden", "absent", "long", "flag", "vast", "none")
+        told = {s.step: [o.metrics for o in s.outcomes] for s in storage.committed_steps("run-1", 0, names)}
+        assert told == expected
+        assert all(
+            type(value) is float for steps in told.values() for each in steps for value in each.values()
+        )
+        plain = list(storage.committed_steps("run-1", 0))
+        assert all(outcome.metrics == {} for step in plain for outcome in step.outcomes)
 
     def test_long_chain_is_streamed_whole(self, storage_factory: StorageFactory) -> None:
         """No step is lost or repeated where one page of results ends."""

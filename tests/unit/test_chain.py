@@ -41,6 +41,7 @@ from discovery.records import (
 )
 from discovery.run import config_of, new_run
 from discovery.selection import make_selector
+from discovery.selection.best_of_n import BestOfN
 from discovery.step import OpenStep
 from discovery.storage import open_storage
 from discovery.storage.journal import Journal
@@ -109,7 +110,7 @@ def judged(problem, candidate):
     return Evaluation(
         key=candidate.key,
         state=EvaluationState.FAILED if failure else EvaluationState.SCORED,
-        score=None if failure else Score(value=float(value)),
+        score=None if failure else Score(value=float(value), metrics={"half": value / 2, "name": "n"}),
         failure=failure,
         scorer_version=problem.version,
         started_at=now,
@@ -193,7 +194,7 @@ class Process:
         self, problem, storage, run, search, *, model=None, budget=None, evaluations=None, owner=None
     ):
         self.run, self.search, self.storage = run, search, storage
-        self.model = model or Model()
+        self.model, self.selector = model or Model(), None
         counts = storage.counts(run)
         spent = Spent(evaluations=counts.evaluations, completion_tokens=counts.completion_tokens)
         self.ledger = Ledger(budget or Budget(), spent)
@@ -225,7 +226,7 @@ class Process:
             storage=storage,
             journal=self.journal,
             generator=self.model,
-            selector=make_selector(search.selector, problem.direction, {}),
+            selector=self.selector or make_selector(search.selector, problem.direction, {}),
             evaluator=self.judge,
             ledger=self.ledger,
             gate=GenerationGate(1000),
@@ -627,6 +628,35 @@ async def test_the_target_opens_no_step_more_and_finishes_the_open_ones(problem,
     assert await asyncio.wait_for(task, 10) == ["target score reached"]
     assert storage.open_steps(run, 0) == []
     assert [len(step.outcomes) for step in storage.committed_steps(run, 0)] == [3, 3]
+
+
+async def test_a_selector_is_told_the_metrics_it_asks_for_live_and_on_replay(problem, storage):
+    class Curious(BestOfN):
+        metrics = ("half", "name", "absent")
+
+        def __init__(self, seen):
+            super().__init__(problem.direction)
+            self.seen = seen
+
+        def observe(self, step):
+            self.seen += step.outcomes
+            super().observe(step)
+
+    async def told(selector, steps):
+        process = Process(problem, storage, run, shape(steps=steps, overlap=0))
+        process.selector = selector
+        await process.work()
+        return selector.seen
+
+    run = a_run(problem, storage)
+    live = await told(Curious([]), 4)
+    assert [o.metrics for o in live] == [{} if o.score is None else {"half": o.score / 2} for o in live]
+    assert {o.metrics == {} for o in live} == {True, False}
+    assert await told(Curious([]), 4) == live
+    plain = BestOfN(problem.direction)
+    plain.seen = []
+    plain.observe = lambda step: [plain.seen.extend(step.outcomes), BestOfN.observe(plain, step)]
+    assert {str(o.metrics) for o in await told(plain, 5)} == {"{}"}
 
 
 async def test_nothing_of_committed_steps_is_kept(problem, storage):

@@ -18,7 +18,14 @@ HOT = {
     "candidate": lambda s, _: s.candidate("run-1", KEY),
     "evaluations": lambda s, _: s.evaluations("run-1", KEY),
     "committed_steps": lambda s, _: list(s.committed_steps("run-1", 0)),
+    "metrics": lambda s, lease: _metrics(s, lease),
 }
+
+
+def _metrics(storage, lease):
+    append(storage, lease, make_committed(make_step(0, 1), None))
+    (step,) = storage.committed_steps("run-1", 0, ("alpha",))
+    assert [outcome.metrics for outcome in step.outcomes] == [{"alpha": 2.5}, {}]
 
 
 @pytest.mark.parametrize("name", HOT)
