@@ -9,18 +9,28 @@ from __future__ import annotations
 from discovery.records.judged import Candidate, Durations, Evaluation, Failure, Score
 from discovery.records.observed import Announcement, Measurement, SandboxRecord
 from discovery.records.places import INITIAL, SHARED_CHAIN, CandidateKey, Json, text_hash
-from discovery.records.spoken import Completion, Message, ModelIdentity, Prompt, TokenUsage
-from discovery.records.states import Direction, EvaluationState, FailureKind, Purpose, RunStatus, StepState
+from discovery.records.spoken import Completion, Consultation, Message, ModelIdentity, Prompt, TokenUsage
+from discovery.records.states import (
+    AdvicePurpose,
+    Direction,
+    EvaluationState,
+    FailureKind,
+    Purpose,
+    RunStatus,
+    StepState,
+)
 from discovery.records.taken import CommittedStep, Outcome, Step
 
 __all__ = [
     "INITIAL",
     "SHARED_CHAIN",
+    "AdvicePurpose",
     "Announcement",
     "Candidate",
     "CandidateKey",
     "CommittedStep",
     "Completion",
+    "Consultation",
     "Direction",
     "Durations",
     "Evaluation",
@@ -44,5 +54,15 @@ __all__ = [
     "text_hash",
 ]
 
-Record = Step | Prompt | Completion | Candidate | Evaluation | SandboxRecord | Announcement | Measurement
+Record = (
+    Step
+    | Prompt
+    | Completion
+    | Candidate
+    | Evaluation
+    | Consultation
+    | SandboxRecord
+    | Announcement
+    | Measurement
+)
 """What ``Storage.append`` takes."""

@@ -19,12 +19,14 @@ class Candidate:
         source: The whole program (or text), EVOLVE-BLOCKs enforced.
         parents: The candidates that it was made from.
         created_at: When it was extracted.
+        warm_start: The candidate whose artifact its program is given; None where it is given none.
     """
 
     key: CandidateKey
     source: str
     parents: tuple[CandidateKey, ...]
     created_at: datetime
+    warm_start: CandidateKey | None = None
 
     @property
     def source_hash(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from discovery.records.places import CandidateKey, Json
+from discovery.records.states import AdvicePurpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,4 +104,46 @@ class Completion:
     prompt_token_ids: tuple[int, ...] | None = None
     forced: tuple[int, int] | None = None
     latency_s: float | None = None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consultation:
+    """What a model was asked that is no candidate, and its answer; stored before it is used.
+
+    A chain has at most one of each purpose for each step. One that was never sent, or was refused for good, has a
+    failure and no text: the search went on without it.
+
+    Args:
+        chain: Chain number.
+        step: The step that was planned with it; for a reflection the step whose candidate it is about.
+        purpose: Why it was asked.
+        subject: The candidate that it is about; None where it is about several.
+        messages: Exactly what was asked.
+        text: The answer; None when there is none.
+        reasoning: Reasoning text, apart from the answer.
+        finish_reason: ``stop``, ``length``, ... as served.
+        model: Who spoke; None when nobody was asked.
+        sampling: Temperature, limits and whatever else was asked.
+        seed: The seed that was sent.
+        tokens: What it cost, the prompt included.
+        latency_s: From sending the request to its end, in seconds.
+        failure: Why there is no answer, in one line.
+        created_at: When it was complete, or given up.
+    """
+
+    chain: int
+    step: int
+    purpose: AdvicePurpose
+    subject: CandidateKey | None = None
+    messages: tuple[Message, ...]
+    text: str | None = None
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    model: ModelIdentity | None = None
+    sampling: Mapping[str, Json] = field(default_factory=dict)
+    seed: int | None = None
+    tokens: TokenUsage | None = None
+    latency_s: float | None = None
+    failure: str | None = None
     created_at: datetime

@@ -109,3 +109,14 @@ class Purpose(StrEnum):
     """A second scoring before a run-best is announced or a suspicious score counts; never charged to the budget."""
     AUDIT = "audit"
     """A scoring from nothing, long after; never charged to the budget."""
+
+
+class AdvicePurpose(StrEnum):
+    """Why a model was asked something that is no candidate."""
+
+    RERANK = "rerank"
+    """In which order the candidates of a selector's shortlist are worth going on from."""
+    ELITE = "elite"
+    """Which candidates a chain's pool of elites is to keep."""
+    REFLECT = "reflect"
+    """What a committed candidate tries, and what is to be learned from how it did."""

@@ -25,11 +25,13 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from discovery.records import (
+    AdvicePurpose,
     Announcement,
     Candidate,
     CandidateKey,
     CommittedStep,
     Completion,
+    Consultation,
     Direction,
     Evaluation,
     Failure,
@@ -44,7 +46,16 @@ from discovery.records import (
 )
 
 OfRun = TypeVar(
-    "OfRun", Step, Prompt, Completion, Candidate, Evaluation, Announcement, Measurement, covariant=True
+    "OfRun",
+    Step,
+    Prompt,
+    Completion,
+    Candidate,
+    Evaluation,
+    Consultation,
+    Announcement,
+    Measurement,
+    covariant=True,
 )
 """A kind of record that belongs to one run."""
 
@@ -158,9 +169,11 @@ class RunCounts:
         completions: Completions stored.
         failures: Finished evaluations without a score, by kind; one whose second scoring disagreed is a
             ``disagreement``, whatever the first one said.
-        prompt_tokens: Tokens of prompts.
-        completion_tokens: Tokens of completions.
+        prompt_tokens: Tokens of prompts, those of consultations included.
+        completion_tokens: Tokens of completions, those of consultations included.
         cached_tokens: Those of the prompts' that lay in a server's cache.
+        consultations: Consultations stored, those without an answer included.
+        consultation_tokens: Tokens of consultations, both kinds together.
     """
 
     evaluations: int
@@ -170,6 +183,8 @@ class RunCounts:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    consultations: int = 0
+    consultation_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +217,8 @@ class Snapshot(Protocol):
     def records(self, kind: type[OfRun]) -> Iterator[OfRun]:
         """All records of a kind, of every purpose, attempt and state, by place; several kinds can be read in turns.
 
-        Places are ordered by chain, step, index, purpose (search, verify, audit) and attempt, measurements by time.
+        Places are ordered by chain, step, index, purpose (search, verify, audit) and attempt, consultations by chain,
+        step and purpose (rerank, elite, reflect), measurements by time.
         """
         ...
 
@@ -323,6 +339,14 @@ class Storage(Protocol):
 
     def find_source(self, run: str, source_hash: str) -> Evaluation | None:
         """A finished, not duplicated search evaluation of a candidate with that source, or None."""
+        ...
+
+    def consultation(self, run: str, chain: int, step: int, purpose: AdvicePurpose) -> Consultation | None:
+        """One consultation, or None."""
+        ...
+
+    def consultations(self, run: str, chain: int) -> Iterator[Consultation]:
+        """The consultations of a chain by step and purpose (rerank, elite, reflect)."""
         ...
 
     def disagreements(self, run: str) -> dict[CandidateKey, Failure]:

@@ -60,7 +60,8 @@ _PURPOSES_OUT = {number: purpose for purpose, number in _PURPOSES.items()}
 
 
 @lru_cache(maxsize=64)
-def _model_in(model: ModelIdentity) -> bytes:
+def model_in(model: ModelIdentity) -> bytes:
+    """The content of the cell of who spoke."""
     # A run has one or a few, and each completion repeats it.
     return json_in(asdict(model), "model")
 
@@ -70,21 +71,39 @@ def read_model(cell: bytes, unpacker: Unpacker) -> ModelIdentity:
     return ModelIdentity(**json_out(unpacker.unpack(cell)))
 
 
+def tokens_in(tokens: TokenUsage | None) -> Row:
+    """The columns of what something cost."""
+    return {
+        "prompt_tokens": tokens.prompt if tokens else None,
+        "completion_tokens": tokens.completion if tokens else None,
+        "reasoning_tokens": tokens.reasoning if tokens else None,
+        "cached_tokens": tokens.cached if tokens else None,
+        "has_tokens": tokens is not None,
+    }
+
+
+def tokens_out(row: Mapping[str, Any]) -> TokenUsage | None:
+    """The inverse of :func:`tokens_in`."""
+    if not row["has_tokens"]:
+        return None
+    return TokenUsage(
+        prompt=row["prompt_tokens"],
+        completion=row["completion_tokens"],
+        reasoning=row["reasoning_tokens"],
+        cached=row["cached_tokens"],
+    )
+
+
 def write_completion(run: int, completion: Completion, packer: Packer) -> Row:
     """The row of a completion."""
     what = f"completion {completion.key}"
-    tokens = completion.tokens
     row = place_in(run, completion.key)
     row.update(
-        prompt_tokens=tokens.prompt if tokens else None,
-        completion_tokens=tokens.completion if tokens else None,
-        reasoning_tokens=tokens.reasoning if tokens else None,
-        cached_tokens=tokens.cached if tokens else None,
-        has_tokens=tokens is not None,
+        **tokens_in(completion.tokens),
         text=packer.pack_text(completion.text),
         reasoning=packer.pack_text(completion.reasoning),
         finish_reason=optional_text_in(completion.finish_reason),
-        model=packer.pack(_model_in(completion.model)),
+        model=packer.pack(model_in(completion.model)),
         sampling=packer.pack(
             json_in(dict(completion.sampling), f"{what}: sampling") if completion.sampling else b""
         ),
@@ -115,14 +134,7 @@ def read_completion(row: Mapping[str, Any], unpacker: Unpacker) -> Completion:
         model=read_model(row["model"], unpacker),
         sampling=json_out(sampling) if sampling else {},
         seed=None if row["seed"] is None else int(row["seed"]),
-        tokens=TokenUsage(
-            prompt=row["prompt_tokens"],
-            completion=row["completion_tokens"],
-            reasoning=row["reasoning_tokens"],
-            cached=row["cached_tokens"],
-        )
-        if row["has_tokens"]
-        else None,
+        tokens=tokens_out(row),
         token_ids=unpacker.unpack_ids(row["token_ids"]),
         logprobs=None if row["logprobs"] is None else logprobs_out(unpacker.unpack(row["logprobs"])),
         prompt_token_ids=unpacker.unpack_ids(row["prompt_token_ids"]),
@@ -141,6 +153,7 @@ def write_candidate(run: int, candidate: Candidate, packer: Packer) -> Row:
         source_hash=digest,
         parents=keys_in(candidate.parents),
         created_at=time_in(candidate.created_at, f"candidate {candidate.key}: created_at"),
+        warm_start=None if candidate.warm_start is None else key_in(candidate.warm_start),
     )
     return row
 
@@ -152,6 +165,7 @@ def read_candidate(row: Mapping[str, Any], unpacker: Unpacker) -> Candidate:
         source=text_out(unpacker.content(row["source_hash"][:KEY_BYTES])),
         parents=keys_out(row["parents"]),
         created_at=time_out(row["created_at"]),
+        warm_start=optional_key_out(row["warm_start"]),
     )
 
 

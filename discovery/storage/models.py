@@ -12,7 +12,7 @@ Rows are hot and many, so these are Core tables, not mapped classes, and they ar
   neither database takes lone surrogates. Only names of ours are text columns.
 - Instants are whole microseconds since 1970 in UTC; keys of other candidates are ``chain.step.index``.
 - Small integers stand for states: steps 0 planned, 1 committed; evaluations 0 running, 1 scored, 2 failed;
-  purposes 0 search, 1 verify, 2 audit.
+  purposes 0 search, 1 verify, 2 audit; of consultations 0 rerank, 1 elite, 2 reflect.
 
 A change here needs a new file in ``migrations/versions``, its number at the end of ``REVISIONS``, and a
 database of the old schema in ``tests/data/storage``.
@@ -34,7 +34,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every schema revision, oldest first; known here so that opening a current database needs no Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -42,6 +42,7 @@ HEAD = REVISIONS[-1]
 PLANNED, COMMITTED = 0, 1
 RUNNING, SCORED, FAILED = 0, 1, 2
 SEARCH, VERIFY, AUDIT = 0, 1, 2
+RERANK, ELITE, REFLECT = 0, 1, 2
 
 metadata = MetaData()
 
@@ -152,6 +153,7 @@ candidates = Table(
     Column("source_hash", LargeBinary, nullable=False),
     Column("parents", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("warm_start", Text),
     # Reaches the place as well, so that finding a source and counting sources read nothing else.
     Index("candidates_by_source", "run", "source_hash", "chain", "step", "idx"),
     sqlite_with_rowid=False,
@@ -185,6 +187,32 @@ sandboxes = Table(
     Column("backend", Text, nullable=False),
     Column("properties", LargeBinary, nullable=False),
     Column("details", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+consultations = Table(
+    "consultations",
+    metadata,
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("chain", Integer, primary_key=True, autoincrement=False),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("purpose", SmallInteger, primary_key=True, autoincrement=False),
+    Column("subject", Text),
+    Column("messages", LargeBinary, nullable=False),
+    Column("text", LargeBinary),
+    Column("reasoning", LargeBinary),
+    Column("finish_reason", LargeBinary),
+    Column("model", LargeBinary),
+    Column("sampling", LargeBinary, nullable=False),
+    Column("seed", Text),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("has_tokens", Boolean, nullable=False),
+    Column("latency_s", Double),
+    Column("failure", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -3,8 +3,8 @@
 This class is the port's shape; the work is in its siblings: ``engine`` (connections, transactions, errors),
 ``schema`` (making and upgrading), ``rows`` (records to rows), ``writing`` (append), ``leases``, ``reading`` and
 ``totals``.
-Every method is one transaction, but for ``committed_steps``, which reads page by page, so that a caller who
-stops halfway holds nothing, and ``snapshot``, whose transaction lasts as long as its block.
+Every method is one transaction, but for ``committed_steps`` and ``consultations``, which read page by page, so that a
+caller who stops halfway holds nothing, and ``snapshot``, whose transaction lasts as long as its block.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from sqlalchemy.exc import IntegrityError
 from discovery.errors import DiscoveryError, LeaseLost, StorageError, UnknownRun
 from discovery.records import (
     SHARED_CHAIN,
+    AdvicePurpose,
     Announcement,
     Candidate,
     CandidateKey,
     CommittedStep,
+    Consultation,
     Direction,
     Evaluation,
     Failure,
@@ -34,7 +36,7 @@ from discovery.records import (
     RunStatus,
     SandboxRecord,
 )
-from discovery.storage import contents, leases, reading, rows, schema, totals, writing
+from discovery.storage import advice_rows, contents, leases, reading, rows, schema, totals, writing
 from discovery.storage.base import ChainSummary, Lease, RunCounts, RunRecord, StoredStep, Write
 from discovery.storage.codec import json_in, json_out, number_in, text_in, time_in
 from discovery.storage.engine import Database, parse_url
@@ -276,6 +278,22 @@ class RdbStorage:
         with self._db.reading() as connection:
             key = self._key(connection, run)
             return reading.find_source(connection, key, bytes.fromhex(source_hash))
+
+    def consultation(self, run: str, chain: int, step: int, purpose: AdvicePurpose) -> Consultation | None:
+        """One consultation, or None."""
+        with self._db.reading() as connection:
+            return advice_rows.consultation(connection, self._key(connection, run), chain, step, purpose)
+
+    def consultations(self, run: str, chain: int) -> Iterator[Consultation]:
+        """The consultations of a chain by step and purpose (rerank, elite, reflect)."""
+        after = (-1, -1)
+        while True:
+            with self._db.reading() as connection:
+                page = advice_rows.page(connection, self._key(connection, run), chain, after)
+            if not page:
+                return
+            yield from page
+            after = advice_rows.place_of(page[-1])
 
     def disagreements(self, run: str) -> dict[CandidateKey, Failure]:
         """Candidates whose second scoring disagreed, with the failure; they do not count as scored."""

@@ -92,6 +92,19 @@ def place_out(row: Mapping[str, Any]) -> CandidateKey:
     return CandidateKey(row["chain"], row["step"], row["idx"])
 
 
+def messages_in(messages: Iterable[Message], packer: Packer) -> bytes:
+    """The cell of messages; each is a content of its own, since system messages repeat."""
+    return json_in([[m.role, packer.keep(text_in(m.content)).hex()] for m in messages], "messages")
+
+
+def messages_out(cell: bytes, unpacker: Unpacker) -> tuple[Message, ...]:
+    """The inverse of :func:`messages_in`."""
+    return tuple(
+        Message(role=role, content=text_out(unpacker.content(bytes.fromhex(name))))
+        for role, name in json_out(cell)
+    )
+
+
 # Runs
 
 
@@ -179,14 +192,13 @@ def read_step(row: Mapping[str, Any], unpacker: Unpacker) -> Step:
 
 
 def write_prompt(run: int, prompt: Prompt, packer: Packer) -> Row:
-    """The row of a prompt; each message is a content of its own, since system messages repeat."""
-    messages = [[m.role, packer.keep(text_in(m.content)).hex()] for m in prompt.messages]
+    """The row of a prompt."""
     return {
         "run": run,
         "chain": prompt.chain,
         "step": prompt.step,
         "parents": keys_in(prompt.parents),
-        "messages": json_in(messages, "messages"),
+        "messages": messages_in(prompt.messages, packer),
     }
 
 
@@ -195,10 +207,7 @@ def read_prompt(row: Mapping[str, Any], unpacker: Unpacker) -> Prompt:
     return Prompt(
         chain=row["chain"],
         step=row["step"],
-        messages=tuple(
-            Message(role=role, content=text_out(unpacker.content(bytes.fromhex(name))))
-            for role, name in json_out(row["messages"])
-        ),
+        messages=messages_out(row["messages"], unpacker),
         parents=keys_out(row["parents"]),
     )
 

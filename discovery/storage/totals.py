@@ -32,6 +32,7 @@ from discovery.storage.models import (
     VERIFY,
     candidates,
     completions,
+    consultations,
     evaluations,
     steps,
 )
@@ -137,20 +138,29 @@ def counts(connection: Connection, run: int) -> RunCounts:
     spoken = connection.execute(
         sa.select(
             sa.func.count(),
-            sa.func.coalesce(sa.func.sum(completions.c.prompt_tokens), 0),
-            sa.func.coalesce(sa.func.sum(completions.c.completion_tokens), 0),
-            sa.func.coalesce(sa.func.sum(completions.c.cached_tokens), 0),
+            *_token_sums(completions),
         ).where(completions.c.run == run, completions.c.chain >= 0)
+    ).one()
+    asked = connection.execute(
+        sa.select(sa.func.count(), *_token_sums(consultations)).where(consultations.c.run == run)
     ).one()
     return RunCounts(
         evaluations=sum(number for _, _, number in by_failure) + refuted,
         distinct_candidates=connection.execute(sa.select(sa.func.count()).select_from(sources)).scalar_one(),
         completions=spoken[0],
         failures=failures,
-        prompt_tokens=int(spoken[1]),
-        completion_tokens=int(spoken[2]),
-        cached_tokens=int(spoken[3]),
+        prompt_tokens=int(spoken[1]) + int(asked[1]),
+        completion_tokens=int(spoken[2]) + int(asked[2]),
+        cached_tokens=int(spoken[3]) + int(asked[3]),
+        consultations=asked[0],
+        consultation_tokens=int(asked[1]) + int(asked[2]),
     )
+
+
+def _token_sums(table: sa.Table) -> list[sa.ColumnElement[int]]:
+    """Sums of the tokens of prompts and of answers, and of those that lay in a cache."""
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens")
+    return [sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in names]
 
 
 def chain_summaries(connection: Connection, run: int, direction: Direction) -> list[ChainSummary]:

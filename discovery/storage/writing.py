@@ -32,6 +32,7 @@ from discovery.records import (
     Announcement,
     Candidate,
     Completion,
+    Consultation,
     Evaluation,
     Measurement,
     Prompt,
@@ -40,7 +41,7 @@ from discovery.records import (
     SandboxRecord,
     Step,
 )
-from discovery.storage import candidate_rows, contents, leases, models, rows
+from discovery.storage import advice_rows, candidate_rows, contents, leases, models, rows
 from discovery.storage.base import Lease, Write
 from discovery.storage.codec import Packer, Unpacker
 from discovery.storage.prepared import Prepared
@@ -77,6 +78,7 @@ KINDS: dict[type, Kind] = {
     Completion: Kind(models.completions, candidate_rows.read_completion),
     Candidate: Kind(models.candidates, candidate_rows.read_candidate),
     Evaluation: Kind(models.evaluations, candidate_rows.read_evaluation, grows=True),
+    Consultation: Kind(models.consultations, advice_rows.read_consultation),
     Announcement: Kind(models.announcements, lambda row, _: rows.read_announcement(row)),
     Measurement: Kind(models.measurements, lambda row, _: rows.read_measurement(row)),
 }
@@ -128,6 +130,8 @@ def _row(run: int, record: Record, packer: Packer) -> Row:
         return candidate_rows.write_completion(run, record, packer)
     if isinstance(record, Candidate):
         return candidate_rows.write_candidate(run, record, packer)
+    if isinstance(record, Consultation):
+        return advice_rows.write_consultation(run, record, packer)
     if isinstance(record, Step):
         return rows.write_step(run, record, packer)
     if isinstance(record, Prompt):
@@ -156,10 +160,12 @@ def _check_chain(record: Record, lease: Lease) -> None:
         )
 
 
-def _chain(record: Step | Prompt | Completion | Candidate | Evaluation | Announcement | Measurement) -> int:
+def _chain(
+    record: Step | Prompt | Completion | Candidate | Evaluation | Consultation | Announcement | Measurement,
+) -> int:
     if isinstance(record, Measurement):
         return SHARED_CHAIN
-    return record.chain if isinstance(record, (Step, Prompt)) else record.key.chain
+    return record.chain if isinstance(record, (Step, Prompt, Consultation)) else record.key.chain
 
 
 class Appender:
@@ -303,6 +309,8 @@ def _name(record: Record) -> str:
         return f"the sandbox record {record.id}"
     if isinstance(record, (Step, Prompt)):
         return f"the {type(record).__name__.lower()} {record.chain}.{record.step}"
+    if isinstance(record, Consultation):
+        return f"the {record.purpose} consultation {record.chain}.{record.step}"
     if isinstance(record, Evaluation):
         return f"the {record.purpose} evaluation of {record.key} (attempt {record.attempt}, {record.state})"
     if isinstance(record, Measurement):

@@ -42,6 +42,17 @@ def optional(strategy: SearchStrategy[T]) -> SearchStrategy[T | None]:
     return st.none() | strategy
 
 
+messages = st.lists(st.builds(r.Message, role=texts, content=long_texts), max_size=3).map(tuple)
+models = st.builds(
+    r.ModelIdentity,
+    generator=texts,
+    model=optional(texts),
+    adapter=optional(texts),
+    revision=optional(texts),
+)
+usages = st.builds(r.TokenUsage, prompt=counts, completion=counts, reasoning=counts, cached=counts)
+
+
 def steps(chain: int, step: int, *, selectors: SearchStrategy[str] = names) -> SearchStrategy[r.Step]:
     """The plan of one step, in any state.
 
@@ -69,7 +80,6 @@ def steps(chain: int, step: int, *, selectors: SearchStrategy[str] = names) -> S
 
 def prompts(chain: int, step: int) -> SearchStrategy[r.Prompt]:
     """The prompt of one step."""
-    messages = st.lists(st.builds(r.Message, role=texts, content=long_texts), max_size=3).map(tuple)
     return st.builds(r.Prompt, chain=st.just(chain), step=st.just(step), messages=messages, parents=parents)
 
 
@@ -91,18 +101,10 @@ def completions(
         text=optional(long_texts),
         reasoning=optional(long_texts),
         finish_reason=optional(texts),
-        model=st.builds(
-            r.ModelIdentity,
-            generator=texts,
-            model=optional(texts),
-            adapter=optional(texts),
-            revision=optional(texts),
-        ),
+        model=models,
         sampling=mappings,
         seed=optional(st.integers()),
-        tokens=optional(
-            st.builds(r.TokenUsage, prompt=counts, completion=counts, reasoning=counts, cached=counts)
-        ),
+        tokens=optional(usages),
         token_ids=ids,
         logprobs=optional(st.lists(optional(logprobs), max_size=20).map(tuple)),
         prompt_token_ids=ids,
@@ -114,7 +116,42 @@ def completions(
 
 def candidates(key: r.CandidateKey) -> SearchStrategy[r.Candidate]:
     """A candidate of any text."""
-    return st.builds(r.Candidate, key=st.just(key), source=long_texts, parents=parents, created_at=times)
+    return st.builds(
+        r.Candidate,
+        key=st.just(key),
+        source=long_texts,
+        parents=parents,
+        created_at=times,
+        warm_start=optional(keys),
+    )
+
+
+def consultations(chain: int, step: int, purpose: r.AdvicePurpose) -> SearchStrategy[r.Consultation]:
+    """A consultation.
+
+    Args:
+        chain: Its place.
+        step: Its place.
+        purpose: Its place.
+    """
+    return st.builds(
+        r.Consultation,
+        chain=st.just(chain),
+        step=st.just(step),
+        purpose=st.just(purpose),
+        subject=optional(keys),
+        messages=messages,
+        text=optional(long_texts),
+        reasoning=optional(long_texts),
+        finish_reason=optional(texts),
+        model=optional(models),
+        sampling=mappings,
+        seed=optional(st.integers()),
+        tokens=optional(usages),
+        latency_s=optional(finite),
+        failure=optional(texts),
+        created_at=times,
+    )
 
 
 scores = st.builds(

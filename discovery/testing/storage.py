@@ -10,6 +10,7 @@ of them. Then::
 
 from __future__ import annotations
 
+from discovery.testing.storage_advice import ConsultationsContract
 from discovery.testing.storage_reading import StepsContract, TotalsContract
 from discovery.testing.storage_records import (
     START,
@@ -17,10 +18,12 @@ from discovery.testing.storage_records import (
     Clock,
     StorageFactory,
     append,
+    full_consultation,
     full_step,
     make_candidate,
     make_committed,
     make_completion,
+    make_consultation,
     make_failed,
     make_measurement,
     make_run,
@@ -39,10 +42,12 @@ __all__ = [
     "StorageContract",
     "StorageFactory",
     "append",
+    "full_consultation",
     "full_step",
     "make_candidate",
     "make_committed",
     "make_completion",
+    "make_consultation",
     "make_failed",
     "make_measurement",
     "make_run",
@@ -59,5 +64,6 @@ class StorageContract:
     TestLeases = LeasesContract
     TestAppending = AppendingContract
     TestSteps = StepsContract
+    TestConsultations = ConsultationsContract
     TestTotals = TotalsContract
     TestSnapshot = SnapshotContract

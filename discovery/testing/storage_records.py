@@ -10,9 +10,11 @@ from typing import Protocol
 from discovery.records import (
     INITIAL,
     SHARED_CHAIN,
+    AdvicePurpose,
     Candidate,
     CandidateKey,
     Completion,
+    Consultation,
     Direction,
     Durations,
     Evaluation,
@@ -130,6 +132,44 @@ def make_failed(key: CandidateKey, kind: FailureKind = FailureKind.CRASHED) -> E
 def make_measurement(after_s: float = 0.0, **values: float) -> Measurement:
     """A moment of a run, some seconds after its start."""
     return Measurement(at=START + timedelta(seconds=after_s), values=values)
+
+
+def make_consultation(
+    step: int = 1,
+    purpose: AdvicePurpose = AdvicePurpose.REFLECT,
+    chain: int = 0,
+    text: str | None = "an answer",
+) -> Consultation:
+    """A consultation with as little as there can be."""
+    return Consultation(
+        chain=chain,
+        step=step,
+        purpose=purpose,
+        messages=(Message(role="user", content="What is to be learned?"),),
+        text=text,
+        created_at=START,
+    )
+
+
+def full_consultation() -> Consultation:
+    """A consultation that has everything that one can have."""
+    return Consultation(
+        chain=0,
+        step=1,
+        purpose=AdvicePurpose.REFLECT,
+        subject=CandidateKey(0, 1, 0),
+        messages=(Message(role="system", content="Improve it."), Message(role="user", content=WEIRD)),
+        text=WEIRD * 5,
+        reasoning="because " * 20,
+        finish_reason="length",
+        model=ModelIdentity(generator="openai", model="m", revision="r", adapter="a", server="s 1"),
+        sampling={"temperature": 0.2, "extra": {"z": 1, "a": [WEIRD]}},
+        seed=2**63 + 6,
+        tokens=TokenUsage(prompt=11, completion=22, reasoning=0, cached=None),
+        latency_s=0.1 + 0.2,
+        failure="cut " + WEIRD,
+        created_at=START.astimezone(timezone(timedelta(hours=5))),
+    )
 
 
 def full_step() -> Sequence[Record]:

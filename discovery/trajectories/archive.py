@@ -29,7 +29,7 @@ from discovery.trajectories.cells import Cell
 from discovery.trajectories.columns import Column, Table
 from discovery.trajectories.inventory import Inventory, file_name, id_of, read_inventory, write_inventory
 from discovery.trajectories.manifest import FileFact, fact_of
-from discovery.trajectories.tables import OF_RUNS, RUNS, SANDBOXES, SCHEMA, TABLES
+from discovery.trajectories.tables import OF_RUNS, RUNS, SANDBOXES, SCHEMA, TABLES, tables_of
 
 _BATCH_ROWS = 128
 _BATCH_BYTES = 4 << 20
@@ -105,7 +105,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.inventory = read_inventory(folder)
-        for table in TABLES:
+        for table in tables_of(self.inventory.schema):
             with boundary(f"{self._path(table)} is no Parquet file of ours", ArchiveError):
                 self._check(table)
 
@@ -135,11 +135,13 @@ class Archive:
         return [record for _, record in self._rows(SANDBOXES)]
 
     def records(self, table: Table) -> Iterator[tuple[str, Any]]:
-        """All records of a table, with the ids of their runs, by run and place.
+        """All records of a table, with the ids of their runs, by run and place; none of one that came later.
 
         Raises:
             ArchiveError: A row holds what it may not; names it.
         """
+        if table.since > self.inventory.schema:
+            return
         known = set(self.inventory.runs)
         for run, record in self._rows(table):
             if run not in known:

@@ -32,7 +32,7 @@ from discovery.config import RunConfig, from_dict
 from discovery.errors import ArchiveError, ConfigError, ProblemError, RunBusy
 from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.problem import Problem
-from discovery.records import SHARED_CHAIN, Evaluation, Purpose, Record, RunStatus
+from discovery.records import SHARED_CHAIN, Consultation, Evaluation, Purpose, Record, RunStatus
 from discovery.storage.base import ARRIVED_AT, Lease, RunRecord, Storage, Write
 from discovery.trajectories.archive import Archive, read_archive
 from discovery.trajectories.columns import Table
@@ -213,6 +213,8 @@ def _counted(
         if isinstance(record, Planned):
             steps.add((record.step.chain, record.step.step))
             each.chains.add(record.step.chain)
+        elif isinstance(record, Consultation):
+            each.chains.add(record.chain)  # one may come before its step is planned
         else:
             if isinstance(record, Evaluation) and record.finished_at is not None:
                 each.seen_until = max(each.seen_until, record.finished_at)
@@ -322,6 +324,9 @@ def _records(record: Any) -> Iterator[tuple[int, Record]]:
         yield record.step.chain, record.step
         if record.prompt is not None:
             yield record.step.chain, record.prompt
+        return
+    if isinstance(record, Consultation):
+        yield record.chain, record
         return
     supervised = not hasattr(record, "key") or hasattr(record, "announced_at")
     yield SHARED_CHAIN if supervised else record.key.chain, record

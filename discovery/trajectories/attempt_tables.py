@@ -93,7 +93,11 @@ COMPLETIONS = Table(
 
 def _candidate(row: Row) -> Candidate:
     candidate = Candidate(
-        key=key_of(row), source=row["source"], parents=row["parents"], created_at=row["created_at"]
+        key=key_of(row),
+        source=row["source"],
+        parents=row["parents"],
+        created_at=row["created_at"],
+        warm_start=row["warm_start"],
     )
     if candidate.source_hash != row["source_hash"]:
         raise ValueError("its source is not the one of its hash")
@@ -108,6 +112,7 @@ CANDIDATES = Table(
         Column("source_hash", Cell.NAME, lambda c: c.source_hash),
         Column("parents", Cell.KEYS, lambda c: c.parents),
         Column("created_at", Cell.INSTANT, lambda c: c.created_at),
+        Column("warm_start", Cell.KEY, lambda c: c.warm_start, optional=True, since=3),
     ),
     build=_candidate,
     place=lambda c: c.key,

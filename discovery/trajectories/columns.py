@@ -42,6 +42,7 @@ class Table:
         build: A record of its decoded cells.
         place: What a record is ordered by within its run.
         stored: All of a run's records in that order; None where they are of no run, or the runs themselves.
+        since: The first version of the schema that has it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Table:
     build: Callable[[Row], Any]
     place: Callable[[Any], Any]
     stored: Callable[[Snapshot], Iterator[Any]] | None
+    since: int = 1
 
     def columns_of(self, schema: int) -> tuple[Column, ...]:
         """All columns of the file in a version of the schema, in order."""

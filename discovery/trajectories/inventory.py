@@ -16,7 +16,7 @@ from typing import Any
 from discovery.config import from_dict
 from discovery.errors import ArchiveError, ConfigError
 from discovery.trajectories.manifest import NAME, FileFact, fact_of
-from discovery.trajectories.tables import OLDEST, SCHEMA, TABLES
+from discovery.trajectories.tables import OLDEST, SCHEMA, tables_of
 
 FORMAT = "parquet"
 """The format's name, as `discovery export --format` has it."""
@@ -112,7 +112,7 @@ def _parsed(path: Path, said: Mapping[str, Any]) -> Inventory:
     except (ConfigError, KeyError, TypeError, AttributeError) as error:
         raise ArchiveError(f"{path} is no manifest of an archive ({error}); get the archive again") from error
     # Also what keeps a name from leading out of the folder.
-    expected = {file_name(table.name) for table in TABLES}
+    expected = {file_name(table.name) for table in tables_of(inventory.schema)}
     if files.keys() != expected:
         odd = ", ".join(sorted(files.keys() ^ expected))
         raise ArchiveError(f"{path} names other files than an archive has ({odd}); get the archive again")

@@ -27,14 +27,15 @@ from discovery.records import (
     StepState,
 )
 from discovery.storage.base import ARRIVED_AT, RunRecord, Snapshot
+from discovery.trajectories.advice_table import CONSULTATIONS
 from discovery.trajectories.attempt_tables import CANDIDATES, COMPLETIONS, EVALUATIONS
 from discovery.trajectories.cells import Cell
 from discovery.trajectories.columns import PLACE, Column, Row, Table, key_of, mapping
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the schema."""
 OLDEST = 1
-"""The oldest version that is read: it lacks the columns that came later."""
+"""The oldest version that is read: it lacks the files and columns that came later."""
 
 _ID = re.compile(r"\w[\w.-]*")
 _PROBLEM = re.compile(r"[\w-]+")
@@ -210,7 +211,12 @@ SANDBOXES = Table(
     stored=None,
 )
 
-OF_RUNS = (STEPS, COMPLETIONS, CANDIDATES, EVALUATIONS, ANNOUNCEMENTS, MEASUREMENTS)
+OF_RUNS = (STEPS, COMPLETIONS, CANDIDATES, EVALUATIONS, CONSULTATIONS, ANNOUNCEMENTS, MEASUREMENTS)
 """Tables whose rows belong to runs, in the order in which they are written."""
 TABLES = (RUNS, *OF_RUNS, SANDBOXES)
 """All of them."""
+
+
+def tables_of(schema: int) -> tuple[Table, ...]:
+    """All that a version of the schema has."""
+    return tuple(table for table in TABLES if table.since <= schema)

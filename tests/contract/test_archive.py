@@ -61,6 +61,8 @@ def runs(draw):
                 drawn.optional(drawn.prompts(chain, step)),
             )
             chains[chain] += [made for made in (draw(plan), draw(prompt)) if made is not None]
+            for purpose in draw(st.sets(st.sampled_from(r.AdvicePurpose))):
+                chains[chain].append(draw(drawn.consultations(chain, step, purpose)))
             for index in range(draw(st.integers(0, 2))):
                 key = r.CandidateKey(chain, step, index)
                 chains[chain] += [draw(drawn.completions(key)), *draw(of_candidate(key, sandboxes))]

@@ -198,13 +198,14 @@ any_evaluation = st.tuples(st.sampled_from(r.Purpose), st.integers(0, 5)).flatma
     drawn.prompts(0, 1),
     drawn.completions(KEY, id_bits=40, logprobs=st.floats(allow_nan=False)),
     drawn.candidates(KEY),
+    drawn.consultations(0, 1, r.AdvicePurpose.RERANK),
     any_evaluation,
     drawn.announcements(),
     drawn.sandboxes,
     drawn.measurements,
 )
 def test_any_record_round_trips(
-    storage_factory, step, prompt, completion, candidate, evaluation, announcement, sandbox, measured
+    storage_factory, step, prompt, completion, candidate, asked, evaluation, announcement, sandbox, measured
 ):
     storage = storage_factory()
     run = f"run-{len(storage.list_runs())}"
@@ -212,14 +213,15 @@ def test_any_record_round_trips(
     sandbox = dataclasses.replace(sandbox, id=f"{run} {sandbox.id}")
     append(storage, leases[-1], announcement, sandbox, *measured)
     append(storage, leases[-1], *measured)
-    append(storage, leases[0], step, prompt, completion, candidate, evaluation)
+    append(storage, leases[0], step, prompt, completion, candidate, asked, evaluation)
     # A second time, since an equal record must be recognised whatever it holds.
-    append(storage, leases[0], step, prompt, completion, candidate, evaluation)
+    append(storage, leases[0], step, prompt, completion, candidate, asked, evaluation)
     stored = storage.step(run, 0, 1)
     assert stored.step == step
     assert stored.prompt == prompt
     assert stored.completions == {0: completion}
     assert storage.candidate(run, candidate.key) == candidate
+    assert storage.consultation(run, 0, 1, asked.purpose) == asked
     assert storage.evaluations(run, evaluation.key) == [evaluation]
     assert storage.announcements(run) == [announcement]
     assert storage.sandbox(sandbox.id) == sandbox

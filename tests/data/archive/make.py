@@ -4,6 +4,7 @@ Run it once before the schema changes; the stored folder must be read by every l
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from discovery.records import INITIAL, SHARED_CHAIN, Announcement, CandidateKey, Completion, SandboxRecord
@@ -11,6 +12,7 @@ from discovery.storage.rdb import RdbStorage
 from discovery.testing.storage import (
     START,
     append,
+    full_consultation,
     full_step,
     make_candidate,
     make_committed,
@@ -33,6 +35,8 @@ def main() -> None:
         append(storage, leases[0], *(each for each in full_step() if not isinstance(each, Completion)))
         best = CandidateKey(0, 1, 0)
         append(storage, leases[0], make_committed(make_step(0, 1), best))
+        warm = replace(make_candidate(CandidateKey(0, 1, 1), "warm"), warm_start=best)
+        append(storage, leases[0], full_consultation(), warm)
         announced = Announcement(key=best, score=0.1 + 0.2, evaluations=2, announced_at=START)
         append(storage, leases[SHARED_CHAIN], announced)
         write_archive(Path(__file__).with_name(str(SCHEMA)), storage, ["run-1"])

@@ -3,6 +3,7 @@
 Run it once before a schema changes; the stored file must open and read with every later version.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from discovery.config import GeneratorConfig, RunConfig, to_dict
@@ -12,6 +13,7 @@ from discovery.storage.rdb import RdbStorage
 from discovery.testing.storage import (
     START,
     append,
+    full_consultation,
     full_step,
     make_candidate,
     make_committed,
@@ -33,6 +35,8 @@ def main() -> None:
     append(storage, leases[0], *full_step())
     best = CandidateKey(0, 1, 0)
     append(storage, leases[0], make_committed(make_step(0, 1), best), make_step(0, 2))
+    warm = replace(make_candidate(CandidateKey(0, 2, 0), "warm"), warm_start=best)
+    append(storage, leases[0], full_consultation(), warm)
     append(storage, shared, Announcement(key=best, score=0.3, evaluations=2, announced_at=START))
     append(storage, shared, make_measurement(2, running=4.0, tokens_per_s=123.5))
     generator = GeneratorConfig(kind="openai", base_url=("http://one/v1", "http://two/v1"))

@@ -25,9 +25,11 @@ from discovery.storage.models import HEAD, REVISIONS, metadata
 from discovery.storage.rdb import RdbStorage
 from discovery.testing.storage import (
     append,
+    full_consultation,
     full_step,
     make_candidate,
     make_committed,
+    make_consultation,
     make_measurement,
     make_run,
     make_step,
@@ -122,8 +124,8 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     stored = storage.step("run-1", 0, 1)
     step, prompt, completion, _, candidate, evaluation, failed = full_step()
     measured = [make_measurement(2, running=4.0, tokens_per_s=123.5)]
-    # So did exact scores, after both.
-    evaluation = replace(evaluation, score=replace(evaluation.score, exact=None))
+    if revision < "0003":  # exact scores came without a new revision, after those databases
+        evaluation = replace(evaluation, score=replace(evaluation.score, exact=None))
     if revision == "0001":
         # Repeats and doubts came without a new revision, after this database.
         score = replace(evaluation.score, samples=(), interval=None)
@@ -138,8 +140,12 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     assert storage.counts("run-1").evaluations == 2
     assert storage.announcements("run-1")[0].key == best
     assert storage.measurements("run-1") == measured
+    is_advised = revision >= "0003"
+    assert list(storage.consultations("run-1", 0)) == ([full_consultation()] if is_advised else [])
+    warm = storage.candidate("run-1", CandidateKey(0, 2, 0))
+    assert (warm is not None and warm.warm_start == best) is is_advised
     (lease,) = storage.acquire("run-1", [0], "next", 60.0)
-    append(storage, lease, make_committed(make_step(0, 2), None))
+    append(storage, lease, make_committed(make_step(0, 2), None), make_consultation(2))
     assert len(list(storage.committed_steps("run-1", 0))) == 2
     storage.close()
     with contextlib.closing(sqlite3.connect(path)) as connection:

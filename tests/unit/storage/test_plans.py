@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from discovery.records import CandidateKey
+from discovery.records import AdvicePurpose, CandidateKey
 from discovery.storage.rdb import RdbStorage
 from discovery.testing.storage import append, full_step, make_candidate, make_committed, make_step, start
 
@@ -17,6 +17,8 @@ HOT = {
     "step": lambda s, _: s.step("run-1", 0, 1),
     "candidate": lambda s, _: s.candidate("run-1", KEY),
     "evaluations": lambda s, _: s.evaluations("run-1", KEY),
+    "consultation": lambda s, _: s.consultation("run-1", 0, 1, AdvicePurpose.REFLECT),
+    "consultations": lambda s, _: list(s.consultations("run-1", 0)),
     "committed_steps": lambda s, _: list(s.committed_steps("run-1", 0)),
     "metrics": lambda s, lease: _metrics(s, lease),
 }

@@ -28,6 +28,7 @@ from discovery.testing.storage import (
     START,
     WEIRD,
     append,
+    full_consultation,
     full_step,
     make_candidate,
     make_committed,
@@ -39,6 +40,7 @@ from discovery.testing.storage import (
     start,
 )
 from discovery.trajectories import archive as module
+from discovery.trajectories.advice_table import CONSULTATIONS
 from discovery.trajectories.archive import read_archive, write_archive
 from discovery.trajectories.attempt_tables import EVALUATIONS
 from discovery.trajectories.tables import OF_RUNS, SCHEMA, TABLES
@@ -62,7 +64,7 @@ def fitting(record):
 def storage(tmp_path):
     opened = open_storage(str(tmp_path / "runs.db"))
     leases = start(opened)
-    append(opened, leases[0], *map(fitting, full_step()), make_step(0, 2))
+    append(opened, leases[0], *map(fitting, full_step()), full_consultation(), make_step(0, 2))
     running = Evaluation(key=CandidateKey(0, 2, 0), state=EvaluationState.RUNNING, started_at=START)
     append(opened, leases[0], make_candidate(running.key, "open"), running)
     scored = make_scored(KEY, 2.0)
@@ -109,12 +111,13 @@ def test_an_archive_of_an_older_schema_is_read(schema):
     assert archive.inventory.schema == int(schema)
     found = {record.key: record for _, record in archive.records(EVALUATIONS)}
     _, _, _, _, _, scored, _ = full_step()
-    assert found[KEY] == dataclasses.replace(scored, score=dataclasses.replace(scored.score, exact=None))
-    assert all(
-        list(archive.records(table)) or table.name == "measurements"
-        for table in OF_RUNS
-        if table.name != "completions"
-    )
+    if int(schema) < 2:
+        scored = dataclasses.replace(scored, score=dataclasses.replace(scored.score, exact=None))
+    assert found[KEY] == scored
+    asked = [record for _, record in archive.records(CONSULTATIONS)]
+    assert asked == ([full_consultation()] if int(schema) >= 3 else [])
+    there = {table.name for table in OF_RUNS if list(archive.records(table))}
+    assert there >= {"steps", "candidates", "evaluations", "announcements"}
 
 
 def test_an_exact_score_is_a_decimal(storage, tmp_path):

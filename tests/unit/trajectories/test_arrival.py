@@ -34,6 +34,7 @@ from discovery.testing.storage import (
     make_candidate,
     make_committed,
     make_completion,
+    make_consultation,
     make_measurement,
     make_run,
     make_scored,
@@ -409,7 +410,7 @@ def _say(**values):
 DAMAGED = {
     "truncated": (_truncate, "is not what was written"),
     "garbled": (_garble, "cannot be read"),
-    "retyped": (_retype, r"other columns than schema 2 \(score\)"),
+    "retyped": (_retype, rf"other columns than schema {SCHEMA} \(score\)"),
     "missing": (lambda folder: (folder / "steps.parquet").unlink(), "cannot be read"),
     "no_manifest": (lambda folder: (folder / "manifest.json").unlink(), "is no archive"),
     "no_json": (lambda folder: (folder / "manifest.json").write_text("{"), "is not JSON"),
@@ -560,3 +561,20 @@ def test_inventory_of_nothing_stored(tmp_path, here):
     assert everything(there, "bare") == everything(here, "bare")
     assert all(e.state is EvaluationState.SCORED for e in there.evaluations("bare", INITIAL))
     there.close()
+
+
+def test_a_chain_arrives_of_which_only_a_consultation_is_there(tmp_path):
+    """Its process ended between the answer and the step that was to be planned with it."""
+    far, near = (open_storage(str(tmp_path / f"{name}.db")) for name in ("far", "near"))
+    fill(far)
+    (lease,) = far.acquire("run-1", [1], "owner", 60.0)
+    asked = make_consultation(chain=1)
+    append(far, lease, asked)
+    far.release([lease])
+    write_archive(tmp_path / "out", far, ["run-1"])
+    (arrived,) = arrive(near, tmp_path / "out")
+    assert arrived.rows["consultations"] == 1
+    assert list(near.consultations("run-1", 1)) == [asked]
+    assert near.counts("run-1").consultations == 1
+    far.close()
+    near.close()
