@@ -144,6 +144,39 @@ class GeneratorConfig:
         in_range("timeout_s", self.timeout_s, 1, 86_400)
 
 
+EDITS = ("rewrite", "diff")
+"""What a model is asked for: the whole program, or SEARCH/REPLACE edits of the main parent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptConfig:
+    """What a prompt shows and asks for.
+
+    Args:
+        edits: One of :data:`EDITS`.
+        elites: Most candidates of the overview of the chain's best ones beside the parents, 0 to 64.
+        failures: Most messages of each kind of failure, 0 (counts alone) to 16.
+        template: Path of a template that stands for the problem's own and the usual one; None for none.
+        template_text: What that file held when the run started; a resumed run goes by it.
+        context_tokens: Tokens of prompt and answer together, at least 256; None: as many as the server's model has.
+    """
+
+    edits: str = "rewrite"
+    elites: int = 4
+    failures: int = 3
+    template: str | None = None
+    template_text: str | None = None
+    context_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.edits not in EDITS:
+            raise ConfigError(f"edits is {self.edits!r}; it must be one of {', '.join(EDITS)}")
+        in_range("elites", self.elites, 0, 64)
+        in_range("failures", self.failures, 0, 16)
+        if self.context_tokens is not None:
+            in_range("context_tokens", self.context_tokens, 256, 100_000_000)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotsConfig:
     """How much runs at once.
@@ -192,6 +225,7 @@ class RunConfig:
         seed: Run seed; every random draw derives from it.
         search: Shape of the search.
         generator: What makes candidates.
+        prompt: What prompts show and ask for.
         slots: Concurrency; may differ on resume.
         sandbox: Where candidates run.
         budget: Caps.
@@ -202,6 +236,7 @@ class RunConfig:
     seed: int = 0
     search: SearchConfig = field(default_factory=SearchConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
     slots: SlotsConfig = field(default_factory=SlotsConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     budget: Budget = field(default_factory=Budget)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from discovery.config import RunConfig, SandboxConfig, to_dict
-from discovery.errors import MissingComponent, ProblemError, UsageError
+from discovery.errors import ConfigError, MissingComponent, ProblemError, UsageError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_generator
@@ -114,10 +114,19 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     expanded((*problem.settings.isolation, *config.sandbox.require))
     make_selector(config.search.selector, problem.direction, config.search.selector_params)
     generator_of(config, problem)
+    _refuse_edits(config, problem)
     model = config.generator.model
     if config.generator.kind == EMBEDDED or model is not None:  # else the server says which it is
         priced(config, model, prices if prices is not None else load_prices())
     return config
+
+
+def _refuse_edits(config: RunConfig, problem: Problem) -> None:
+    if config.prompt.edits == "diff" and problem.settings.schema is not None:
+        raise ConfigError(
+            f"edits is 'diff', and solutions of {problem.name!r} are JSON documents, which are written whole; "
+            "use --edits rewrite, or leave it out"
+        )
 
 
 @asynccontextmanager
@@ -251,6 +260,7 @@ async def _assembled(
 ) -> AsyncIterator[Run]:
     selector = make_selector(config.search.selector, problem.direction, config.search.selector_params)
     generator = generator_of(config, problem)
+    _refuse_edits(config, problem)
     evaluator = Evaluator(
         problem,
         backend,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from discovery.best import BestKeeper
 from discovery.budget import Ledger
-from discovery.config import SearchConfig
+from discovery.config import PromptConfig, SearchConfig
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.outcomes import outcome_of
@@ -39,6 +39,7 @@ class Ports:
         outage: Where chains wait for a generator that is gone.
         best: Verifies and announces run-bests.
         progress: For whoever watches.
+        prompt: What prompts show and ask for.
     """
 
     run: str
@@ -56,6 +57,7 @@ class Ports:
     outage: Outage
     best: BestKeeper
     progress: Progress
+    prompt: PromptConfig = field(default_factory=PromptConfig)
 
     def outcome(self, evaluation: Evaluation, source_hash: str | None) -> Outcome:
         """What the run's selector learns of an evaluated candidate; its source's hash is None where it has none."""

@@ -296,6 +296,7 @@ class Run:
                 best_announced(self._storage.announcements(self.record.id), self.problem.direction),
             ),
             progress=self.progress,
+            prompt=self.config.prompt,
         )
 
     def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:

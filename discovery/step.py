@@ -290,7 +290,9 @@ class OpenStep:
         index = completion.key.index
         candidate, evaluation = stored.candidates.get(index), stored.evaluations.get(index)
         if evaluation is None and candidate is None:
-            extracted = extract(completion, self._ports.problem)
+            is_diff = self._ports.prompt.edits == "diff"
+            main = self._parents.get(stored.step.parents[0]).source if is_diff else None
+            extracted = extract(completion, self._ports.problem, main=main)
             if isinstance(extracted, Failure):
                 evaluation = await self._keep(self._failed(completion.key, extracted))
             else:

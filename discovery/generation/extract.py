@@ -14,6 +14,10 @@ hostile.
 Where solutions are data, the answer is one JSON document, fenced or not, and nothing else is looked for. Where they are
 texts for a reader, such as prompts, it is the fenced block that says so or says nothing; an answer without one is
 the text itself, with what is fenced in it in other languages.
+
+Where edits were asked for, the answer's SEARCH/REPLACE blocks are applied to the main parent
+(:mod:`discovery.generation.diffs`). One without any is still taken where it clearly is a whole program: one block, in
+the right language, that fits the frame and defines what the scorer calls.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ from dataclasses import dataclass
 from discovery.blocks import END, START, BlocksMissing, Frame
 from discovery.data import loads_document
 from discovery.errors import DataError
+from discovery.generation.diffs import EditsFailed, edited, holds_edits
 from discovery.problem import Problem
 from discovery.program import TEXT_LANGUAGES
 from discovery.records import Completion, Failure, FailureKind
+from discovery.toolchain import toolchain
 
 BARE_GENERATORS = frozenset({"mutation"})
 """Generators whose text is the program itself."""
@@ -63,15 +69,16 @@ class CodeBlock:
     start: int
 
 
-def extract(completion: Completion, problem: Problem) -> str | Failure:
+def extract(completion: Completion, problem: Problem, *, main: str | None = None) -> str | Failure:
     """The program that a completion proposes.
 
     Args:
         completion: As stored.
         problem: Whose frame, language and entry point decide.
+        main: The source of the main parent, where edits of it were asked for; None where a whole program was.
 
     Returns:
-        The whole source, EVOLVE-BLOCKs enforced; or a failure of kind NO_PROGRAM or BLOCKS.
+        The whole source, EVOLVE-BLOCKs enforced; or a failure of kind NO_PROGRAM, EDIT or BLOCKS.
     """
     text, finish = completion.text, completion.finish_reason
     if text is None or not text.strip():
@@ -85,8 +92,47 @@ def extract(completion: Completion, problem: Problem) -> str | Failure:
     if problem.settings.schema is not None:
         document = _document(text, finish)
         return document if isinstance(document, Failure) else _framed(frame, document)
+    if main is not None:
+        return _edited(problem, frame, text, main, is_cut=finish == "length")
     found = _find(problem, frame, text, finish)
     return found if isinstance(found, Failure) else _framed(frame, found)
+
+
+def _edited(problem: Problem, frame: Frame, text: str, main: str, *, is_cut: bool) -> str | Failure:
+    """The main parent after the answer's edits, or the whole program that it gives instead."""
+    whole = None if is_cut or holds_edits(text) else _clearly_whole(problem, frame, text)
+    if whole is None:
+        try:
+            whole = edited(main, text, is_cut=is_cut)
+        except EditsFailed as error:
+            return Failure(kind=FailureKind.EDIT, message=str(error), detail=error.detail)
+    framed = _framed(frame, whole)
+    if framed == main:
+        return Failure(
+            kind=FailureKind.EDIT,
+            message="the answer changes nothing that may change; edit what is between the EVOLVE-BLOCK lines"
+            if frame.blocks
+            else "the answer changes nothing; give a program that differs",
+        )
+    return framed
+
+
+def _clearly_whole(problem: Problem, frame: Frame, text: str) -> str | None:
+    """The one block of an answer without edits, if nothing speaks against its being a whole program."""
+    blocks = code_blocks(text)
+    if len(blocks) != 1 or not blocks[0].closed or not _is_right(problem, blocks[0]):
+        return None
+    source = blocks[0].text
+    try:
+        frame.contents(source)
+    except BlocksMissing:
+        return None
+    has_entry = toolchain(problem.settings).command is None and not problem.settings.is_text
+    if has_entry and not _defines_entry(problem, source):
+        return None
+    # Without a frame or a function to look for, a fragment can be told by its length alone.
+    is_told = bool(frame.blocks) or has_entry
+    return source if is_told or 2 * len(source) >= len(problem.initial) else None
 
 
 def _document(text: str, finish: str | None) -> str | Failure:

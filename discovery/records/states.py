@@ -29,6 +29,8 @@ class FailureKind(StrEnum):
     """The completion held no program."""
     BLOCKS = "blocks"
     """The program does not keep the EVOLVE-BLOCK markers of the initial one."""
+    EDIT = "edit"
+    """An edit of the main parent cannot be applied, or changes nothing."""
     CRASHED = "crashed"
     """The program raised, exited or was killed by a signal."""
     MISSING_FUNCTION = "missing_function"

@@ -191,3 +191,53 @@ def test_an_answer_that_repeats_itself_is_read_at_once(problem_of, completion_of
     started = time.process_time()
     extract(completion_of(text), problem_of())
     assert time.process_time() - started < 2
+
+
+# Edits
+
+EDIT = "<<<<<<< SEARCH\n    return 1\n=======\n    return 2\n>>>>>>> REPLACE\n"
+MAIN = "def solve():\n    return 1\n"
+
+
+def test_edits_are_applied_to_the_main_parent(problem_of, completion_of):
+    assert extract(completion_of(EDIT), problem_of(FREE), main=MAIN) == "def solve():\n    return 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "message"),
+    [
+        (EDIT.replace("return 1", "return 7"), "stop", "is nowhere in the program"),
+        (EDIT.replace("return 2", "return 1"), "stop", "change nothing"),
+        (EDIT[:-17], "length", "cut off"),
+        (f"```python\n{MAIN}```\n", "stop", "changes nothing"),
+        ("```python\n    return 5\n```\n", "stop", "no SEARCH/REPLACE block"),
+        (f"```python\n{FREE}```\n```python\n{FREE}```\n", "stop", "no SEARCH/REPLACE block"),
+        (f"```python\n{FREE}```\n", "length", "no SEARCH/REPLACE block"),
+    ],
+)
+def test_a_failed_edit_is_a_failure_of_its_own_kind(problem_of, completion_of, text, finish, message):
+    found = extract(completion_of(text, finish_reason=finish), problem_of(FREE), main=MAIN)
+    assert found.kind is FailureKind.EDIT
+    assert message in found.message
+
+
+def test_a_whole_program_is_taken_where_edits_were_asked_for(problem_of, completion_of):
+    answer = "def solve():\n    return 9\n"
+    assert extract(completion_of(f"All new.\n```python\n{answer}```"), problem_of(FREE), main=MAIN) == answer
+    in_c = problem_of("int main() { return 0; }\n", language="c", command=("{program}",))
+    half, little = "int main() { }\n", "return 3;\n"
+    assert extract(completion_of(f"```c\n{half}```"), in_c, main=MAIN) == half
+    assert extract(completion_of(f"```c\n{little}```"), in_c, main=MAIN).kind is FailureKind.EDIT
+
+
+def test_edits_cannot_change_what_is_frozen(problem_of, completion_of, framed):
+    block = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE\n"
+    frozen = block.format("import math", "import os")
+    found = extract(completion_of(frozen), problem_of(), main=framed)
+    assert found.kind is FailureKind.EDIT
+    assert "between the EVOLVE-BLOCK lines" in found.message
+    inside = block.format("    return [0.0, 1.5, -2.25]", "    return [1.0]")
+    made = extract(completion_of(frozen + inside), problem_of(), main=framed)
+    assert made == framed.replace("[0.0, 1.5, -2.25]", "[1.0]")
+    marker = block.format("# EVOLVE-BLOCK-END", "# gone")
+    assert extract(completion_of(marker), problem_of(), main=framed).kind is FailureKind.BLOCKS
