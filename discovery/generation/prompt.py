@@ -24,6 +24,7 @@ from discovery.blocks import END, START
 from discovery.declared import Limits
 from discovery.generation.base import ParentView
 from discovery.generation.failures import FailureStatistics, one_line
+from discovery.generation.insights import Insight, insights_section
 from discovery.problem import Problem
 from discovery.records import Candidate, Direction, Json, Message, Score
 from discovery.toolchain import in_words, toolchain
@@ -59,6 +60,7 @@ def compose(
     parents: Sequence[ParentView],
     best: float | None = None,
     failures: FailureStatistics | None = None,
+    insights: Sequence[Insight] = (),
     step: int | None = None,
     steps: int | None = None,
 ) -> tuple[Message, ...]:
@@ -69,6 +71,7 @@ def compose(
         parents: Candidates to show, the main one first; at least one.
         best: Best score so far; None takes the best of the parents.
         failures: What went wrong so far; None says nothing about it.
+        insights: What was learned from earlier candidates, oldest first.
         step: Number of the step, from 1; None leaves it out.
         steps: How many there will be; None leaves it out.
 
@@ -84,7 +87,7 @@ def compose(
         Message(role="system", content=_sendable(system_text(problem))),
         Message(
             role="user",
-            content=_sendable(_user_text(problem, parents, best, failures, step, steps)),
+            content=_sendable(_user_text(problem, parents, best, failures, insights, step, steps)),
         ),
     )
 
@@ -223,6 +226,7 @@ def _user_text(
     parents: Sequence[ParentView],
     best: float | None,
     failures: FailureStatistics | None,
+    insights: Sequence[Insight],
     step: int | None,
     steps: int | None,
 ) -> str:
@@ -233,6 +237,8 @@ def _user_text(
     order = sorted(range(len(parents)), key=lambda i: _age(parents[i]))
     shown = [parents[i] for i in order]
     parts = [_parent(problem, parent, f"# Program {n}") for n, parent in enumerate(shown, start=1)]
+    if insights:
+        parts.append(insights_section(insights))
     parts.append("# So far")
     if step is not None:
         parts.append(f"This is step {step}" + (f" of {steps}." if steps is not None else "."))
