@@ -1,7 +1,7 @@
 """What was learned from earlier candidates, for the prompt: one approach and one insight of each, few of them.
 
-A fold over reflections in the order of their steps, so live and replayed ones are equal. Memory is bounded: improvements
-are kept longest, but never more than half, since what did not work is worth as much.
+A fold over reflections in the order of their steps, so live and replayed ones are equal. Memory is bounded:
+improvements are kept longest, but never more than half, since what did not work is worth as much.
 """
 
 from __future__ import annotations
