@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from discovery.declared import KnownBest, Limits, Reference, Repeats, Wrong
+from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Wrong
 from discovery.errors import DiscoveryError, Invalid, ProblemError, ProgramFailed
 from discovery.family import family
 from discovery.problem import Problem, problem
@@ -41,9 +41,11 @@ __all__ = [
     "Evaluation",
     "Failure",
     "FailureKind",
+    "Feature",
     "Invalid",
     "KnownBest",
     "Limits",
+    "Objective",
     "Problem",
     "ProblemError",
     "Program",

@@ -1,12 +1,13 @@
-"""What a problem declares beside its scorer: limits, repeats, the best that is known."""
+"""What a problem declares beside its scorer: limits, repeats, the best that is known, what tells candidates apart."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from discovery.data import Data
 from discovery.errors import ProblemError
+from discovery.records import Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,72 @@ class Repeats:
         if self.comparison not in COMPARISONS:
             raise ProblemError(
                 f"repeats: comparison is {self.comparison!r}; it must be one of {', '.join(COMPARISONS)}"
+            )
+
+
+MOST_BINS = 1000
+"""Of one feature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A public metric by which candidates differ in kind, for selectors that keep the best of each kind.
+
+    Its range is divided into bins of equal width; what lies outside belongs to the first or the last one.
+
+    Args:
+        name: The metric's.
+        low: Where the first bin begins.
+        high: Where the last bin ends, above ``low``.
+        bins: How many, 2 to 1,000.
+    """
+
+    name: str
+    low: float
+    high: float
+    bins: int = field(default=8, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ProblemError(f"feature {self.name!r}: the name must be that of a metric")
+        if not (is_number(self.low) and is_number(self.high) and self.low < self.high):
+            raise ProblemError(
+                f"feature {self.name!r}: its range is {self.low!r} to {self.high!r}; give two numbers, the lower first"
+            )
+        if type(self.bins) is not int or not 2 <= self.bins <= MOST_BINS:
+            raise ProblemError(
+                f"feature {self.name!r}: bins is {self.bins!r}; it must be a whole number from 2 to {MOST_BINS}"
+            )
+
+    def bin(self, value: float) -> int:
+        """The bin of a finite value, from 0."""
+        if value <= self.low:
+            return 0
+        if value >= self.high:
+            return self.bins - 1
+        # Halved, because the difference of two large floats may overflow.
+        share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return min(self.bins - 1, int(share * self.bins))
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A public metric that counts beside the score, for selectors that keep what nothing beats in all of them.
+
+    Args:
+        metric: Its name.
+        direction: ``maximize`` or ``minimize``.
+    """
+
+    metric: str
+    direction: str = "maximize"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, str) or not self.metric:
+            raise ProblemError(f"objective {self.metric!r}: it must be the name of a metric")
+        if self.direction not in tuple(Direction):
+            raise ProblemError(
+                f"objective {self.metric!r}: its direction is {self.direction!r}; use 'maximize' or 'minimize'"
             )
 
 

@@ -29,7 +29,7 @@ from discovery.sandbox.cgroups import available
 from discovery.sandbox.hierarchies import Absent
 from discovery.sandbox.isolation import expanded
 from discovery.sandbox.isolation import require as require_isolation
-from discovery.selection import make_selector
+from discovery.selection import Selector, make_selector
 from discovery.storage.base import RunRecord, Storage
 
 EMBEDDED = "mutation"
@@ -100,6 +100,18 @@ def generator_of(config: RunConfig, problem: Problem) -> Generator:
     return make_generator(config.generator, problem, api_key=os.environ.get("OPENAI_API_KEY"))
 
 
+def selector_of(config: RunConfig, problem: Problem) -> Selector:
+    """The configured selector, with what the problem declares for it; it has observed nothing."""
+    return make_selector(
+        config.search.selector,
+        problem.direction,
+        config.search.selector_params,
+        features=problem.settings.features,
+        objectives=problem.settings.objectives,
+        overlap=config.overlap,
+    )
+
+
 def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     """A configuration whose problem, selector and generator can be made: nothing is stored or reached yet.
 
@@ -112,7 +124,7 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     """
     problem = load_problem(config.problem)
     expanded((*problem.settings.isolation, *config.sandbox.require))
-    make_selector(config.search.selector, problem.direction, config.search.selector_params)
+    selector_of(config, problem)
     generator_of(config, problem)
     _refuse_edits(config, problem)
     model = config.generator.model
@@ -258,7 +270,7 @@ async def _assembled(
     *,
     is_new: bool,
 ) -> AsyncIterator[Run]:
-    selector = make_selector(config.search.selector, problem.direction, config.search.selector_params)
+    selector = selector_of(config, problem)
     generator = generator_of(config, problem)
     _refuse_edits(config, problem)
     evaluator = Evaluator(

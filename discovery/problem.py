@@ -20,7 +20,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import inspect
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from discovery.blocks import Frame
-from discovery.declared import KnownBest, Limits, Reference, Repeats, is_number
+from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats
 from discovery.errors import ProblemError
+from discovery.expected import EXPECTED, ONE_OR_MORE
 from discovery.program import DATA_LANGUAGE, TEXT_LANGUAGES, Program
 from discovery.records import Direction, Json, Score, text_hash
 
@@ -132,6 +132,8 @@ class ProblemSettings:
     out_of_reach: str | None = None
     domain: str | None = None
     picture: Picture | None = None
+    features: tuple[Feature, ...] = ()
+    objectives: tuple[Objective, ...] = ()
     schema: Mapping[str, Json] | None = None
 
     @property
@@ -182,7 +184,10 @@ def problem(
             scorer in ``verify.py`` gets by name, beside the solution; numbers and texts), ``cost_s`` (seconds that an
             evaluation of the initial candidate takes on a usual core, as measured), ``out_of_reach`` (why the embedded
             generator cannot be expected to improve on the initial candidate in 200 evaluations), ``domain``,
-            ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes) and
+            ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes),
+            ``features`` (a list of :class:`Feature`: public metrics by which candidates differ in kind; the selector
+            ``islands`` keeps the best of each kind), ``objectives`` (a list of :class:`Objective`: public metrics that
+            count beside the score; the selector ``pareto`` continues from what no other candidate beats in all) and
             ``schema`` (a JSON Schema: solutions are data, JSON documents that fit it, and nothing runs; the language
             is ``json``, the initial candidate a document, and the scorer reads ``program.data``).
 
@@ -247,73 +252,16 @@ def _direction(direction: str | Direction, faults: list[str]) -> Direction:
     return Direction.MAXIMIZE
 
 
-def _are(kind: type, value: object) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(part, kind) for part in value)
-
-
-def _is_bounds(value: Any) -> bool:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        return False
-    ends = [end for end in value if end is not None]
-    return all(is_number(end) for end in ends) and (len(ends) < 2 or ends[0] < ends[1])
-
-
-def _is_schema(value: object) -> bool:
-    try:
-        return isinstance(value, dict) and json.loads(json.dumps(value, allow_nan=False)) == value
-    except (TypeError, ValueError, RecursionError):
-        return False
-
-
-_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "entry": (lambda v: isinstance(v, str) and v.isidentifier(), "the name of a function"),
-    "bounds": (_is_bounds, "(lowest, highest) with the lower first, None for no bound"),
-    "limits": (lambda v: isinstance(v, Limits), "a Limits(...)"),
-    "language": (lambda v: isinstance(v, str) and bool(v.strip()), "a language's name"),
-    "command": (lambda v: v is None or (_are(str, v) and bool(v)), "a list of words or None"),
-    "build": (lambda v: v is None or (_are(str, v) and bool(v)), "a list of words or None"),
-    "build_limits": (lambda v: v is None or isinstance(v, Limits), "a Limits(...) or None"),
-    "image": (lambda v: v is None or (isinstance(v, str) and bool(v.strip())), "a name or None"),
-    "packages": (lambda v: _are(str, v), "a list of package names"),
-    "isolation": (
-        lambda v: isinstance(v, str) or _are(str, v),
-        "a level of isolation or a list of properties",
-    ),
-    "max_jump": (lambda v: v is None or (is_number(v) and v > 0), "a positive number or None"),
-    "repeats": (lambda v: v is None or isinstance(v, Repeats), "a Repeats(...) or None"),
-    "deterministic": (lambda v: isinstance(v, bool), "True or False"),
-    "scorer_timeout_s": (lambda v: is_number(v) and v > 0, "a positive number of seconds"),
-    "exact_timeout_s": (lambda v: is_number(v) and v > 0, "a positive number of seconds"),
-    "known_best": (
-        lambda v: isinstance(v, KnownBest) or _are(KnownBest, v),
-        "a KnownBest(...) or a list of them",
-    ),
-    "references": (
-        lambda v: isinstance(v, Reference) or _are(Reference, v),
-        "a Reference(...) or a list of them",
-    ),
-    "parameters": (
-        lambda v: isinstance(v, dict) and all(isinstance(p, str) or is_number(p) for p in v.values()),
-        "a dict of numbers and texts",
-    ),
-    "cost_s": (lambda v: v is None or (is_number(v) and v > 0), "a positive number of seconds or None"),
-    "out_of_reach": (lambda v: v is None or (isinstance(v, str) and bool(v.strip())), "a sentence or None"),
-    "domain": (lambda v: v is None or isinstance(v, str), "a word or None"),
-    "picture": (lambda v: v is None or callable(v), "a function (artifact, axes) or None"),
-    "schema": (lambda v: v is None or _is_schema(v), "a JSON Schema: a dict of what JSON can hold"),
-}
-
-
 def _settings(given: Mapping[str, Any], faults: list[str]) -> ProblemSettings:
     values: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in _EXPECTED:
-            faults.append(f"unknown setting {key!r}; known: {', '.join(sorted(_EXPECTED))}")
+        if key not in EXPECTED:
+            faults.append(f"unknown setting {key!r}; known: {', '.join(sorted(EXPECTED))}")
             continue
-        holds, expected = _EXPECTED[key]
+        holds, expected = EXPECTED[key]
         if not holds(value):
             faults.append(f"{key} is {value!r}; it must be {expected}")
-        elif isinstance(value, (KnownBest, Reference)) or (key == "isolation" and isinstance(value, str)):
+        elif isinstance(value, ONE_OR_MORE) or (key == "isolation" and isinstance(value, str)):
             values[key] = (value,)
         else:
             values[key] = tuple(value) if isinstance(value, list) else value

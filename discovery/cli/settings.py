@@ -97,22 +97,28 @@ def depth_for(config: RunConfig, evaluations: int, chains: Sequence[ChainSummary
     return math.ceil((share + unused) / search.candidates)
 
 
-def read_params(pairs: list[str]) -> dict[str, float]:
-    """Parameters of the selector, each given as NAME=NUMBER.
+def read_params(pairs: list[str]) -> dict[str, int | float | str]:
+    """Parameters of the selector, each given as NAME=VALUE; what is no number is text.
 
     Raises:
         ConfigError: One is not.
     """
-    params = {}
+    params: dict[str, int | float | str] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        try:
-            params[name.strip().replace("-", "_")] = float(value)
-        except ValueError as error:
-            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0") from error
-        if not equals:
-            raise ConfigError(f"--selector-param {pair!r}: expected NAME=NUMBER, such as c=1.0")
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(f"--selector-param {pair!r}: expected NAME=VALUE, such as c=1.0")
+        params[name.replace("-", "_")] = _number_or_text(value)
     return params
+
+
+def _number_or_text(value: str) -> int | float | str:
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return value
 
 
 def repriced(table: PriceTable, model: str | None) -> Prices:

@@ -5,6 +5,6 @@ own included.
 """
 
 from discovery.selection.base import Selection, Selector
-from discovery.selection.registry import make_selector, selector_names
+from discovery.selection.registry import described_selectors, make_selector, selector_names
 
-__all__ = ["Selection", "Selector", "make_selector", "selector_names"]
+__all__ = ["Selection", "Selector", "described_selectors", "make_selector", "selector_names"]

@@ -15,18 +15,19 @@ from bisect import insort
 from collections.abc import Mapping
 
 import numpy as np
-from sortedcontainers import SortedList
 
 from discovery.errors import ConfigError
 from discovery.records import CommittedStep, Direction, Json
 from discovery.selection.base import Selection
-from discovery.selection.history import History, require_choice
+from discovery.selection.history import Ranked, free_rank, require_choice
 
 _KINDS = ("exploitation", "elite", "exploration")
 
 
 class Balance:
-    """Chooses by ratios; see the module docstring. All draws come from the generator given to ``choose``.
+    """Each parent drawn by kind: the best one left, one of the best few, or any, in fixed ratios.
+
+    See the module docstring. All draws come from the generator given to ``choose``.
 
     Args:
         direction: Which scores are better.
@@ -64,7 +65,7 @@ class Balance:
         self._elites = elites
         self._exploitation = exploitation / total
         self._elite = elite / total
-        self._chains: dict[int, _Ranked] = {}
+        self._chains: dict[int, Ranked] = {}
 
     def observe(self, step: CommittedStep) -> None:
         """Take in one committed step, in O(log n).
@@ -74,7 +75,7 @@ class Balance:
         """
         chain = self._chains.get(step.chain)
         if chain is None:
-            chain = self._chains[step.chain] = _Ranked(self._direction)
+            chain = self._chains[step.chain] = Ranked(self._direction)
         chain.observe(step)
 
     def choose(self, chain: int, count: int, rng: np.random.Generator) -> Selection:
@@ -91,15 +92,15 @@ class Balance:
         for _ in range(min(count, len(history))):
             kind = self._kind(rng.random())
             if kind == "exploitation":
-                rank = _free_rank(taken, 0)
+                rank = free_rank(taken, 0)
             else:
                 limit = min(self._elites, len(history)) if kind == "elite" else len(history)
                 free = limit - sum(1 for rank in taken if rank < limit)
                 # When every elite is taken, the best one left is the nearest to what was meant.
-                rank = _free_rank(taken, int(rng.integers(free)) if free else 0)
+                rank = free_rank(taken, int(rng.integers(free)) if free else 0)
             insort(taken, rank)
             picks.append((rank, kind))
-        positions = [ranked.order[rank][1] for rank, _ in picks]
+        positions = [ranked.at(rank) for rank, _ in picks]
         return Selection(
             parents=tuple(history.keys[position] for position in positions),
             values={
@@ -118,25 +119,3 @@ class Balance:
         if draw < self._exploitation + self._elite or not self.params["exploration"]:
             return _KINDS[1] if self._elite else _KINDS[0]
         return _KINDS[2]
-
-
-class _Ranked:
-    """A chain's history with its order by quality, best first, earlier first among equals."""
-
-    def __init__(self, direction: Direction) -> None:
-        self.history = History(direction)
-        self.order: SortedList[tuple[float, int]] = SortedList()
-
-    def observe(self, step: CommittedStep) -> None:
-        position = self.history.observe(step)
-        if position is not None:
-            self.order.add((-self.history.qualities[position], position))
-
-
-def _free_rank(taken: list[int], index: int) -> int:
-    """The ``index``-th rank, from 0, that is not among ``taken``, which is ascending."""
-    for rank in taken:
-        if rank > index:
-            break
-        index += 1
-    return index

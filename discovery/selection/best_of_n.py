@@ -15,7 +15,7 @@ from discovery.selection.history import History, require_choice
 
 
 class BestOfN:
-    """Always chooses the initial candidate, whatever ``count`` is.
+    """Always the initial candidate: N independent proposals, the baseline to beat.
 
     Args:
         direction: Which scores are better; it does not matter here.

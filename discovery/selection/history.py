@@ -8,7 +8,30 @@ chain already holds adds nothing either: shown beside its twin it would tell the
 
 from __future__ import annotations
 
+from sortedcontainers import SortedList
+
 from discovery.records import CandidateKey, CommittedStep, Direction
+
+
+class Order:
+    """The order in which a chain's steps must be observed: from step 0, each once. Numbers may be left out."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+
+    def take(self, step: CommittedStep) -> None:
+        """Take in the next step.
+
+        Raises:
+            ValueError: It is out of order.
+        """
+        if self.last is None and step.step != 0:
+            raise ValueError(f"chain {step.chain} begins with step {step.step}; observe step 0 first")
+        if self.last is not None and step.step <= self.last:
+            raise ValueError(
+                f"chain {step.chain}: step {step.step} after {self.last}; observe each once, in order"
+            )
+        self.last = step.step
 
 
 class History:
@@ -26,7 +49,7 @@ class History:
         self._direction = direction
         self._positions: dict[CandidateKey, int] = {}
         self._sources: set[str] = set()
-        self._last_step: int | None = None
+        self._order = Order()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -43,13 +66,7 @@ class History:
         Raises:
             ValueError: The step is out of order, or its committed candidate has no score.
         """
-        if self._last_step is None and step.step != 0:
-            raise ValueError(f"chain {step.chain} begins with step {step.step}; observe step 0 first")
-        if self._last_step is not None and step.step <= self._last_step:
-            raise ValueError(
-                f"chain {step.chain}: step {step.step} after {self._last_step}; observe each once, in order"
-            )
-        self._last_step = step.step
+        self._order.take(step)
         if step.step > 0:
             self.expansions += 1
         if step.committed is None:
@@ -81,14 +98,64 @@ class History:
         return position
 
 
+class Ranked:
+    """A chain's history with its order by quality, best first, earlier first among equals.
+
+    Args:
+        direction: Which scores are better.
+    """
+
+    def __init__(self, direction: Direction) -> None:
+        self.history = History(direction)
+        self._order: SortedList[tuple[float, int]] = SortedList()
+
+    def observe(self, step: CommittedStep) -> None:
+        """Take in a committed step, in O(log n).
+
+        Raises:
+            ValueError: As for :meth:`History.observe`.
+        """
+        position = self.history.observe(step)
+        if position is not None:
+            self._order.add((-self.history.qualities[position], position))
+
+    def at(self, rank: int) -> int:
+        """The position of the candidate of a rank, from 0 for the best."""
+        return int(self._order[rank][1])
+
+
+def free_rank(taken: list[int], index: int) -> int:
+    """The ``index``-th rank, from 0, that is not among ``taken``, which is ascending."""
+    for rank in taken:
+        if rank > index:
+            break
+        index += 1
+    return index
+
+
 def require_choice(history: History | None, chain: int, count: int) -> History:
     """The history to choose from.
 
     Raises:
         ValueError: Nothing was observed on the chain, or ``count`` is below 1.
     """
+    require_parents(bool(history and history.keys), chain, count)
+    assert history is not None
+    return history
+
+
+def require_parents(are_there: bool, chain: int, count: int) -> None:
+    """Refuse a choice that cannot be made.
+
+    Args:
+        are_there: Whether the chain has a scored candidate.
+        chain: Chain number.
+        count: How many parents are asked for.
+
+    Raises:
+        ValueError: There is nothing to choose from, or ``count`` is below 1.
+    """
     if count < 1:
         raise ValueError(f"{count} parents asked for; ask for at least 1")
-    if history is None or not history.keys:
+    if not are_there:
         raise ValueError(f"chain {chain} has no scored candidate yet; observe its step 0 first")
-    return history

@@ -4,15 +4,27 @@ from functools import partial
 
 import pytest
 
+from discovery.declared import Feature, Objective
 from discovery.selection import make_selector, selector_names
 from discovery.testing.selector import SelectorContract
 
+FEATURES = [Feature("size", -2, 2, bins=4), Feature("depth", 0, 1)]
+OBJECTIVES = [Objective("size", "minimize"), Objective("depth")]
 CASES = [
     ("best-of-n", {}),
     ("balance", {}),
     ("balance", {"exploitation": 1, "elite": 0, "exploration": 0}),
     ("balance", {"exploitation": 0, "elite": 0, "exploration": 1}),
     ("balance", {"exploitation": 0, "elite": 1, "exploration": 0, "elites": 2}),
+    ("greedy", {}),
+    ("islands", {}),
+    ("islands", {"islands": 1, "exploitation": 1, "population": 1}),
+    ("islands", {"islands": 3, "exploitation": 0, "migration": 5, "features": True}),
+    ("pareto", {}),
+    ("pareto", {"draw": "uniform", "exploitation": 0, "size": 3}),
+    ("puct", {}),
+    ("puct", {"backup": "mean", "horizon": 1, "pool": 3}),
+    ("puct", {"c": 30, "gamma": 0.99, "horizon": 64}),
     ("rpucg", {}),
     ("rpucg", {"c": 0, "restart": 0}),
     ("rpucg", {"c": 100.0, "gamma": 0.99, "restart": 3, "pool": 5}),
@@ -23,7 +35,9 @@ CASES = [
 @pytest.fixture(params=CASES, ids=str)
 def selector_factory(request):
     name, params = request.param
-    return partial(make_selector, name, params=params)
+    params = dict(params)
+    features = FEATURES if params.pop("features", False) else ()
+    return partial(make_selector, name, params=params, features=features, objectives=OBJECTIVES)
 
 
 class TestBundledSelectors(SelectorContract):

@@ -40,7 +40,7 @@ from discovery.records import (
     TokenUsage,
 )
 from discovery.run import config_of, new_run
-from discovery.selection import make_selector
+from discovery.selection import make_selector, selector_names
 from discovery.selection.best_of_n import BestOfN
 from discovery.step import OpenStep
 from discovery.storage import open_storage
@@ -48,9 +48,16 @@ from discovery.storage.journal import Journal
 from discovery.testing.fakes import ScriptedGenerator
 
 PLUGIN = """
-from discovery import problem
+from discovery import Feature, Objective, problem
 
-@problem(name="climb", statement="Return a number.", initial="def solve():\\n    return 0\\n", bounds=(None, 1e6))
+@problem(
+    name="climb",
+    statement="Return a number.",
+    initial="def solve():\\n    return 0\\n",
+    bounds=(None, 1e6),
+    features=[Feature("half", 0, 20), Feature("digit", 0, 3, bins=3)],
+    objectives=Objective("digit", "minimize"),
+)
 def score(program):
     return float(program.call("solve"))
 """
@@ -104,13 +111,18 @@ class Judge:
         return dataclasses.replace(claimed, purpose=Purpose.VERIFY, duplicate_of=None)
 
 
+def metrics_of(value):
+    """One that is always there, one that sometimes is, and one that is no number."""
+    return {"half": value / 2, "name": "n"} | ({"digit": value % 3} if value % 4 else {})
+
+
 def judged(problem, candidate):
     value, now = number_in(candidate.source), datetime.now(UTC)
     failure = Failure(kind=FailureKind.INVALID, message=f"{value} is negative") if value < 0 else None
     return Evaluation(
         key=candidate.key,
         state=EvaluationState.FAILED if failure else EvaluationState.SCORED,
-        score=None if failure else Score(value=float(value), metrics={"half": value / 2, "name": "n"}),
+        score=None if failure else Score(value=float(value), metrics=metrics_of(value)),
         failure=failure,
         scorer_version=problem.version,
         started_at=now,
@@ -226,7 +238,15 @@ class Process:
             storage=storage,
             journal=self.journal,
             generator=self.model,
-            selector=self.selector or make_selector(search.selector, problem.direction, {}),
+            selector=self.selector
+            or make_selector(
+                search.selector,
+                problem.direction,
+                {},
+                features=problem.settings.features,
+                objectives=problem.settings.objectives,
+                overlap=search.overlap,
+            ),
             evaluator=self.judge,
             ledger=self.ledger,
             gate=GenerationGate(1000),
@@ -311,7 +331,7 @@ def check_what_was_seen(storage, run, search):
 @settings(max_examples=14, deadline=None)
 @given(
     overlap=st.integers(0, 3),
-    selector=st.sampled_from(["rpucg", "balance"]),
+    selector=st.sampled_from(selector_names()),
     evaluations=st.integers(1, 26),
     cuts=st.lists(st.integers(1, 50), max_size=3),
     timing=st.integers(0, 10**6),
@@ -346,6 +366,20 @@ def test_neither_timing_nor_the_end_of_processes_changes_a_run(
         return stored(storage, run, 2)
 
     assert asyncio.run(in_pieces()) == asyncio.run(undisturbed())
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 3])
+async def test_a_step_is_planned_from_its_own_island_whatever_the_overlap(problem, storage, overlap):
+    run = a_run(problem, storage)
+    search = shape(steps=24, candidates=2, overlap=overlap, selector="islands")
+    assert await Process(problem, storage, run, search).work() == ["all steps taken"]
+    shown = set()
+    for step in storage.committed_steps(run, 0):
+        island = storage.step(run, 0, step.step).step.selection["values"]["island"]
+        assert island == (step.step % 4 if step.step > overlap + 1 else None)
+        assert all(key == INITIAL or key.step % 4 == step.step % 4 for key in step.parents)
+        shown.update(step.parents)
+    assert {key.step % 4 for key in shown - {INITIAL}} == {0, 1, 2, 3}
 
 
 async def test_the_next_step_goes_ahead_and_is_committed_in_its_turn(problem, storage):

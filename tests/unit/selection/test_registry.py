@@ -5,9 +5,10 @@ from importlib.metadata import EntryPoint, EntryPoints
 import numpy as np
 import pytest
 
+from discovery.declared import Feature, Objective
 from discovery.errors import ConfigError
 from discovery.records import INITIAL, Direction
-from discovery.selection import Selection, make_selector, registry, selector_names
+from discovery.selection import Selection, described_selectors, make_selector, registry, selector_names
 from discovery.testing.selector import committed_step
 
 
@@ -39,6 +40,7 @@ def installed(monkeypatch):
         EntryPoint(name, value, registry.ENTRY_POINTS)
         for name, value in {
             "first": f"{__name__}:First",
+            "shaped": f"{__name__}:Shaped",
             "broken": f"{__name__}:Broken",
             "gone": "no_such_module:Thing",
         }.items()
@@ -48,21 +50,23 @@ def installed(monkeypatch):
 
 
 def _load(point):
-    found = {"First": First, "Broken": Broken}.get(point.attr)
+    found = {"First": First, "Broken": Broken, "Shaped": Shaped}.get(point.attr)
     if found is None:
         raise ModuleNotFoundError(f"No module named {point.module!r}")
     return found
 
 
-@pytest.mark.parametrize("name", ["balance", "best-of-n", "rpucg"])
+@pytest.mark.parametrize("name", ["balance", "best-of-n", "greedy", "islands", "pareto", "puct", "rpucg"])
 def test_bundled_selectors_by_name(name):
-    selector = make_selector(name, Direction.MINIMIZE)
+    selector = make_selector(name, Direction.MINIMIZE, objectives=[Objective("size")])
     assert selector.name == name
     assert name in selector_names()
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="no selector 'greed'; known: balance, best-of-n, rpucg"):
+    with pytest.raises(
+        ConfigError, match=r"no selector 'greed'; known: balance, best-of-n, greedy, .*, rpucg"
+    ):
         make_selector("greed", Direction.MAXIMIZE)
 
 
@@ -75,12 +79,62 @@ def test_an_unknown_parameter_lists_the_known_ones():
 
 @pytest.mark.parametrize("params", [{"restart": 2.5}, {"c": "1"}, {"c": True}, {"gamma": None}], ids=str)
 def test_a_parameter_of_the_wrong_type_is_refused(params):
-    with pytest.raises(ConfigError, match=r"expected (int|float)"):
+    with pytest.raises(ConfigError, match=r"expected a (whole )?number"):
         make_selector("rpucg", Direction.MAXIMIZE, params)
 
 
 def test_whole_numbers_do_for_real_parameters():
     assert make_selector("rpucg", Direction.MAXIMIZE, {"c": 2}).params["c"] == 2.0
+
+
+class Shaped(First):
+    """A user's selector that wants to know the problem.
+
+    And says more about it.
+    """
+
+    def __init__(self, direction, *, mode="soft", strict=False, features=(), objectives=(), overlap=0):
+        self.params = {"mode": mode, "strict": strict}
+        self.given = (features, objectives, overlap)
+
+
+@pytest.mark.usefixtures("installed")
+def test_texts_and_switches_are_parameters_too():
+    assert make_selector("shaped", Direction.MAXIMIZE, {"mode": "hard", "strict": "true"}).params == {
+        "mode": "hard",
+        "strict": True,
+    }
+    assert make_selector("shaped", Direction.MAXIMIZE, {"mode": 5}).params["mode"] == "5"
+    with pytest.raises(ConfigError, match="shaped: strict is 1; expected true or false"):
+        make_selector("shaped", Direction.MAXIMIZE, {"strict": 1})
+    with pytest.raises(ConfigError, match=r"shaped: mode is \[1\]; expected text"):
+        make_selector("shaped", Direction.MAXIMIZE, {"mode": [1]})
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_the_problem_declares_goes_to_whoever_takes_it():
+    declared = {
+        "features": [Feature("size", 0, 1)],
+        "objectives": [Objective("cost", "minimize")],
+        "overlap": 2,
+    }
+    selector = make_selector("shaped", Direction.MAXIMIZE, **declared)
+    assert selector.given == ((Feature("size", 0, 1),), (Objective("cost", "minimize"),), 2)
+    assert make_selector("first", Direction.MAXIMIZE, **declared).params == {"width": 1}
+    with pytest.raises(ConfigError, match="features is no parameter; the problem declares it: "):
+        make_selector("shaped", Direction.MAXIMIZE, {"features": "size"})
+
+
+@pytest.mark.usefixtures("installed")
+def test_every_selector_is_described_in_one_line_and_a_broken_one_says_why():
+    found = {each.name: each for each in described_selectors()}
+    assert list(found) == sorted({*found}) == list(selector_names())
+    assert all(each.summary and "\n" not in each.summary for each in found.values())
+    assert found["puct"].params["backup"] == "max"
+    assert "features" not in found["islands"].params
+    assert found["shaped"].summary == "A user's selector that wants to know the problem."
+    assert (found["shaped"].origin, found["puct"].origin) == (f"{__name__}:Shaped", None)
+    assert found["gone"].summary.startswith("loading selector 'gone' from no_such_module:Thing")
 
 
 def test_best_of_n_always_starts_from_the_initial_candidate():

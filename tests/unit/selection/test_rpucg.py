@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from discovery.errors import ConfigError
 from discovery.records import INITIAL, CandidateKey, Direction
-from discovery.selection.rpucg import LOW_QUANTILE, NEGLIGIBLE, Rpucg
+from discovery.selection.rpucg import NEGLIGIBLE, Rpucg
+from discovery.selection.scale import LOW_QUANTILE
 from discovery.testing.selector import committed_step, play
 
 RNG = np.random.default_rng(0)
