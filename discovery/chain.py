@@ -23,7 +23,7 @@ import numpy as np
 
 from discovery.errors import cause
 from discovery.generation.prompt import compose
-from discovery.outcomes import refuted
+from discovery.outcomes import best_of, refuted
 from discovery.parents import ParentViews
 from discovery.past import Past
 from discovery.ports import Ports
@@ -235,11 +235,7 @@ class Chain:
         assert opened.number == self._steps + 1
         step, outcomes = opened.record, opened.outcomes
         valid = [outcome for outcome in outcomes if outcome.score is not None]
-        best: Outcome | None = None
-        for outcome in valid:
-            assert outcome.score is not None
-            if best is None or self._direction.better(outcome.score, best.score):
-                best = outcome
+        best = best_of(valid, self._direction)
         after = self._best
         if best is not None and best.score is not None and self._direction.better(best.score, after):
             after = best.score

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from discovery.records import Evaluation, Failure, Json, Outcome
+from discovery.records import Direction, Evaluation, Failure, Json, Outcome
 
 
 def refuted(outcome: Outcome, failure: Failure) -> Outcome:
@@ -52,3 +52,12 @@ def numbers(metrics: Mapping[str, Json], names: Sequence[str]) -> dict[str, floa
             if math.isfinite(number):
                 found[name] = number
     return found
+
+
+def best_of(outcomes: Iterable[Outcome], direction: Direction) -> Outcome | None:
+    """The best of a step's outcomes, which is committed: the first among equals; None where none has a score."""
+    best: Outcome | None = None
+    for outcome in outcomes:
+        if outcome.score is not None and (best is None or direction.better(outcome.score, best.score)):
+            best = outcome
+    return best
