@@ -17,6 +17,7 @@ from discovery.agreement import compare, shown
 from discovery.errors import ProblemError, ScoringError
 from discovery.findings import Finding, Level, doubtful, from_message, last_line, one_line, wrong
 from discovery.inspection import MIN_WALL_S, can_be_tried, inspected, inspected_files
+from discovery.outcomes import numbers
 from discovery.plugins import load_file, load_location, locate, reference
 from discovery.problem import DeclarationError, Problem
 from discovery.records import Evaluation, Failure, FailureKind, Score
@@ -96,6 +97,7 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
         twice = problem.settings.deterministic or problem.settings.repeats is not None
         again = await score(problem, problem.initial) if twice else first
         findings = [*_check_first(problem, first), *_check_repeated(problem, first, again)]
+        findings += _check_metrics(problem, first)
         if first.score is not None:
             broken = await score(problem, _broken(problem))
             findings += _check_broken(problem, first.score, broken)
@@ -217,6 +219,37 @@ def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
             f"the initial candidate takes {used_s:.3g} s of wall_s = {limits.wall_s:g} s",
             "raise wall_s, or hand out smaller work: better candidates are often slower",
         )
+
+
+def _check_metrics(problem: Problem, first: Evaluation) -> Iterator[Finding]:
+    """What selectors are told of candidates must be there."""
+    if first.score is None:
+        return
+    settings = problem.settings
+    features = {feature.name: feature for feature in settings.features}
+    asked = [
+        *(("features", name) for name in features),
+        *(("objectives", each.metric) for each in settings.objectives),
+    ]
+    told = numbers(first.score.metrics, [name for _, name in asked])
+    for where, name in asked:
+        if name not in told:
+            there = ", ".join(sorted(numbers(first.score.metrics, tuple(first.score.metrics)))) or "none"
+            is_private = " (it is private)" if name in first.score.private else ""
+            yield wrong(
+                where,
+                f"the initial candidate's score has no metric {name!r} that is a finite number{is_private}; it has: "
+                f"{there}",
+                f"return Score(value=..., metrics={{{name!r}: a number}}), or correct the name",
+            )
+        elif where == "features" and not features[name].low <= told[name] <= features[name].high:
+            feature = features[name]
+            yield doubtful(
+                where,
+                f"the initial candidate's {name} is {told[name]:g}, outside {feature.low:g} to {feature.high:g}: it "
+                "shares a bin with all that lies beyond",
+                "widen the feature's range so that most candidates lie in it",
+            )
 
 
 def _check_repeated(problem: Problem, first: Evaluation, again: Evaluation) -> Iterator[Finding]:

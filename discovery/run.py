@@ -44,7 +44,7 @@ from discovery.records import (
     Json,
     RunStatus,
 )
-from discovery.selection.base import Selector
+from discovery.selection.base import Selector, notice_of
 from discovery.step import OpenStep, StepRunner
 from discovery.storage.base import RunRecord, Storage
 from discovery.storage.journal import Journal
@@ -130,6 +130,11 @@ class Run:
         self.progress.evaluation = evaluator.meter
         self._supervision = Supervision(record, storage, self.progress, self._facts)
         self._reason: str | None = None
+
+    @property
+    def notice(self) -> str | None:
+        """What whoever starts it should know about its selector, in one line; None when nothing."""
+        return notice_of(self._selector)
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.

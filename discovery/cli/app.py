@@ -34,6 +34,7 @@ MODULES = {
     "running": ("run", "resume"),
     "look": ("runs", "best"),
     "problems": ("problems",),
+    "selectors": ("selectors",),
     "show": ("show",),
     "judge": ("score", "check", "new"),
     "audit": ("audit",),

@@ -88,8 +88,8 @@ def run(
         parents: How many candidates a prompt shows [3].
         overlap: Steps of a chain that may be open beside its oldest one, which they do not learn from [0; 1 where
             C x K is less than twice the --generation-slots].
-        selector: best-of-n, balance or rpucg [rpucg].
-        selector_param: A parameter of the selector, as NAME=NUMBER; may be repeated.
+        selector: What chooses parents; `discovery selectors` tells what each one does [rpucg].
+        selector_param: A parameter of the selector, as NAME=VALUE; may be repeated.
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
@@ -338,7 +338,7 @@ async def _drive(
         launched.append(run.record.id)
         title = f"{run.record.problem}  {run.record.id}"
         execute, place, missing = await _scheduled(run, scheduler)
-        notices = [said for said in (chosen, missing, _swept(run.swept)) if said]
+        notices = [said for said in (chosen, run.notice, missing, _swept(run.swept)) if said]
         known = best_known(run.problem.settings.known_best, run.problem.direction)
         watch = watching(err, run.progress, title, known.value if known else None)
         async with _announcing(run, place, notices), watch:

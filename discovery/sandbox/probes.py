@@ -27,7 +27,11 @@ from discovery.sandbox.isolation import PROPERTIES
 from discovery.sandbox.totals import SPARE_PROCESSES
 
 _LIMITS = Limits(wall_s=5.0, memory_bytes=256 << 20, processes=16, file_bytes=1 << 20)
-_MEMORY_BYTES = (16 << 20, 64 << 20, 1 << 30)  # the least that shows; with large packages a small excess is none
+_MEMORY_BYTES = (
+    16 << 20,
+    64 << 20,
+    1 << 30,
+)  # the least that shows; with large packages a small excess is none
 _CPU = replace(_LIMITS, cpu_s=0.1)
 _REPORTED = {
     "no_network": "network",

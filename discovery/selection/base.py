@@ -35,7 +35,7 @@ class Selector(Protocol):
     """Chooses parents. See the module docstring for the contract.
 
     One that looks at metrics has an attribute ``metrics`` beside these, a tuple of their names: outcomes then
-    carry these. See :func:`metrics_of`.
+    carry these. One that has something to tell whoever starts a run has it in ``notice``, one line.
     """
 
     name: str
@@ -60,3 +60,9 @@ class Selector(Protocol):
 def metrics_of(selector: Selector) -> tuple[str, ...]:
     """Names of the metrics that a selector asks for in outcomes: its attribute ``metrics``, none where it has none."""
     return tuple(getattr(selector, "metrics", ()))
+
+
+def notice_of(selector: Selector) -> str | None:
+    """What whoever starts a run should know about its selector, in one line; None when nothing."""
+    notice = getattr(selector, "notice", None)
+    return None if notice is None else f"selector {selector.name}: {notice}"

@@ -241,6 +241,38 @@ async def test_settings(check, setting, where, level, words):
     assert words in finding.message
 
 
+FEATURE = "features=[Feature('size', 0, 10)], objectives=Objective('cost', 'minimize')"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found"),
+    [
+        ("metrics={'size': 3, 'cost': 0.5}", []),
+        (
+            "metrics={'size': 3, 'name': 'x'}",
+            [("objectives", "error", "no metric 'cost' that is a finite number; it has: size")],
+        ),
+        (
+            "metrics={'size': 'big'}, private={'cost': 1}",
+            [
+                ("features", "error", "no metric 'size' that is a finite number; it has: none"),
+                (
+                    "objectives",
+                    "error",
+                    "no metric 'cost' that is a finite number (it is private); it has: none",
+                ),
+            ],
+        ),
+        ("metrics={'size': 11, 'cost': 1}", [("features", "warning", "size is 11, outside 0 to 10")]),
+    ],
+)
+async def test_what_selectors_are_to_be_told_must_be_there(check, metrics, found):
+    text = with_setting(FEATURE).replace("import Invalid", "import Feature, Objective, Invalid")
+    findings = await check(text.replace("abs(value - 0.5))", f"abs(value - 0.5), {metrics})"))
+    assert [(each.where, each.level) for each in findings] == [each[:2] for each in found]
+    assert all(words in each.message for each, (*_, words) in zip(findings, found, strict=True))
+
+
 async def test_missing_package_is_not_tried(check):
     scoring = Scoring()
     await check(with_setting("packages=['no_such_package']"), scoring)

@@ -4,14 +4,17 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from discovery.blocks import START
-from discovery.declared import KnownBest, Limits
+from discovery.declared import Feature, KnownBest, Limits, Objective
 from discovery.errors import ProblemError
 from discovery.problem import DeclarationError, problem
 from discovery.program import Program, ProgramOutput
 from discovery.records import Direction, Score
 
+SIZE = Feature("size", 0, 1)
 INITIAL = "def solve():\n    return 1\n"
 
 
@@ -104,12 +107,50 @@ def test_cpu_seconds_are_whole_for_the_kernel(limits, seconds):
         ({"known_best": 2.0}, "known_best is 2.0; it must be a KnownBest(...) or a list of them"),
         ({"domain": 1}, "domain is 1"),
         ({"picture": "no"}, "picture is 'no'"),
+        ({"features": ["size"]}, "features is ['size']; it must be a Feature(...) or a list of them"),
+        ({"features": [SIZE, Feature("size", 2, 3)]}, "features is [Feature(name='size', "),
+        ({"objectives": SIZE}, "objectives is Feature("),
         ({"bound": (0, 1)}, "unknown setting 'bound'; known: bounds, build"),
     ],
 )
 def test_a_fault_is_named_with_its_fix(changes, says):
     (fault,) = faults_of(**changes)
     assert fault.startswith(says)
+
+
+def test_features_and_objectives_are_one_or_several():
+    cost = Objective("cost", "minimize")
+    settings = declare(features=SIZE, objectives=[cost]).settings
+    assert (settings.features, settings.objectives) == ((SIZE,), (cost,))
+    assert declare().settings.features == declare().settings.objectives == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Feature("", 0, 1), "feature '': the name must be that of a metric"),
+        (lambda: Feature("a", 1, 1), "its range is 1 to 1; give two numbers, the lower first"),
+        (lambda: Feature("a", 0, math.inf), "its range is 0 to inf"),
+        (lambda: Feature("a", 0, 1, bins=1), "bins is 1; it must be a whole number from 2 to 1000"),
+        (lambda: Objective(3), "objective 3: it must be the name of a metric"),
+        (lambda: Objective("a", "down"), "its direction is 'down'; use 'maximize' or 'minimize'"),
+    ],
+)
+def test_a_wrong_feature_or_objective_says_what_to_give(make, says):
+    with pytest.raises(ProblemError) as caught:
+        make()
+    assert says in str(caught.value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(2, 1000))
+def test_bins_divide_a_features_range_evenly_and_take_in_what_lies_beyond(value, bins):
+    feature = Feature("a", -1.0, 3.0, bins=bins)
+    place = feature.bin(value)
+    assert 0 <= place < bins
+    width = 4 / bins
+    assert place == 0 or value >= -1 + place * width - 1e-9
+    assert place == bins - 1 or value <= -1 + (place + 1) * width + 1e-9
+    assert Feature("a", -1e308, 1e308, bins=bins).bin(0.0) == bins // 2
 
 
 def test_all_faults_are_found_at_once_and_the_rest_still_stands():
