@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from discovery.briefing import Briefing
 from discovery.errors import cause
-from discovery.generation.prompt import compose
 from discovery.outcomes import best_of, refuted
 from discovery.parents import ParentViews
 from discovery.past import Past
@@ -68,7 +68,9 @@ class Chain:
         self._disagreed: Mapping[CandidateKey, Failure] = disagreed or {}
         self._direction = ports.problem.direction
         self._parents = ParentViews(ports.run, ports.storage)
-        self._past = Past(ports.selector, self._direction, ports.overlap)
+        elites = ports.prompt.elites + ports.search.parents if ports.prompt.elites else 0
+        self._past = Past(ports.selector, self._direction, ports.overlap, elites)
+        self._briefing = Briefing(ports, self.number, self._parents)
         self._best: float | None = None
         self._steps = 0
         self._planned = 0
@@ -218,12 +220,7 @@ class Chain:
             best_before=self._past.best,
             planned_at=datetime.now(UTC),
         )
-        messages = compose(
-            ports.problem,
-            parents=[self._parents.get(key) for key in selection.parents],
-            best=self._past.best,
-            failures=self._past.failures,
-        )
+        messages = await self._briefing.messages(number, self._past, selection.parents)
         prompt = Prompt(chain=self.number, step=number, messages=messages, parents=selection.parents)
         await opened.begin(step, prompt)
         self._planned = number

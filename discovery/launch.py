@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from discovery.config import RunConfig, SandboxConfig, to_dict
@@ -18,6 +19,7 @@ from discovery.errors import ConfigError, MissingComponent, ProblemError, UsageE
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_generator
+from discovery.generation.prompt import Form
 from discovery.plugins import load_problem, load_stored
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
@@ -127,10 +129,30 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     selector_of(config, problem)
     generator_of(config, problem)
     _refuse_edits(config, problem)
+    config = with_template(config)
+    Form.of(config.prompt, problem)
     model = config.generator.model
     if config.generator.kind == EMBEDDED or model is not None:  # else the server says which it is
         priced(config, model, prices if prices is not None else load_prices())
     return config
+
+
+def with_template(config: RunConfig) -> RunConfig:
+    """A configuration with the text of the template that it names, which is stored with the run.
+
+    Raises:
+        ConfigError: The template cannot be read.
+    """
+    prompt = config.prompt
+    if prompt.template is None or prompt.template_text is not None:
+        return config
+    try:
+        text = Path(prompt.template).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"template {prompt.template}: {error}; expected a readable text file, named as from the working directory"
+        ) from error
+    return replace(config, prompt=replace(prompt, template_text=text))
 
 
 def _refuse_edits(config: RunConfig, problem: Problem) -> None:
@@ -194,6 +216,8 @@ async def started(
         InsufficientIsolation: It holds less here than the configuration or the problem asks for.
     """
     problem = load_problem(config.problem)
+    config = with_template(config)
+    Form.of(config.prompt, problem)
     record = new_run(problem, config)
     record = replace(record, id=name or record.id, facts={**record.facts, **(facts or {})})
     async with _assembled(record, config, problem, storage, backend, prices, is_new=True) as run:

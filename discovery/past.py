@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from discovery.generation.elites import Elites
 from discovery.generation.failures import FailureStatistics
 from discovery.records import CommittedStep, Direction
 from discovery.selection.base import Selector
@@ -19,13 +20,16 @@ class Past:
         selector: Folds them for choosing parents.
         direction: Which scores are better.
         overlap: How many are held back at most.
+        elites: How many of the best candidates are known.
     """
 
-    def __init__(self, selector: Selector, direction: Direction, overlap: int) -> None:
+    def __init__(self, selector: Selector, direction: Direction, overlap: int, elites: int = 0) -> None:
         self.failures = FailureStatistics()
         """What went wrong so far."""
         self.best: float | None = None
         """Best score so far."""
+        self.elites = Elites(direction, elites)
+        """The best candidates so far."""
         self._selector = selector
         self._direction = direction
         self._overlap = overlap
@@ -42,6 +46,7 @@ class Past:
             step = self._held.popleft()
             self._selector.observe(step)
             self.failures.observe(step)
+            self.elites.observe(step)
             for outcome in step.outcomes:
                 if outcome.score is not None and self._direction.better(outcome.score, self.best):
                     self.best = outcome.score

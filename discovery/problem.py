@@ -8,7 +8,8 @@ The smallest plugin is one file::
     def score(program):
         return -abs(program.call("solve") - 0.5)
 
-The usual one is a folder with ``problem.py``, ``statement.md`` and ``initial.<ext>`` beside it.
+The usual one is a folder with ``problem.py``, ``statement.md`` and ``initial.<ext>`` beside it, and a ``prompt.md``
+where prompts shall have words of their own (:mod:`discovery.generation.templates`).
 
 A scorer runs in a process of its own that never imports candidate code. It gets a :class:`Program`, whose ``call``
 and ``run`` execute the candidate inside a sandbox and hand back *data*; the scorer decides validity and recomputes
@@ -50,8 +51,9 @@ class Problem:
         direction: Whether higher scores are better.
         settings: Everything else that was declared.
         path: The plugin's file.
-        version: Hash of statement, initial candidate and scorer files: of a folder all ``*.py`` and ``data-*`` but what
-            says nothing of a score.
+        version: Hash of statement, initial candidate, template and scorer files: of a folder all ``*.py`` and
+            ``data-*`` but what says nothing of a score.
+        template: The folder's ``prompt.md``, a template of prompts; None where there is none.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Problem:
     settings: ProblemSettings
     path: Path
     version: str
+    template: str | None = None
 
     @property
     def frame(self) -> Frame:
@@ -203,6 +206,7 @@ def problem(
         faults: list[str] = []
         text = _text(statement, path, "statement{}.md", "statement", variant, faults)
         source = _text(initial, path, "initial{}.*", "initial", variant, faults)
+        template = _template(path, variant, faults)
         declared = Problem(
             name=str(name),
             statement=text,
@@ -211,7 +215,8 @@ def problem(
             direction=_direction(direction, faults),
             settings=_settings(settings, faults),
             path=path,
-            version=_version(text, source, path),
+            version=_version(text, source, template, path),
+            template=template,
         )
         if not _NAME.fullmatch(declared.name):
             faults.insert(0, f"the name is {name!r}; use lower-case letters, digits and dashes")
@@ -286,6 +291,15 @@ def _text(
     return str(text or "")
 
 
+def _template(path: Path, variant: str | None, faults: list[str]) -> str | None:
+    """The template of prompts in a problem's folder, if there is one; what is in it, others judge."""
+    names = ("prompt{}.md", f"-{glob.escape(variant)}" if variant is not None else "")
+    is_there = path.name == "problem.py" and any(
+        _files(path, names[0].format(part)) for part in (names[1], "")
+    )
+    return _read(path, "prompt{}.md", "template", variant, faults) if is_there else None
+
+
 def _read(path: Path, pattern: str, argument: str, variant: str | None, faults: list[str]) -> str | None:
     if variant is not None:
         found = _files(path, pattern.format(f"-{glob.escape(variant)}"))
@@ -317,7 +331,7 @@ _NOT_SCORING = ("initial.", "initial-", "adversarial.")
 """How the names of files begin that say nothing of what a score is: they are no part of a problem's version."""
 
 
-def _version(statement: str, initial: str, path: Path) -> str:
+def _version(statement: str, initial: str, template: str | None, path: Path) -> str:
     digest = hashlib.sha256()
     digest.update(text_hash(statement).encode())
     digest.update(text_hash(initial).encode())
@@ -330,4 +344,6 @@ def _version(statement: str, initial: str, path: Path) -> str:
         if file.is_file() and not file.name.startswith(_NOT_SCORING):
             digest.update(file.name.encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
+    if template is not None:
+        digest.update(text_hash(template).encode())
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from discovery.best import BestKeeper, best_announced
+from discovery.briefing import refuse_what_cannot_fit
 from discovery.budget import Ledger, Spent, Tokens, allot
 from discovery.chain import Chain
 from discovery.config import RunConfig, from_dict, to_dict
@@ -31,6 +32,7 @@ from discovery.errors import (
 )
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
+from discovery.generation.prompt import view
 from discovery.pace import GenerationGate, Outage, following
 from discovery.ports import Ports
 from discovery.pressure import Pressure
@@ -147,6 +149,7 @@ class Run:
 
         Raises:
             ProblemError: The initial candidate has no score; nothing was stored of a new run.
+            ConfigError: Statement and initial candidate do not fit into the model's context; likewise.
             RunBusy: Another live process holds the run.
             GeneratorRefused: The generator refuses for good.
             SandboxError: No sandbox can be started for the initial candidate; later ones wait for it.
@@ -154,6 +157,9 @@ class Run:
             UsageError: No sandbox could ever be started: a component is missing, or the problem has changed.
         """
         initial, evaluation = await self._initial()
+        assert evaluation.score is not None
+        shown = view(initial, evaluation.score)
+        await refuse_what_cannot_fit(self.config.prompt, self.problem, self._generator, shown)
         if self._is_new:
             self._storage.create_run(self.record)
             self._is_new = False

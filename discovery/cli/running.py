@@ -61,6 +61,7 @@ def run(
     max_tokens: Annotated[int | None, MODEL] = None,
     effort: Annotated[str | None, MODEL] = None,
     answer_tokens: Annotated[int | None, MODEL] = None,
+    edits: Annotated[str | None, MODEL] = None,
     keep: Annotated[str | None, MODEL] = None,
     seed: Annotated[int | None, SEARCH] = None,
     sandbox: Annotated[str | None, MACHINE] = None,
@@ -99,6 +100,7 @@ def run(
         max_tokens: Most tokens of one completion, reasoning included [8192].
         effort: How much a reasoning model reasons: low, medium, high, or what else it knows [as its server has it].
         answer_tokens: Most tokens of the answer that is forced when reasoning took all --max-tokens, 0 for none [4096].
+        edits: What a model is asked for: rewrite (the whole program) or diff (SEARCH/REPLACE blocks) [rewrite].
         keep: Of each completion: text, tokens (their ids too) or logprobs (their log-probabilities too) [logprobs].
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
@@ -145,6 +147,7 @@ def run(
         max_tokens=max_tokens,
         effort=effort,
         answer_tokens=answer_tokens,
+        edits=edits,
         keep=keep,
         seed=seed,
         sandbox=sandbox,
@@ -163,6 +166,7 @@ def run(
             max_tokens=max_tokens,
             effort=effort,
             answer_tokens=answer_tokens,
+            edits=edits,
             keep=keep,
         )
     params = {**settings.search.selector_params, **read_params(selector_param or [])}

@@ -28,6 +28,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "effort": ("generator", "reasoning", "effort"),
     "answer_tokens": ("generator", "reasoning", "answer_tokens"),
     "keep": ("generator", "keep"),
+    "edits": ("prompt", "edits"),
     "generation_slots": ("slots", "generation"),
     "evaluation_slots": ("slots", "evaluation"),
     "sandbox": ("sandbox", "backend"),

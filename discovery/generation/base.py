@@ -9,12 +9,12 @@ the iterator aborts what is in flight.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from discovery.budget import Tokens
-from discovery.records import CandidateKey, Completion, ModelIdentity, Prompt
+from discovery.records import CandidateKey, Completion, Message, ModelIdentity, Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,21 @@ class ParentView:
     score: float
     metrics: dict[str, object]
     feedback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elite:
+    """A good candidate that is not a parent, as the prompt lists it: without its source.
+
+    Args:
+        key: The candidate.
+        score: Its score.
+        metrics: Its public metrics.
+    """
+
+    key: CandidateKey
+    score: float
+    metrics: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,4 +138,22 @@ class Generator(Protocol):
 
     async def close(self) -> None:
         """Free connections. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """What a generator may be beside: one whose context is known, and that counts tokens before they are sent."""
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens of prompt and answer together that all of its servers take; None where they do not say."""
+        ...
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int | None:
+        """What a prompt takes, the same for equal prompts; None where no server says. Never raises.
+
+        Args:
+            messages: The prompt.
+        """
         ...

@@ -182,15 +182,24 @@ class Endpoint:
         ids = answer.get("tokens")
         return tuple(ids) if isinstance(ids, list) and all(type(i) is int for i in ids) else None
 
-    async def detokenize(self, model: str, ids: Sequence[int]) -> str | None:
-        """The text of some tokens, special ones included, as vLLM tells at ``/detokenize``.
+    async def prompt_tokens(
+        self, model: str, messages: Sequence[Message], more: Mapping[str, Json]
+    ) -> int | None:
+        """How many tokens a chat's prompt is, as vLLM tells at ``/tokenize``; None where the server does not.
 
         Args:
             model: Model name.
-            ids: The tokens.
+            messages: The prompt.
+            more: Further fields that the chat template depends on.
 
-        Returns:
-            None where the server has no such thing to say.
+        Raises:
+            Fault: It does not answer now.
+        """
+        answer = await self._told("tokenize", {"model": model, "messages": _sent(messages), **more})
+        return count if type(count := answer.get("count")) is int else None
+
+    async def detokenize(self, model: str, ids: Sequence[int]) -> str | None:
+        """The text of some tokens, special ones included, as vLLM tells at ``/detokenize``; None where not.
 
         Raises:
             Fault: It does not answer now.
@@ -232,7 +241,7 @@ class Endpoint:
             GeneratorRefused: The server refuses the request.
         """
         # Beside the body the messages are sent as they are; as an argument the library would walk through their types.
-        sent = {"messages": [{"role": m.role, "content": m.content} for m in messages], **body}
+        sent = {"messages": _sent(messages), **body}
         chat = self._client.chat.completions.with_streaming_response
         with self._faults():
             async with chat.create(model=model, messages=[], stream=True, extra_body=sent) as response:
@@ -318,6 +327,10 @@ class Endpoint:
             raise GeneratorRefused(
                 f"{self.shown_url} does not answer with JSON; is --base-url right (most end in /v1)?"
             ) from error
+
+
+def _sent(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def sendable_key(key: str | None) -> str | None:

@@ -41,7 +41,7 @@ from discovery.generation.endpoint import Fault, load_client
 from discovery.generation.fleet import Fleet, Member
 from discovery.generation.refusals import room
 from discovery.generation.served import NAME, Patience, ServedModel
-from discovery.records import Completion, Json, ModelIdentity
+from discovery.records import Completion, Json, Message, ModelIdentity
 
 _LONGEST_PAUSE_S = 60.0
 
@@ -121,6 +121,29 @@ class OpenAIGenerator:
     def spoiled(self) -> Tokens:
         """Tokens, as far as is known, of choices that were aborted or broke off, at all servers."""
         return sum((member.served.spoiled for member in self._fleet.members), NO_TOKENS)
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens of prompt and answer together that each of the servers takes, as far as they say."""
+        known = (member.served.capabilities.context_tokens for member in self._fleet.members)
+        return min((tokens for tokens in known if tokens is not None), default=None)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int | None:
+        """What a prompt takes, by the tokenizer of the first server that tells; None where none does."""
+        for attempt in range(self._patience.attempts):
+            faults = 0
+            for member in self._fleet.members:
+                try:
+                    tokens = await member.served.prompt_tokens(messages)
+                except Fault:
+                    faults += 1
+                    continue
+                if tokens is not None:
+                    return tokens
+            if not faults:
+                return None
+            await self._sleep(self._patience.pause_s * 2.0**attempt)
+        return None
 
     async def loads(self) -> tuple[ServerLoad, ...]:
         """What the servers that live say of themselves, at most a second old."""

@@ -1,10 +1,20 @@
 """The messages of a step.
 
-Parts come in the order of their constancy, since a server's prefix cache holds only what requests begin with alike.
-What is the same for all steps of a run is first, and alone in the system message (role, statement, rules, answer
-format), which storage then keeps once. The parents follow, oldest first: a step mostly shows those of the step before,
-with a newer one in the place of an older. About a parent only what never changes is said there. Whatever any step may
-change comes last: how far each parent is from the best, failures so far, and which of them is to be improved.
+Parts come in the order of their constancy, since a server's prefix cache holds only what requests begin with alike:
+
+| part | changes |
+|---|---|
+| system message: role, statement, rules, answer format | never within a run; storage keeps it once |
+| parents, oldest first | with most steps: those of the step before, a newer one in the place of an older |
+| insights | where one is added, at their end |
+| elites | when the parents do, or a better candidate comes |
+| best score, and how far each parent is from it | when the parents do, or the best |
+| failures | with nearly every step |
+| which parent is to be improved | with most steps |
+
+About a parent only what never changes is said in its place. The words, and their order, may be a problem's or a run's
+own (:mod:`discovery.generation.templates`); how much is said follows from the model's context
+(:mod:`discovery.generation.fitting`).
 
 Two mistakes of other systems are held here: scores are written in full precision with their difference to the
 best (two decimals hide every late gain), and failures count time-outs and crashes. A third is kept out by the
@@ -17,25 +27,68 @@ Composition is pure: equal arguments give equal messages.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from discovery.blocks import END, START
-from discovery.declared import Limits
-from discovery.generation.base import ParentView
-from discovery.generation.failures import FailureStatistics, one_line
+from discovery.blocks import BlocksMissing, Frame
+from discovery.config import PromptConfig
+from discovery.errors import ConfigError, ProblemError
+from discovery.generation import rules
+from discovery.generation.base import Elite, ParentView
+from discovery.generation.failures import MESSAGES_SHOWN, FailureStatistics, one_line
+from discovery.generation.fences import fenced
+from discovery.generation.fitting import FULL, Detail
 from discovery.generation.insights import Insight, insights_section
+from discovery.generation.templates import USUAL, Template, filled
 from discovery.problem import Problem
-from discovery.records import Candidate, Direction, Json, Message, Score
-from discovery.toolchain import in_words, toolchain
+from discovery.records import Candidate, CandidateKey, Message, Score
 
-FEEDBACK_LENGTH = 2000
-"""Characters shown of a scorer's feedback on one parent."""
 METRIC_LENGTH = 400
 """Characters shown of one metric's value."""
 IMPROVE = "Improve program"
 """How the last line of a prompt begins; the number of the main parent follows."""
-_BACKTICKS = re.compile(r"`{3,}")
+_ROW_LENGTH = 160  # characters of metrics, and of an insight, in one row of the overview
+__all__ = ["IMPROVE", "USUAL_FORM", "Form", "compose", "fenced", "system_text", "view"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What prompts of a run look like.
+
+    Args:
+        template: Their words.
+        edits: Whether edits of the main parent are asked for, instead of the whole.
+        failures: Most messages of each kind of failure.
+    """
+
+    template: Template = USUAL
+    edits: bool = False
+    failures: int = MESSAGES_SHOWN
+
+    @classmethod
+    def of(cls, config: PromptConfig, problem: Problem) -> Form:
+        """The form that a configuration and a problem ask for; the run's own template goes before the problem's.
+
+        Raises:
+            ConfigError: The run's template has a fault.
+            ProblemError: The problem's has one.
+        """
+        template = USUAL
+        if config.template_text is not None:
+            template = _template(config.template_text, f"template {config.template}", ConfigError)
+        elif problem.template is not None:
+            template = _template(problem.template, f"the template of problem {problem.name!r}", ProblemError)
+        return cls(template=template, edits=config.edits == "diff", failures=config.failures)
+
+
+USUAL_FORM = Form()
+
+
+def _template(text: str, where: str, kind: type[ConfigError] | type[ProblemError]) -> Template:
+    try:
+        return Template.of(text)
+    except ValueError as error:
+        raise kind(f"{where}: {error}") from error
 
 
 def view(candidate: Candidate, score: Score) -> ParentView:
@@ -60,9 +113,10 @@ def compose(
     parents: Sequence[ParentView],
     best: float | None = None,
     failures: FailureStatistics | None = None,
+    elites: Sequence[Elite] = (),
     insights: Sequence[Insight] = (),
-    step: int | None = None,
-    steps: int | None = None,
+    form: Form = USUAL_FORM,
+    detail: Detail = FULL,
 ) -> tuple[Message, ...]:
     """Compose the messages of one step.
 
@@ -71,24 +125,38 @@ def compose(
         parents: Candidates to show, the main one first; at least one.
         best: Best score so far; None takes the best of the parents.
         failures: What went wrong so far; None says nothing about it.
+        elites: Good candidates beside the parents, the best first.
         insights: What was learned from earlier candidates, oldest first.
-        step: Number of the step, from 1; None leaves it out.
-        steps: How many there will be; None leaves it out.
+        form: What prompts of the run look like.
+        detail: How much of all this is said.
 
     Returns:
-        A system message that is the same for all steps of a problem, and a user message, of valid Unicode.
+        A system message that is the same for all steps of a run, and a user message, of valid Unicode.
 
     Raises:
         ValueError: There is no parent.
     """
     if not parents:
         raise ValueError("a prompt needs at least one parent; the initial candidate is one")
+    order = sorted(range(len(parents)), key=lambda i: _age(parents[i]))
+    shown = [parents[i] for i in order]
+    main = order.index(0) + 1
+    for parent in parents:
+        if problem.direction.better(parent.score, best):
+            best = parent.score
+    values = {
+        **_constant(problem, form),
+        "parents": _parents(problem, shown, main, detail),
+        "insights": insights_section(insights) if insights and detail.insights else "",
+        "elites": _elites(elites[: detail.elites], best, {each.key: each.insight for each in insights}),
+        "best": _standing(shown, best),
+        "failures": "" if failures is None else _failures(failures, form, detail),
+        "main": str(main),
+        "request": _request(main, len(parents)),
+    }
     return (
-        Message(role="system", content=_sendable(system_text(problem))),
-        Message(
-            role="user",
-            content=_sendable(_user_text(problem, parents, best, failures, insights, step, steps)),
-        ),
+        Message(role="system", content=_sendable(filled(form.template.system, values))),
+        Message(role="user", content=_sendable(filled(form.template.user, values))),
     )
 
 
@@ -97,157 +165,21 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def system_text(problem: Problem) -> str:
+def system_text(problem: Problem, form: Form = USUAL_FORM) -> str:
     """The constant part: role, statement, rules and answer format."""
-    better = "higher" if problem.direction is Direction.MAXIMIZE else "lower"
-    schema, fence = problem.settings.schema, _tag(problem.settings.language)
-    if problem.settings.is_text:
-        what, rules = "texts", _text_rules(problem, better)
-        answer = (
-            "Think first, briefly: what limits the score, and what change would lift it. Then give the whole text in "
-            f"one fenced code block that starts with ```{fence} and comes last; where it holds fences of its own, use "
-            "more backticks around it. No fragments, no differences, no placeholders."
-        )
-    elif schema is None:
-        what, rules = "programs", _program_rules(problem, better)
-        answer = (
-            "Think first, briefly: what limits the score, and what change would lift it. Then give the whole "
-            f"program, complete and runnable, in one fenced code block that starts with ```{fence} and comes "
-            "last. No fragments, no differences, no placeholders."
-        )
-    else:
-        what, rules = "solutions", _data_rules(better, schema)
-        answer = (
-            "Answer with one JSON document, whole, and nothing else: no words around it, no comments, "
-            "no placeholders."
-        )
-    return "\n".join(
-        [
-            f"You improve {what} by experiment: you are shown {what} with their measured scores, and "
-            "write one that scores better.",
-            "",
-            f"# Problem: {problem.name}",
-            "",
-            problem.statement.strip(),
-            "",
-            "# Rules",
-            "",
-            *rules,
-            "",
-            "# Answer",
-            "",
-            answer,
-        ]
-    )
+    return filled(form.template.system, _constant(problem, form))
 
 
-def _program_rules(problem: Problem, better: str) -> list[str]:
-    settings = problem.settings
-    chain = toolchain(settings)
-    if chain.build is not None and chain.command is not None:
-        build, command = in_words(chain.build, settings), in_words(chain.command, settings)
-        use = f"It is built by `{build}` and run as a process of its own: `{command}`."
-    elif chain.command is not None:
-        use = f"It is run as a process of its own: `{' '.join(chain.command)}`."
-    else:
-        use = f"It must define `{settings.entry}`, which the scorer calls as the problem states."
-    rules = [
-        f"The program is written in {settings.language}. {use}",
-        f"A separate scorer judges what the program hands out, and nothing else; {better} scores are better.",
-        _limits(settings.limits),
-    ]
-    if settings.packages:
-        rules.append(f"Besides the standard library it may use: {', '.join(settings.packages)}.")
-    elif settings.language.lower() == "python":
-        rules.append("It may use the standard library only.")
-    rules.append("It has no network, no other files and no arguments beyond those stated.")
-    rules += _regions(problem)
-    return [f"- {rule}" for rule in rules]
-
-
-def _text_rules(problem: Problem, better: str) -> list[str]:
-    rules = [
-        "A solution is a text, which is read as the problem states; nothing runs.",
-        f"A separate scorer judges it; {better} scores are better.",
-        *_regions(problem),
-    ]
-    return [f"- {rule}" for rule in rules]
-
-
-def _regions(problem: Problem) -> list[str]:
-    """What may change, where not all may."""
-    regions = problem.frame.blocks
-    if not regions:
-        return []
-    which = "the region" if regions == 1 else f"the {regions} regions"
-    return [
-        f"Only {which} between the lines with {START} and {END} may change. Everything outside is "
-        "put back as it was. Keep every marker line."
-    ]
-
-
-def _data_rules(better: str, schema: Mapping[str, Json]) -> list[str]:
-    return [
-        f"- A solution is data: one JSON document. A scorer judges it; {better} scores are better.",
-        "- All numbers are finite, and no object has a name twice.",
-        "- It must fit this JSON Schema:",
-        "",
-        fenced(json.dumps(schema, ensure_ascii=False), "json"),
-    ]
-
-
-def fenced(source: str, language: str) -> str:
-    """A source in a fence that nothing inside it can close.
-
-    Args:
-        source: Any text.
-        language: Its language, for the info string.
-    """
-    longest = max((len(run) for run in _BACKTICKS.findall(source)), default=2)
-    fence = "`" * (longest + 1)
-    end = "" if source.endswith("\n") else "\n"
-    return f"{fence}{_tag(language)}\n{source}{end}{fence}"
-
-
-def _tag(language: str) -> str:
-    return re.sub(r"[^\w+#.-]", "", language.lower()) or "text"
-
-
-def _limits(limits: Limits) -> str:
-    memory = limits.memory_bytes / (1 << 20)
-    return (
-        f"Each use of it may take {limits.wall_s:g} s, {memory:.0f} MiB of memory and return "
-        f"{limits.result_bytes / (1 << 20):g} MiB; a program that takes more has no score."
-    )
-
-
-def _user_text(
-    problem: Problem,
-    parents: Sequence[ParentView],
-    best: float | None,
-    failures: FailureStatistics | None,
-    insights: Sequence[Insight],
-    step: int | None,
-    steps: int | None,
-) -> str:
-    better = problem.direction.better
-    for parent in parents:
-        if better(parent.score, best):
-            best = parent.score
-    order = sorted(range(len(parents)), key=lambda i: _age(parents[i]))
-    shown = [parents[i] for i in order]
-    parts = [_parent(problem, parent, f"# Program {n}") for n, parent in enumerate(shown, start=1)]
-    if insights:
-        parts.append(insights_section(insights))
-    parts.append("# So far")
-    if step is not None:
-        parts.append(f"This is step {step}" + (f" of {steps}." if steps is not None else "."))
-    standing = [f"- Program {n}: {_difference(p.score, best)}" for n, p in enumerate(shown, start=1)]
-    parts.append("\n".join([f"Best score so far: {best!r}.", *standing]))
-    if failures is not None and failures.candidates:
-        parts.append(_failures(failures))
-    parts.append(_request(order.index(0) + 1, len(parents)))
-    return "\n\n".join(parts)
+def _constant(problem: Problem, form: Form) -> dict[str, str]:
+    return {
+        "problem": problem.name,
+        "statement": problem.statement.strip(),
+        "kind": rules.kind(problem),
+        "language": problem.settings.language,
+        "better": rules.better(problem),
+        "rules": rules.rules(problem),
+        "answer": rules.answer_format(problem, edits=form.edits),
+    }
 
 
 def _age(parent: ParentView) -> tuple[int, int, int]:
@@ -261,32 +193,68 @@ def _request(main: int, count: int) -> str:
     return f"{IMPROVE} {main}, with the others in mind: write one that scores better than all of them."
 
 
-def _failures(failures: FailureStatistics) -> str:
-    if not failures.failures:
-        return f"All {failures.candidates} candidates so far had a score."
-    lines = [f"{failures.failures} of {failures.candidates} candidates so far had no score:"]
-    for row in failures.ranked():
-        lines.append(f"- {row.kind.value}: {row.count}")
-        lines += [f"  - {_quoted(message)}" for message in row.messages]
-    return "\n".join(lines)
+# Parents
 
 
-def _quoted(message: str) -> str:
-    return "`" + message.replace("`", "'") + "`"
+def _parents(problem: Problem, shown: Sequence[ParentView], main: int, detail: Detail) -> str:
+    others = [number for number in range(1, len(shown) + 1) if number != main]
+    whole = others if detail.sources is None else others[len(others) - detail.sources :]
+    parts = []
+    for number, parent in enumerate(shown, start=1):
+        source: str | None = parent.source
+        if number == main and detail.frozen is not None:
+            source = _abridged(problem.frame, parent.source, detail.frozen)
+        elif number != main and number not in whole:
+            source = None
+        parts.append(_parent(problem, parent, f"# Program {number}", source, detail.feedback))
+    return "\n\n".join(parts)
 
 
-def _parent(problem: Problem, parent: ParentView, title: str) -> str:
+def _parent(problem: Problem, parent: ParentView, title: str, source: str | None, feedback: int) -> str:
     lines = [title, "", f"Score: {parent.score!r}"]
+    if source is None:
+        return "\n".join([*lines, "Its text is left out here, for want of room."])
     if parent.metrics:
         lines.append("Metrics:")
         lines += [f"- {name}: {_metric(value)}" for name, value in parent.metrics.items()]
-    if parent.feedback:
-        feedback = parent.feedback
-        if len(feedback) > FEEDBACK_LENGTH:
-            feedback = feedback[: FEEDBACK_LENGTH - 1] + "…"
+    if parent.feedback and feedback:
+        said = parent.feedback
+        if len(said) > feedback:
+            said = said[: feedback - 1] + "…"
         lines.append("Feedback:")
-        lines += [f"> {line}" for line in feedback.splitlines()]
-    return "\n".join([*lines, "", fenced(parent.source, problem.settings.language)])
+        lines += [f"> {line}" for line in said.splitlines()]
+    return "\n".join([*lines, "", fenced(source, problem.settings.language)])
+
+
+def _abridged(frame: Frame, source: str, most: int) -> str:
+    """A program without the middles of its frozen parts."""
+    try:
+        contents = frame.contents(source)
+    except BlocksMissing:
+        return source
+    if frame.blocks == 0:
+        return source
+    fixed = []
+    for part in frame.fixed:
+        lines = part.splitlines(keepends=True)
+        if len(lines) > 2 * most + 1:
+            gap = f"[{len(lines) - 2 * most} lines that stay as they are]\n"
+            lines = [*lines[:most], gap, *lines[-most:]]
+        fixed.append("".join(lines))
+    return Frame(tuple(fixed)).fill(contents)
+
+
+def _metric(value: object) -> str:
+    text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=repr)
+    return one_line(text, METRIC_LENGTH)
+
+
+# What is known beside them
+
+
+def _standing(shown: Sequence[ParentView], best: float | None) -> str:
+    lines = [f"- Program {n}: {_difference(parent.score, best)}" for n, parent in enumerate(shown, start=1)]
+    return "\n".join([f"Best score so far: {best!r}.", *lines])
 
 
 def _difference(score: float, best: float | None) -> str:
@@ -295,6 +263,50 @@ def _difference(score: float, best: float | None) -> str:
     return f"{score - best!r} from the best"
 
 
-def _metric(value: object) -> str:
-    text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=repr)
-    return one_line(text, METRIC_LENGTH)
+def _elites(elites: Sequence[Elite], best: float | None, insights: Mapping[CandidateKey, str]) -> str:
+    """A table of good candidates; columns that would be empty are left out."""
+    if not elites:
+        return ""
+    columns = ["candidate", "score", "from the best"]
+    rows = [
+        [str(elite.key), repr(elite.score), "0" if best is None else f"{elite.score - best:.6g}"]
+        for elite in elites
+    ]
+    for name, cells in (
+        ("metrics", [_summary(elite.metrics) for elite in elites]),
+        ("insight", [one_line(insights.get(elite.key, ""), _ROW_LENGTH) for elite in elites]),
+    ):
+        if any(cells):
+            columns.append(name)
+            rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
+    lines = [_row(columns), "|" + "---|" * len(columns), *(_row(row) for row in rows)]
+    return "\n".join(["# Other good candidates, without their text", "", *lines])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
+
+
+def _summary(metrics: Mapping[str, object]) -> str:
+    """Metrics that are short, in one cell."""
+    said = ((name, value) for name, value in metrics.items() if isinstance(value, (int, float, str, bool)))
+    return one_line(", ".join(f"{name} {value}" for name, value in said), _ROW_LENGTH)
+
+
+def _failures(failures: FailureStatistics, form: Form, detail: Detail) -> str:
+    if not failures.candidates:
+        return ""
+    if not failures.failures:
+        return f"All {failures.candidates} candidates so far had a score."
+    most = form.failures if detail.failures is None else min(form.failures, detail.failures)
+    lines = [f"{failures.failures} of {failures.candidates} candidates so far had no score:"]
+    for row in failures.ranked():
+        lines.append(f"- {row.kind.value}: {row.count}")
+        for pattern in row.shown(most):
+            often = f"{pattern.count} like " if pattern.count > 1 else ""
+            lines.append(f"  - {often}{_quoted(pattern.message)}")
+    return "\n".join(lines)
+
+
+def _quoted(message: str) -> str:
+    return "`" + message.replace("`", "'") + "`"

@@ -42,7 +42,7 @@ from discovery.generation.capabilities import NAME, Capabilities, described
 from discovery.generation.endpoint import Endpoint, Fault, Refusal
 from discovery.generation.fields import OPTIONAL, RequestFields
 from discovery.generation.stream import AnswerReader, Choice
-from discovery.records import CandidateKey, Completion, Json, ModelIdentity, TokenUsage
+from discovery.records import CandidateKey, Completion, Json, Message, ModelIdentity, TokenUsage
 
 __all__ = ["NAME", "Patience", "ServedModel"]
 
@@ -140,6 +140,16 @@ class ServedModel:
         version = await self.endpoint.version()
         self.capabilities = described(cards, model, version=version, url=self.url)
         return self.identity
+
+    async def prompt_tokens(self, messages: Sequence[Message]) -> int | None:
+        """How many tokens a prompt is; None where the server does not say.
+
+        Raises:
+            Fault: It does not answer now.
+        """
+        extra = self._config.sampling.extra
+        fields = {name: extra[name] for name in ("chat_template", "chat_template_kwargs") if extra.get(name)}
+        return await self.endpoint.prompt_tokens(self.identity.model or "", messages, fields)
 
     async def close(self) -> None:
         """Close all connections. May be called twice."""

@@ -94,6 +94,7 @@ class Engine:
                 web.get("/metrics", self._metrics),
                 web.get("/v1/models", self._models),
                 web.post("/v1/chat/completions", self._chat),
+                web.post("/tokenize", self._tokenize),
             ]
         )
         return made
@@ -137,16 +138,24 @@ class Engine:
         }
         return web.json_response({"object": "list", "data": [card]})
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        """How many tokens a chat's prompt is; nothing else is counted here."""
+        _, prompt = await self._prompt(request)
+        return web.json_response({"count": len(prompt), "max_model_len": self._decoder.context})
+
+    async def _prompt(self, request: web.Request) -> tuple[Asked, tuple[int, ...]]:
         try:
             body = await request.json()
         except ValueError as error:
             raise Refused(400, f"the body is not JSON: {error}") from error
         wanted = asked(body, model=self._name, interval=self._interval)
         try:
-            prompt = self._decoder.prompt(wanted.messages, wanted.template)
+            return wanted, self._decoder.prompt(wanted.messages, wanted.template)
         except UsageError as error:
             raise Refused(400, str(error), "messages") from error
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        wanted, prompt = await self._prompt(request)
         most = room(wanted, len(prompt), self._decoder.context)
         answer = Answer(wanted, self._name, prompt)
         async with aclosing(self._decoded(wanted, prompt, most)) as pieces:

@@ -70,12 +70,12 @@ def test_whatever_a_step_may_change_comes_after_the_parents_that_stay(problem_of
     problem = problem_of()
     old = [parent("a = 1\n" * 50, 1.0), parent("b = 2\n" * 50, 2.0, {"m": 1}, "wide", step=3)]
     failures = FailureStatistics()
-    before = compose(problem, parents=[old[1], parent("c = 3\n", 2.5, step=4), old[0]], best=2.5, step=5)
+    before = compose(problem, parents=[old[1], parent("c = 3\n", 2.5, step=4), old[0]], best=2.5)
     failures.observe(failed_step())
     after = compose(
-        problem, parents=[old[0], old[1], parent("d = 4\n", 9.0, step=5)], best=9.0, step=6, failures=failures
+        problem, parents=[old[0], old[1], parent("d = 4\n", 9.0, step=5)], best=9.0, failures=failures
     )
-    again = compose(problem, parents=[old[1], old[0]], best=1e9, step=100, steps=200, failures=failures)
+    again = compose(problem, parents=[old[1], old[0]], best=1e9, failures=failures)
     whole = "".join(message.content for message in before)
     constant = whole.index("# Program 3")
     assert "wide" in whole[:constant]
@@ -121,11 +121,10 @@ def test_private_metrics_and_artifacts_never_show(problem_of, private, public):
 def test_the_system_message_is_constant(problem_of):
     problem = problem_of()
     failures = FailureStatistics()
-    first = compose(problem, parents=[parent()], failures=failures, step=1, steps=9)
-    later = compose(problem, parents=[parent("y\n", 0.9), parent()], best=0.95, step=7, steps=9)
+    first = compose(problem, parents=[parent()], failures=failures)
+    later = compose(problem, parents=[parent("y\n", 0.9), parent()], best=0.95)
     assert first[0] == later[0]
     assert [message.role for message in first] == ["system", "user"]
-    assert "This is step 1 of 9." in first[1].content
 
 
 def test_the_system_message_states_the_rules(problem_of):

@@ -1,0 +1,48 @@
+"""A chain's best candidates, for the overview in prompts: a fold of committed steps, bounded."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Collection
+
+from discovery.records import CandidateKey, CommittedStep, Direction
+
+
+class Elites:
+    """The best few candidates of what was observed, each source once.
+
+    Args:
+        direction: Which scores are better.
+        most: How many are kept.
+    """
+
+    def __init__(self, direction: Direction, most: int) -> None:
+        self._direction = direction
+        self._most = most
+        # Sorted by what comes first: better scores, then older candidates; with score and source.
+        self._kept: list[tuple[float, CandidateKey, float, str | None]] = []
+
+    def observe(self, step: CommittedStep) -> None:
+        """Take in one committed step.
+
+        Args:
+            step: Every step once, in order.
+        """
+        for outcome in step.outcomes:
+            if outcome.score is None or outcome.duplicate_of is not None:
+                continue
+            if outcome.source_hash is not None and any(kept[3] == outcome.source_hash for kept in self._kept):
+                continue
+            place = (-self._direction.key(outcome.score), outcome.key, outcome.score, outcome.source_hash)
+            if len(self._kept) < self._most or (self._kept and place < self._kept[-1]):
+                insort(self._kept, place)
+                del self._kept[self._most :]
+
+    def beside(self, shown: Collection[CandidateKey], most: int) -> list[tuple[CandidateKey, float]]:
+        """The best of them with their scores, the best first.
+
+        Args:
+            shown: Those that are left out: the parents.
+            most: How many.
+        """
+        return [(key, score) for _, key, score, _ in self._kept if key not in shown][:most]
