@@ -282,17 +282,20 @@ class Ledger:
         self.reserve(tokens)
         return None
 
-    def stop_reason(self, ahead: Tokens | None = None, *, in_flight: bool = True) -> str | None:
+    def stop_reason(
+        self, ahead: Tokens | None = None, *, in_flight: bool = True, evaluates: bool = True
+    ) -> str | None:
         """Why nothing more may start, or None if it may.
 
         Args:
             ahead: What the next request is expected to need; None asks without one.
             in_flight: Whether what is reserved counts as spent.
+            evaluates: Whether candidates are to come of it, so that a cap on evaluations counts.
         """
         budget, spent = self.budget, self.spent
         if self._reached:
             return "target score reached"
-        if budget.max_evaluations is not None and spent.evaluations >= budget.max_evaluations:
+        if evaluates and budget.max_evaluations is not None and spent.evaluations >= budget.max_evaluations:
             return f"{budget.max_evaluations} evaluations spent"
         if budget.max_seconds is not None and spent.seconds >= budget.max_seconds:
             return f"{budget.max_seconds:g} seconds spent"
@@ -343,6 +346,17 @@ class Ledger:
             self._last_prompt = prompt
         if completion:
             self._largest = max(self._largest or 0, completion)
+
+    def add_advice(self, prompt: int, completion: int, cached: int = 0) -> None:
+        """Count the tokens of an answer that is no completion: they tell nothing of what completions will need.
+
+        Args:
+            prompt: Of its prompt.
+            completion: Its own.
+            cached: So many of the prompt's lay in the server's cache.
+        """
+        self._tokens += Tokens(prompt=prompt, completion=completion)
+        self._cached += cached
 
     def add_evaluation(self) -> None:
         """Count one finished search evaluation."""

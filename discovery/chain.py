@@ -19,9 +19,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import numpy as np
-
 from discovery.briefing import Briefing
+from discovery.counsel import Counsel
 from discovery.errors import cause
 from discovery.outcomes import best_of, refuted
 from discovery.parents import ParentViews
@@ -71,6 +70,7 @@ class Chain:
         elites = ports.prompt.elites + ports.search.parents if ports.prompt.elites else 0
         self._past = Past(ports.selector, self._direction, ports.overlap, elites)
         self._briefing = Briefing(ports, self.number, self._parents)
+        self._counsel = Counsel(ports, lease, self._parents)
         self._best: float | None = None
         self._steps = 0
         self._planned = 0
@@ -112,6 +112,7 @@ class Chain:
                 self._ports.settle(outcome)
             committed = None if step.committed in self._disagreed else step.committed
             self._promised += len(outcomes)
+            self._counsel.replayed(step.step)
             self._take_in(replace(step, outcomes=outcomes, committed=committed))
         self._planned = self._steps
         self._recall(storage.open_steps(run, self.number))
@@ -128,6 +129,8 @@ class Chain:
             spent = len(stored.evaluations)
             more = max(0, min(self._ports.search.candidates - spent, self._allotment - self._promised))
             number = self._planned = stored.step.step
+            self._past.see(number - 1 - self._ports.overlap)
+            self._counsel.replayed(number)
             step = OpenStep(self._ports, self._lease, self._parents, number, spent + more)
             step.recall(stored, self._disagreed)
             is_blocked = is_blocked or not step.count
@@ -154,14 +157,18 @@ class Chain:
             StorageError: A record could not be stored; LeaseLost when another process has the chain.
         """
         try:
+            self._counsel.resume()
             async with asyncio.TaskGroup() as group:
                 reason = await self._open_all(group, runner)
+            if self._cut is None:
+                await self._counsel.finish()
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         finally:
             for step, _ in self._working:
                 step.settle()
             self._working.clear()
+            await self._counsel.close()
         reason = self._cut or reason
         if reason is not None:
             return reason
@@ -208,8 +215,8 @@ class Chain:
         """Choose parents and store it, at once for each step: the next one sees more."""
         ports, number = self._ports, opened.number
         self._past.see(number - 1 - ports.overlap)
-        rng = np.random.default_rng(np.random.SeedSequence((ports.seed, self.number, number)))
-        selection = ports.selector.choose(self.number, ports.search.parents, rng)
+        seed = (ports.seed, self.number, number)
+        selection = await self._counsel.choose(number, ports.search.parents, seed)
         step = Step(
             chain=self.number,
             step=number,
@@ -220,7 +227,9 @@ class Chain:
             best_before=self._past.best,
             planned_at=datetime.now(UTC),
         )
-        messages = await self._briefing.messages(number, self._past, selection.parents)
+        messages = await self._briefing.messages(
+            number, self._past, selection.parents, self._counsel.insights
+        )
         prompt = Prompt(chain=self.number, step=number, messages=messages, parents=selection.parents)
         await opened.begin(step, prompt)
         self._planned = number
@@ -255,10 +264,12 @@ class Chain:
             ),
         )
         self._take_in(committed)
+        self._counsel.reflect()
 
     def _take_in(self, step: CommittedStep) -> None:
         """The fold: live steps and replayed ones go through here alike."""
         self._past.take_in(step)
+        self._counsel.take_in(step)
         for outcome in step.outcomes:
             if outcome.score is not None and self._direction.better(outcome.score, self._best):
                 self._best = outcome.score

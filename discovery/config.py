@@ -217,6 +217,39 @@ class SandboxConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdviserConfig:
+    """Who is asked what is no candidate, and how much of that.
+
+    Args:
+        reflect: Whether a model says of each committed candidate what is to be learned from it.
+        base_url: URLs of the servers; none: those of the generator.
+        model: Model name; None takes the generator's where the servers are the generator's, else the only one listed.
+        temperature: Sampling temperature, 0 to 2.
+        max_tokens: Most tokens of one answer, reasoning included.
+        effort: Reasoning effort; None takes the generator's.
+        slots: Questions in flight, 1 to 1,000.
+        share: What it may spend of the token budget, above 0 to 1; each chain the same part of it.
+    """
+
+    reflect: bool = False
+    base_url: tuple[str, ...] = ()
+    model: str | None = None
+    temperature: float = 0.7
+    max_tokens: int = 2048
+    effort: str | None = None
+    slots: int = 4
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        in_range("temperature", self.temperature, 0, 2)
+        in_range("max_tokens", self.max_tokens, 1, 1_000_000)
+        in_range("slots", self.slots, 1, 1000)
+        in_range("share", self.share, 1e-6, 1)
+        if self.effort is not None and self.effort not in EFFORTS:
+            raise ConfigError(f"effort is {self.effort!r}; it must be one of {', '.join(EFFORTS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """Everything that defines a run, stored with it.
 
@@ -230,6 +263,7 @@ class RunConfig:
         sandbox: Where candidates run.
         budget: Caps.
         prices: What the model costs; None throughout: see :mod:`discovery.prices`.
+        adviser: Who is asked what is no candidate.
     """
 
     problem: str
@@ -241,6 +275,7 @@ class RunConfig:
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     budget: Budget = field(default_factory=Budget)
     prices: Prices = field(default_factory=Prices)
+    adviser: AdviserConfig = field(default_factory=AdviserConfig)
 
     def __post_init__(self) -> None:
         in_range("seed", self.seed, 0, 2**63 - 1)

@@ -18,7 +18,7 @@ from discovery.config import RunConfig, SandboxConfig, to_dict
 from discovery.errors import ConfigError, MissingComponent, ProblemError, UsageError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
-from discovery.generation.factory import make_generator
+from discovery.generation.factory import make_advising, make_generator
 from discovery.generation.prompt import Form
 from discovery.plugins import load_problem, load_stored
 from discovery.prices import PriceTable, load_prices, priced
@@ -31,7 +31,7 @@ from discovery.sandbox.cgroups import available
 from discovery.sandbox.hierarchies import Absent
 from discovery.sandbox.isolation import expanded
 from discovery.sandbox.isolation import require as require_isolation
-from discovery.selection import Selector, make_selector
+from discovery.selection import AdvisedSelector, Selector, make_selector
 from discovery.storage.base import RunRecord, Storage
 
 EMBEDDED = "mutation"
@@ -114,6 +114,26 @@ def selector_of(config: RunConfig, problem: Problem) -> Selector:
     )
 
 
+def advising_of(config: RunConfig, selector: Selector) -> Generator | None:
+    """Who answers what is no candidate; None where nothing asks: neither reflection nor the selector.
+
+    Raises:
+        ConfigError: Something asks, and there is no model.
+    """
+    asking = "--reflect" if config.adviser.reflect else None
+    if isinstance(selector, AdvisedSelector):
+        asking = f"selector {selector.name!r}"
+    if asking is None:
+        return None
+    has_model = config.generator.kind != EMBEDDED or config.adviser.base_url
+    if not has_model:
+        raise ConfigError(
+            f"{asking} asks a model, and generator {config.generator.kind!r} has none: name one by "
+            "--adviser-url http://HOST:PORT/v1, or run with a model (--serve MODEL or --base-url URL)"
+        )
+    return make_advising(config.adviser, config.generator, api_key=os.environ.get("OPENAI_API_KEY"))
+
+
 def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     """A configuration whose problem, selector and generator can be made: nothing is stored or reached yet.
 
@@ -126,7 +146,7 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     """
     problem = load_problem(config.problem)
     expanded((*problem.settings.isolation, *config.sandbox.require))
-    selector_of(config, problem)
+    advising_of(config, selector_of(config, problem))
     generator_of(config, problem)
     _refuse_edits(config, problem)
     config = with_template(config)
@@ -296,6 +316,7 @@ async def _assembled(
 ) -> AsyncIterator[Run]:
     selector = selector_of(config, problem)
     generator = generator_of(config, problem)
+    advising = advising_of(config, selector)
     _refuse_edits(config, problem)
     evaluator = Evaluator(
         problem,
@@ -308,7 +329,7 @@ async def _assembled(
     atexit.register(evaluator.cleanup)
     try:
         table = prices if prices is not None else load_prices()
-        identity = await _both_started(generator, evaluator)
+        identity = await _all_started(generator, evaluator, advising)
         config = priced(config, identity.model, table)
         _hold(evaluator, config.sandbox.require)
         facts = {**record.facts, "model": identity.model, "server": identity.server}
@@ -320,17 +341,25 @@ async def _assembled(
             generator=generator,
             selector=selector,
             evaluator=evaluator,
+            advising=advising,
             is_new=is_new,
         )
     finally:
-        await asyncio.shield(_closed(generator, evaluator))
+        await asyncio.shield(_closed(generator, evaluator, advising))
         atexit.unregister(evaluator.cleanup)
 
 
-async def _both_started(generator: Generator, evaluator: Evaluator) -> ModelIdentity:
-    """Start both at once: one mostly loads its client library, the other mostly waits for sandboxes."""
-    identity, nothing = await asyncio.gather(generator.start(), evaluator.start(), return_exceptions=True)
-    for outcome in (identity, nothing):
+async def _all_started(
+    generator: Generator, evaluator: Evaluator, advising: Generator | None
+) -> ModelIdentity:
+    """Start all at once: generators mostly load their client library, the evaluator mostly waits for sandboxes."""
+    identity, *others = await asyncio.gather(
+        generator.start(),
+        evaluator.start(),
+        *([advising.start()] if advising is not None else []),
+        return_exceptions=True,
+    )
+    for outcome in (identity, *others):
         if isinstance(outcome, BaseException):
             raise outcome
     assert isinstance(identity, ModelIdentity)
@@ -344,6 +373,8 @@ def _hold(evaluator: Evaluator, required: tuple[str, ...]) -> None:
     require_isolation(evaluator.record, (*evaluator.problem.settings.isolation, *required), fixes)
 
 
-async def _closed(generator: Generator, evaluator: Evaluator) -> None:
+async def _closed(generator: Generator, evaluator: Evaluator, advising: Generator | None) -> None:
     await generator.close()
+    if advising is not None:
+        await advising.close()
     await evaluator.close()

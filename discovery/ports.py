@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from discovery.adviser import Adviser
 from discovery.best import BestKeeper
 from discovery.budget import Ledger
 from discovery.config import PromptConfig, SearchConfig
@@ -40,6 +41,7 @@ class Ports:
         best: Verifies and announces run-bests.
         progress: For whoever watches.
         prompt: What prompts show and ask for.
+        adviser: Whom chains ask what is no candidate; None where nobody is asked.
     """
 
     run: str
@@ -58,6 +60,7 @@ class Ports:
     best: BestKeeper
     progress: Progress
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    adviser: Adviser | None = None
 
     def outcome(self, evaluation: Evaluation, source_hash: str | None) -> Outcome:
         """What the run's selector learns of an evaluated candidate; its source's hash is None where it has none."""

@@ -178,6 +178,7 @@ class Progress:
         self.best_key: CandidateKey | None = None
         self.announced = 0
         self.completions = 0
+        self.consultations = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.generation: BusyMeter | None = None
@@ -194,6 +195,12 @@ class Progress:
     def completed(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Note a completion that came, with its tokens as they are charged."""
         self.completions += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+
+    def advised(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Note a consultation that is stored, with its tokens."""
+        self.consultations += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
 

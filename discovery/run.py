@@ -16,6 +16,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
 
+from discovery.adviser import Adviser
 from discovery.best import BestKeeper, best_announced
 from discovery.briefing import refuse_what_cannot_fit
 from discovery.budget import Ledger, Spent, Tokens, allot
@@ -62,7 +63,7 @@ def new_run(problem: Problem, config: RunConfig) -> RunRecord:
     Raises:
         ConfigError: A server's URL holds credentials, which would be stored.
     """
-    for url in config.generator.base_url:
+    for url in (*config.generator.base_url, *config.adviser.base_url):
         place, _, server = url.partition("://")[2].partition("/")[0].rpartition("@")
         if place:
             raise ConfigError(
@@ -100,6 +101,7 @@ class Run:
         generator: Makes completions; started by the caller.
         selector: Chooses parents; has observed nothing yet.
         evaluator: Scores; started by the caller.
+        advising: Answers what is no candidate; started by the caller; None where nothing asks.
         is_new: Whether to store the run first.
     """
 
@@ -113,6 +115,7 @@ class Run:
         generator: Generator,
         selector: Selector,
         evaluator: Evaluator,
+        advising: Generator | None = None,
         is_new: bool,
     ) -> None:
         self.record = record
@@ -122,6 +125,7 @@ class Run:
         self._generator = generator
         self._selector = selector
         self._evaluator = evaluator
+        self._advising = advising
         self._is_new = is_new
         search = config.search
         self.progress = Progress(problem.direction, config.planned_evaluations, search.chains)
@@ -225,11 +229,14 @@ class Run:
 
     def _spoiled(self) -> Tokens:
         """Tokens of choices that broke off, those of earlier processes included."""
+        spoiled = self._generator.spoiled
+        if self._advising is not None:
+            spoiled += self._advising.spoiled
         facts = self.record.facts
         prompt, completion = facts.get("spoiled_prompt_tokens"), facts.get("spoiled_completion_tokens")
         if not isinstance(prompt, int) or not isinstance(completion, int):
-            return self._generator.spoiled
-        return self._generator.spoiled + Tokens(prompt=prompt, completion=completion)
+            return spoiled
+        return spoiled + Tokens(prompt=prompt, completion=completion)
 
     # Driving the chains
 
@@ -308,6 +315,23 @@ class Run:
             ),
             progress=self.progress,
             prompt=self.config.prompt,
+            adviser=self._adviser(journal, ledger),
+        )
+
+    def _adviser(self, journal: Journal, ledger: Ledger) -> Adviser | None:
+        if self._advising is None:
+            return None
+        return Adviser(
+            self.record.id,
+            self.config.adviser,
+            self.config.seed,
+            self.config.search.chains,
+            generator=self._advising,
+            storage=self._storage,
+            journal=journal,
+            ledger=ledger,
+            progress=self.progress,
+            is_shared=not self.config.adviser.base_url,
         )
 
     def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from discovery.config import GeneratorConfig
+from discovery.config import AdviserConfig, GeneratorConfig, ReasoningConfig, SamplingConfig
 from discovery.errors import ConfigError
 from discovery.generation.base import Generator
 from discovery.problem import Problem
@@ -30,3 +30,43 @@ def make_generator(config: GeneratorConfig, problem: Problem, *, api_key: str | 
 
         return OpenAIGenerator(config, api_key, schema=problem.settings.schema)
     raise ConfigError(f"unknown generator {config.kind!r}; known: {', '.join(KINDS)}")
+
+
+def make_advising(
+    adviser: AdviserConfig, generator: GeneratorConfig, *, api_key: str | None = None
+) -> Generator:
+    """Make what answers an adviser's questions: one choice to each, in its own sampling; nothing is reached yet.
+
+    Args:
+        adviser: What was asked for; without URLs it is the generator's servers, and their model.
+        generator: The run's generator.
+        api_key: For servers that want one; kept in memory only.
+
+    Raises:
+        ConfigError: There is no model to ask.
+    """
+    from discovery.generation.openai import OpenAIGenerator
+
+    is_own = bool(adviser.base_url)
+    config = GeneratorConfig(
+        kind="openai",
+        base_url=adviser.base_url or generator.base_url,
+        model=adviser.model or (None if is_own else generator.model),
+        sampling=SamplingConfig(
+            temperature=adviser.temperature,
+            max_tokens=adviser.max_tokens,
+            extra=_template_of(generator) if not is_own else {},
+        ),
+        reasoning=ReasoningConfig(
+            effort=adviser.effort or generator.reasoning.effort, answer_tokens=min(512, adviser.max_tokens)
+        ),
+        keep="text",
+        timeout_s=generator.timeout_s,
+    )
+    return OpenAIGenerator(config, api_key)
+
+
+def _template_of(generator: GeneratorConfig) -> dict[str, object]:
+    """What one model's chat template is told, whatever it is asked; other extra fields are for candidates."""
+    name = "chat_template_kwargs"
+    return {name: generator.sampling.extra[name]} if name in generator.sampling.extra else {}

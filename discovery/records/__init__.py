@@ -9,7 +9,15 @@ from __future__ import annotations
 from discovery.records.judged import Candidate, Durations, Evaluation, Failure, Score
 from discovery.records.observed import Announcement, Measurement, SandboxRecord
 from discovery.records.places import INITIAL, SHARED_CHAIN, CandidateKey, Json, text_hash
-from discovery.records.spoken import Completion, Consultation, Message, ModelIdentity, Prompt, TokenUsage
+from discovery.records.spoken import (
+    Answer,
+    Completion,
+    Consultation,
+    Message,
+    ModelIdentity,
+    Prompt,
+    TokenUsage,
+)
 from discovery.records.states import (
     AdvicePurpose,
     Direction,
@@ -26,6 +34,7 @@ __all__ = [
     "SHARED_CHAIN",
     "AdvicePurpose",
     "Announcement",
+    "Answer",
     "Candidate",
     "CandidateKey",
     "CommittedStep",

@@ -147,3 +147,27 @@ class Consultation:
     latency_s: float | None = None
     failure: str | None = None
     created_at: datetime
+
+    @property
+    def answer(self) -> Answer:
+        """What is folded of it."""
+        usage = self.tokens or TokenUsage()
+        tokens = (usage.prompt or 0) + (usage.completion or 0)
+        return Answer(step=self.step, purpose=self.purpose, text=self.text, tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a chain's state is folded from of one consultation.
+
+    Args:
+        step: The step that it belongs to.
+        purpose: Why it was asked.
+        text: What was said; None when nothing was.
+        tokens: What it cost; 0 where nobody counted.
+    """
+
+    step: int
+    purpose: AdvicePurpose
+    text: str | None
+    tokens: int

@@ -4,7 +4,14 @@ The port is in ``base``; each selector is a module of its own. ``make_selector``
 own included.
 """
 
-from discovery.selection.base import Selection, Selector
+from discovery.selection.base import AdvisedSelector, Selection, Selector
 from discovery.selection.registry import described_selectors, make_selector, selector_names
 
-__all__ = ["Selection", "Selector", "described_selectors", "make_selector", "selector_names"]
+__all__ = [
+    "AdvisedSelector",
+    "Selection",
+    "Selector",
+    "described_selectors",
+    "make_selector",
+    "selector_names",
+]

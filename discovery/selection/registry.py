@@ -21,6 +21,8 @@ from discovery.selection.base import Selector
 from discovery.selection.best_of_n import BestOfN
 from discovery.selection.greedy import Greedy
 from discovery.selection.islands import Islands
+from discovery.selection.llm_elite import LlmElite
+from discovery.selection.llm_rerank import LlmRerank
 from discovery.selection.pareto import Pareto
 from discovery.selection.puct import Puct
 from discovery.selection.rpucg import Rpucg
@@ -29,8 +31,25 @@ ENTRY_POINTS = "discovery.selectors"
 
 Factory = Callable[..., Selector]
 
+
+def _rerank(
+    direction: Direction,
+    *,
+    base: str = "rpucg",
+    shortlist: int = 8,
+    features: Sequence[Feature] = (),
+    objectives: Sequence[Objective] = (),
+    overlap: int = 0,
+    **params: Json,
+) -> Selector:
+    """A model's order of the shortlist of another selector, whose parameters it takes as well."""
+    under = make_selector(base, direction, params, features=features, objectives=objectives, overlap=overlap)
+    return LlmRerank(under, shortlist=shortlist)
+
+
 _BUNDLED: dict[str, Factory] = {
-    cls.name: cls for cls in (Balance, BestOfN, Greedy, Islands, Pareto, Puct, Rpucg)
+    LlmRerank.name: _rerank,
+    **{cls.name: cls for cls in (Balance, BestOfN, Greedy, Islands, LlmElite, Pareto, Puct, Rpucg)},
 }
 
 
@@ -67,7 +86,7 @@ def described_selectors() -> list[Described]:
             found.append(Described(name=name, summary=str(error), params={}, origin=origin))
             continue
         summary = (inspect.getdoc(factory) or "").partition("\n\n")[0].replace("\n", " ")
-        params = {key: each.default for key, each in (_parameters(factory) or {}).items()}
+        params = {key: each.default for key, each in _parameters(factory).items()}
         found.append(Described(name=name, summary=summary, params=params, origin=origin))
     return found
 
@@ -103,9 +122,9 @@ def make_selector(
     for key, value in given.items():
         if key in _GIVEN:
             raise ConfigError(f"selector {name!r}: {key} is no parameter; {_GIVEN[key]}")
-        if known is None:
-            continue
         if key not in known:
+            if _takes_any(factory):
+                continue
             listed = ", ".join(sorted(known)) or "none"
             raise ConfigError(f"selector {name!r} has no parameter {key!r}; it has: {listed}")
         given[key] = _coerced(f"{name}: {key}", value, known[key].default)
@@ -140,12 +159,15 @@ def _factory(name: str) -> Factory:
     return factory
 
 
-def _parameters(factory: Factory) -> dict[str, inspect.Parameter] | None:
-    """The keyword-only parameters that a user may set, or None if the factory takes any."""
+def _takes_any(factory: Factory) -> bool:
+    """Whether it takes parameters that its signature does not name."""
+    kinds = [p.kind for p in inspect.signature(factory).parameters.values()]
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters that it names and a user may set."""
     signature = inspect.signature(factory)
-    kinds = [p.kind for p in signature.parameters.values()]
-    if inspect.Parameter.VAR_KEYWORD in kinds:
-        return None
     return {
         key: p
         for key, p in signature.parameters.items()

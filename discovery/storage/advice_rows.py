@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from discovery.records import AdvicePurpose, Consultation
+from discovery.records import AdvicePurpose, Answer, Consultation
 from discovery.storage import contents, models, rows
 from discovery.storage.candidate_rows import model_in, read_model, tokens_in, tokens_out
 from discovery.storage.codec import (
@@ -33,8 +33,8 @@ _PURPOSES = {
     AdvicePurpose.REFLECT: models.REFLECT,
 }
 _PURPOSES_OUT = {number: purpose for purpose, number in _PURPOSES.items()}
-_PAGE = 128
-"""Consultations whose contents are in memory at once."""
+_PAGE = 512
+"""Answers whose contents are in memory at once."""
 
 
 def write_consultation(run: int, asked: Consultation, packer: Packer) -> Row:
@@ -94,28 +94,38 @@ def consultation(
         consultations.c.step == step,
         consultations.c.purpose == _PURPOSES[purpose],
     )
-    return next(iter(_records(connection, found)), None)
+    row = connection.execute(found).mappings().first()
+    if row is None:
+        return None
+    stored = dict(row)
+    return read_consultation(stored, contents.load(connection, rows.references([stored])))
 
 
-def page(connection: Connection, run: int, chain: int, after: tuple[int, int]) -> list[Consultation]:
-    """The next consultations of a chain after a step and a purpose's number, at most a page; empty at the end."""
-    place = sa.tuple_(consultations.c.step, consultations.c.purpose)
+def page(connection: Connection, run: int, chain: int, after: tuple[int, int]) -> list[Answer]:
+    """The next answers of a chain after a step and a purpose's number, at most a page; empty at the end."""
+    table = consultations
     beyond = sa.tuple_(*map(sa.literal, after))
     found = (
-        sa.select(consultations)
-        .where(consultations.c.run == run, consultations.c.chain == chain, place > beyond)
-        .order_by(consultations.c.step, consultations.c.purpose)
+        sa.select(
+            table.c.step, table.c.purpose, table.c.text, table.c.prompt_tokens, table.c.completion_tokens
+        )
+        .where(table.c.run == run, table.c.chain == chain, sa.tuple_(table.c.step, table.c.purpose) > beyond)
+        .order_by(table.c.step, table.c.purpose)
         .limit(_PAGE)
     )
-    return _records(connection, found)
-
-
-def place_of(asked: Consultation) -> tuple[int, int]:
-    """What consultations of a chain are ordered by."""
-    return asked.step, _PURPOSES[asked.purpose]
-
-
-def _records(connection: Connection, found: sa.Select[Any]) -> list[Consultation]:
     stored = [dict(row) for row in connection.execute(found).mappings()]
     unpacker = contents.load(connection, rows.references(stored))
-    return [read_consultation(row, unpacker) for row in stored]
+    return [
+        Answer(
+            step=row["step"],
+            purpose=_PURPOSES_OUT[row["purpose"]],
+            text=unpacker.unpack_text(row["text"]),
+            tokens=(row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0),
+        )
+        for row in stored
+    ]
+
+
+def place_of(answer: Answer) -> tuple[int, int]:
+    """What answers of a chain are ordered by."""
+    return answer.step, _PURPOSES[answer.purpose]

@@ -27,6 +27,7 @@ from typing import Protocol, TypeVar
 from discovery.records import (
     AdvicePurpose,
     Announcement,
+    Answer,
     Candidate,
     CandidateKey,
     CommittedStep,
@@ -345,8 +346,8 @@ class Storage(Protocol):
         """One consultation, or None."""
         ...
 
-    def consultations(self, run: str, chain: int) -> Iterator[Consultation]:
-        """The consultations of a chain by step and purpose (rerank, elite, reflect)."""
+    def answers(self, run: str, chain: int) -> Iterator[Answer]:
+        """What consultations of a chain were answered, by step and purpose (rerank, elite, reflect)."""
         ...
 
     def disagreements(self, run: str) -> dict[CandidateKey, Failure]:

@@ -3,7 +3,7 @@
 This class is the port's shape; the work is in its siblings: ``engine`` (connections, transactions, errors),
 ``schema`` (making and upgrading), ``rows`` (records to rows), ``writing`` (append), ``leases``, ``reading`` and
 ``totals``.
-Every method is one transaction, but for ``committed_steps`` and ``consultations``, which read page by page, so that a
+Every method is one transaction, but for ``committed_steps`` and ``answers``, which read page by page, so that a
 caller who stops halfway holds nothing, and ``snapshot``, whose transaction lasts as long as its block.
 """
 
@@ -23,6 +23,7 @@ from discovery.records import (
     SHARED_CHAIN,
     AdvicePurpose,
     Announcement,
+    Answer,
     Candidate,
     CandidateKey,
     CommittedStep,
@@ -284,8 +285,8 @@ class RdbStorage:
         with self._db.reading() as connection:
             return advice_rows.consultation(connection, self._key(connection, run), chain, step, purpose)
 
-    def consultations(self, run: str, chain: int) -> Iterator[Consultation]:
-        """The consultations of a chain by step and purpose (rerank, elite, reflect)."""
+    def answers(self, run: str, chain: int) -> Iterator[Answer]:
+        """What consultations of a chain were answered, by step and purpose (rerank, elite, reflect)."""
         after = (-1, -1)
         while True:
             with self._db.reading() as connection:

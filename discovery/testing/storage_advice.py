@@ -42,16 +42,21 @@ class ConsultationsContract:
             replace(make_consultation(3), tokens=TokenUsage()),
         ]
         append(storage, lease, *made)
-        assert list(storage.consultations("run-1", 0)) == made
+        assert [storage.consultation("run-1", 0, each.step, each.purpose) for each in made] == made
+        assert [answer.text for answer in storage.answers("run-1", 0)] == [None, "", "an answer"]
 
     def test_a_chain_has_them_in_order(self, storage_factory: StorageFactory) -> None:
         """By step and purpose, whatever the order of writing, and however many."""
         storage = storage_factory()
         leases = start(storage)
-        made = [make_consultation(step, purpose) for step in range(1, 100) for purpose in AdvicePurpose]
+        made = [
+            replace(make_consultation(step, purpose), tokens=TokenUsage(prompt=step, completion=1))
+            for step in range(1, 200)
+            for purpose in AdvicePurpose
+        ]
         append(storage, leases[0], *reversed(made))
         append(storage, leases[1], make_consultation(1, chain=1))
-        assert list(storage.consultations("run-1", 0)) == made
+        assert list(storage.answers("run-1", 0)) == [each.answer for each in made]
         with storage.snapshot("run-1") as snapshot:
             assert list(snapshot.records(Consultation)) == [*made, make_consultation(1, chain=1)]
 
@@ -75,7 +80,7 @@ class ConsultationsContract:
         storage.release([leases[0]])
         late = Write(lease=leases[0], records=(make_consultation(),))
         assert storage.append([late]) == [late]
-        assert list(storage.consultations("run-1", 0)) == []
+        assert list(storage.answers("run-1", 0)) == []
 
     def test_their_tokens_are_among_the_totals(self, storage_factory: StorageFactory) -> None:
         """Of the run asked for; those that nobody counted count as none."""

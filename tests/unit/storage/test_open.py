@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from discovery.budget import Budget, Prices
 from discovery.config import GeneratorConfig, RunConfig, SamplingConfig, SearchConfig, from_dict
 from discovery.errors import MissingComponent, SchemaMismatch, StorageError, StorageFull
-from discovery.records import CandidateKey, RunStatus
+from discovery.records import AdvicePurpose, CandidateKey, RunStatus
 from discovery.storage import open_storage, schema
 from discovery.storage.base import Write
 from discovery.storage.engine import Database, parse_url
@@ -141,7 +141,8 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     assert storage.announcements("run-1")[0].key == best
     assert storage.measurements("run-1") == measured
     is_advised = revision >= "0003"
-    assert list(storage.consultations("run-1", 0)) == ([full_consultation()] if is_advised else [])
+    asked = storage.consultation("run-1", 0, 1, AdvicePurpose.REFLECT)
+    assert asked == (full_consultation() if is_advised else None)
     warm = storage.candidate("run-1", CandidateKey(0, 2, 0))
     assert (warm is not None and warm.warm_start == best) is is_advised
     (lease,) = storage.acquire("run-1", [0], "next", 60.0)

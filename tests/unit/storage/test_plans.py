@@ -18,7 +18,7 @@ HOT = {
     "candidate": lambda s, _: s.candidate("run-1", KEY),
     "evaluations": lambda s, _: s.evaluations("run-1", KEY),
     "consultation": lambda s, _: s.consultation("run-1", 0, 1, AdvicePurpose.REFLECT),
-    "consultations": lambda s, _: list(s.consultations("run-1", 0)),
+    "answers": lambda s, _: list(s.answers("run-1", 0)),
     "committed_steps": lambda s, _: list(s.committed_steps("run-1", 0)),
     "metrics": lambda s, lease: _metrics(s, lease),
 }

@@ -574,7 +574,7 @@ def test_a_chain_arrives_of_which_only_a_consultation_is_there(tmp_path):
     write_archive(tmp_path / "out", far, ["run-1"])
     (arrived,) = arrive(near, tmp_path / "out")
     assert arrived.rows["consultations"] == 1
-    assert list(near.consultations("run-1", 1)) == [asked]
+    assert near.consultation("run-1", 1, 1, asked.purpose) == asked
     assert near.counts("run-1").consultations == 1
     far.close()
     near.close()

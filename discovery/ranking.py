@@ -1,0 +1,80 @@
+"""What a model is asked about a selector's shortlist: which to go on from, or which to keep.
+
+It sees each candidate by a number, with its score, its metrics, what was said of it before, and a part of its
+program. How the answer is to be written, and how it is read, is :mod:`discovery.selection.order`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from discovery.generation.base import ParentView
+from discovery.generation.failures import one_line
+from discovery.generation.insights import Insight
+from discovery.generation.prompt import fenced
+from discovery.problem import Problem
+from discovery.records import AdvicePurpose, CandidateKey, Message
+from discovery.reflection import background, excerpt, sendable
+from discovery.selection.base import Shortlist
+from discovery.selection.order import instruction
+
+PROGRAMS_LENGTH = 24_000
+"""Characters of programs in one question, all of them together."""
+_METRIC_LENGTH = 120
+
+_ROLES = {
+    AdvicePurpose.RERANK: "You say which programs the next attempts are to start from.",
+    AdvicePurpose.ELITE: "You say which programs it keeps to start from later.",
+}
+
+
+def shortlist_question(
+    problem: Problem,
+    shortlist: Shortlist,
+    views: Sequence[ParentView],
+    insights: Mapping[CandidateKey, Insight],
+) -> tuple[Message, ...]:
+    """What is asked about a shortlist.
+
+    Args:
+        problem: What is to be solved.
+        shortlist: The candidates, and how many are to be named.
+        views: Their programs and scores, in the shortlist's order.
+        insights: What was said of some of them before.
+    """
+    room = PROGRAMS_LENGTH // max(1, len(views))
+    parts = [
+        _candidate(problem, number, view, insights.get(view.key), room)
+        for number, view in enumerate(views, start=1)
+    ]
+    return (
+        Message(role="system", content=sendable(background(problem, _ROLES[shortlist.purpose]))),
+        Message(role="user", content=sendable("\n\n".join([*parts, _request(shortlist)]))),
+    )
+
+
+def _candidate(problem: Problem, number: int, view: ParentView, insight: Insight | None, room: int) -> str:
+    lines = [f"# Program {number}", "", f"Score: {view.score!r}"]
+    lines += [f"- {name}: {one_line(repr(value), _METRIC_LENGTH)}" for name, value in view.metrics.items()]
+    if insight is not None:
+        lines += [f"{name}: {said}" for name, said in _said(insight).items() if said]
+    return "\n".join([*lines, "", fenced(excerpt(view.source, room), problem.settings.language)])
+
+
+def _said(insight: Insight) -> dict[str, str]:
+    return {"Approach": insight.approach, "Learned": insight.insight}
+
+
+def _request(shortlist: Shortlist) -> str:
+    shown, count = len(shortlist.candidates), min(shortlist.count, len(shortlist.candidates))
+    if shortlist.purpose is AdvicePurpose.ELITE:
+        task = (
+            f"Name the {count} of these {shown} programs that are worth keeping: promising ones, and such that differ "
+            "in what they try. A worse score is no reason against one that tries something else."
+        )
+    else:
+        task = (
+            f"Which of these {shown} programs is the next attempt most likely to improve on? Name the most promising "
+            "first; those that follow are shown beside it for their ideas."
+        )
+    return f"# Your choice\n\n{task} {instruction(count)}"
