@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
+from discovery.declared import Feature, Objective
 from discovery.records import Direction
 from discovery.testbed.spaces import Solution, Space
 
@@ -22,10 +23,10 @@ class Landscape(Protocol):
     """Its structure, in one line."""
     greed: ClassVar[str]
     """Whether greed is right, in one line."""
-    features: ClassVar[Mapping[str, tuple[float, float]]]
-    """Metrics that tell kinds of solutions apart, with their ranges."""
-    objectives: ClassVar[tuple[str, ...]]
-    """The two metrics, from 0 to 1, that are to be minimised at once; empty where the score is all that counts."""
+    features: ClassVar[tuple[Feature, ...]]
+    """Metrics that tell kinds of solutions apart."""
+    objectives: ClassVar[tuple[Objective, ...]]
+    """Two metrics, from 0 to 1, that are to be minimised at once; empty where the score is all that counts."""
     area: ClassVar[float]
     """What their Pareto front and the point (1, 1) enclose; 0 where there is none."""
 

@@ -27,7 +27,7 @@ class Found:
         """Take in a solution and what it is truly worth."""
         if self.landscape.objectives:
             metrics = self.landscape.metrics(solution)
-            first, second = (metrics[name] for name in self.landscape.objectives)
+            first, second = (metrics[objective.metric] for objective in self.landscape.objectives)
             if self._widened((first, second)):
                 self.regret = max(0.0, 1 - enclosed(self._front) / self.landscape.area)
             return

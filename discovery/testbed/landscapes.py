@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from discovery.declared import Feature, Objective
 from discovery.errors import ConfigError
 from discovery.records import Direction
 from discovery.testbed.base import Landscape
@@ -45,8 +46,8 @@ class Unimodal:
     name: ClassVar[str] = "unimodal"
     about: ClassVar[str] = "one hill: squared distance from a point in ten dimensions"
     greed: ClassVar[str] = "right: the best so far is always the best to go on from"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = {"first": (-5.0, 5.0), "second": (-5.0, 5.0)}
-    objectives: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[tuple[Feature, ...]] = (Feature("first", -5, 5), Feature("second", -5, 5))
+    objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
     space: ClassVar[Space] = Box(10, -5.0, 5.0)
     initial: ClassVar[Solution] = _START
@@ -81,8 +82,8 @@ class Noisy:
     name: ClassVar[str] = "noisy"
     about: ClassVar[str] = "the same hill, each score with a normal deviation of 1"
     greed: ClassVar[str] = "right far out, misled near the optimum: the best score seen is the luckiest"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = Unimodal.features
-    objectives: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[tuple[Feature, ...]] = Unimodal.features
+    objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
     space: ClassVar[Space] = Box(10, -5.0, 5.0)
     initial: ClassVar[Solution] = _START
@@ -123,11 +124,8 @@ class Rugged:
     name: ClassVar[str] = "rugged"
     about: ClassVar[str] = "many hills without order: NK, 20 bits, each linked with 4 others"
     greed: ClassVar[str] = "gets to a local optimum soon, and stays"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "low_ones": (0.0, 10.0),
-        "high_ones": (0.0, 10.0),
-    }
-    objectives: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[tuple[Feature, ...]] = (Feature("low_ones", 0, 10), Feature("high_ones", 0, 10))
+    objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
     space: ClassVar[Space] = Grid(_BITS, 1)
     initial: ClassVar[Solution] = (0.0,) * _BITS
@@ -176,8 +174,8 @@ class Deceptive:
     name: ClassVar[str] = "deceptive"
     about: ClassVar[str] = "three cliffs: a broad slope to a local optimum, a better one after a fall"
     greed: ClassVar[str] = "wrong: the way to the optimum goes through worse scores"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = {"first": (0.0, 24.0), "second": (0.0, 24.0)}
-    objectives: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[tuple[Feature, ...]] = (Feature("first", 0, 24), Feature("second", 0, 24))
+    objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
     space: ClassVar[Space] = Grid(3, 24)
     initial: ClassVar[Solution] = (0.0, 0.0, 0.0)
@@ -214,8 +212,8 @@ class Trap:
     name: ClassVar[str] = "trap"
     about: ClassVar[str] = "three traps: each step of a wide valley is worse than the one before"
     greed: ClassVar[str] = "wrong, and hardly anything is right: a valley that no step leads across"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = {"first": (0.0, 8.0), "second": (0.0, 8.0)}
-    objectives: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[tuple[Feature, ...]] = (Feature("first", 0, 8), Feature("second", 0, 8))
+    objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
     space: ClassVar[Space] = Grid(3, 8)
     initial: ClassVar[Solution] = (4.0, 4.0, 4.0)
@@ -251,8 +249,8 @@ class Needle:
     name: ClassVar[str] = "needle"
     about: ClassVar[str] = "flat: one of 1,024 solutions is worth 1, the others 0"
     greed: ClassVar[str] = "neither right nor wrong: no score tells anything"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = {"low_ones": (0.0, 5.0), "high_ones": (0.0, 5.0)}
-    objectives: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[tuple[Feature, ...]] = (Feature("low_ones", 0, 5), Feature("high_ones", 0, 5))
+    objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
     space: ClassVar[Space] = Grid(len(_NEEDLE), 1)
     initial: ClassVar[Solution] = (0.0,) * len(_NEEDLE)
@@ -292,8 +290,11 @@ class Tradeoff:
     name: ClassVar[str] = "tradeoff"
     about: ClassVar[str] = "two losses that pull apart; what counts is the whole Pareto front"
     greed: ClassVar[str] = "wrong for the front: the score is best at its ends"
-    features: ClassVar[Mapping[str, tuple[float, float]]] = {"loss_a": (0.0, 1.0), "loss_b": (0.0, 1.0)}
-    objectives: ClassVar[tuple[str, ...]] = ("loss_a", "loss_b")
+    features: ClassVar[tuple[Feature, ...]] = (Feature("loss_a", 0, 1), Feature("loss_b", 0, 1))
+    objectives: ClassVar[tuple[Objective, ...]] = (
+        Objective("loss_a", "minimize"),
+        Objective("loss_b", "minimize"),
+    )
     area: ClassVar[float] = 0.3421155931
     space: ClassVar[Space] = Box(_SIDES, -4.0, 4.0)
     initial: ClassVar[Solution] = (1.5, -1.5, 0.5)

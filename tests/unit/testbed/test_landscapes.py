@@ -188,7 +188,9 @@ def test_worths_and_metrics_are_finite_and_moves_stay_in_the_space(name, data):
         for each in (solution, crossed):
             assert math.isfinite(landscape.worth(each))
             assert all(math.isfinite(value) for value in landscape.metrics(each).values())
-            assert set(landscape.metrics(each)) >= set(landscape.features) | set(landscape.objectives)
+            metrics = landscape.metrics(each)
+            assert all(f.low <= metrics[f.name] <= f.high for f in landscape.features)
+            assert all(0 <= metrics[objective.metric] <= 1 for objective in landscape.objectives)
             assert Found(landscape).regret >= 0
             low, high = (
                 (landscape.space.low, landscape.space.high)
