@@ -190,6 +190,66 @@ def plot_estimates(path: Path, panels: Sequence[Estimates], *, title: str, acros
     figure.savefig(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """What became of one quantity over evaluations, in several runs.
+
+    Args:
+        label: Whose it is.
+        middle: Its median after each evaluation.
+        low: Its lower quartile.
+        high: Its upper quartile.
+    """
+
+    label: str
+    middle: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+_MANY = (_LINE, "#e67700", "#862e9c", "#c2255c", "#2b8a3e", "#1f2933", "#5c7cfa", "#a0522d", "#868e96")
+_DASHES = ("-", "--", ":")
+_WIDE = 100.0
+"""From such a ratio of the largest to the smallest on, a logarithmic scale tells more."""
+
+
+def plot_curves(path: Path, curves: Sequence[Curve], *, title: str, label: str) -> None:
+    """Save a plot of curves with their quartiles against evaluations, the lowest end first in the legend.
+
+    Args:
+        path: PNG file to write.
+        curves: What to show; at least one, of 1 evaluation or more. Values are 0 or more.
+        title: Above the plot.
+        label: Of the vertical axis. It is logarithmic where the medians say that it tells more.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    positive = [value for curve in curves for value in curve.middle if value > 0]
+    if positive and max(positive) > _WIDE * min(positive):
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(min(positive) / 2, 2 * max(positive))
+    for place, curve in enumerate(sorted(curves, key=lambda curve: curve.middle[-1])):
+        color, dashes = _MANY[place % len(_MANY)], _DASHES[place // len(_MANY) % len(_DASHES)]
+        xs = range(1, len(curve.middle) + 1)
+        axes.fill_between(xs, curve.low, curve.high, color=color, alpha=0.12, linewidth=0, step="post")
+        said = f"{_short(curve.label, 40)}  {curve.middle[-1]:.4g}"
+        axes.step(xs, curve.middle, where="post", color=color, linewidth=1.6, linestyle=dashes, label=said)
+    axes.set_xlim(0, 1.01 * max(len(curve.middle) for curve in curves))
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel(label)
+    _name(axes, title, 95)
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path)
+
+
 def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
     """The mean of those that are known."""
     known = [(v, w) for v, w in zip(values, weights, strict=True) if not math.isnan(v)]

@@ -35,6 +35,7 @@ MODULES = {
     "look": ("runs", "best"),
     "problems": ("problems",),
     "selectors": ("selectors",),
+    "testbed": ("testbed",),
     "show": ("show",),
     "judge": ("score", "check", "new"),
     "audit": ("audit",),

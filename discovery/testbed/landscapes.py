@@ -52,7 +52,7 @@ class Unimodal:
     space: ClassVar[Space] = Box(10, -5.0, 5.0)
     initial: ClassVar[Solution] = _START
     best: ClassVar[float] = 0.0
-    near: ClassVar[float] = 0.01
+    near: ClassVar[float] = 1.0
     noise: ClassVar[float] = 0.0
 
     def worth(self, solution: Solution) -> float:
@@ -299,7 +299,7 @@ class Tradeoff:
     space: ClassVar[Space] = Box(_SIDES, -4.0, 4.0)
     initial: ClassVar[Solution] = (1.5, -1.5, 0.5)
     best: ClassVar[float] = -(1 - math.exp(-4)) / 2
-    near: ClassVar[float] = 0.02
+    near: ClassVar[float] = 0.1
     noise: ClassVar[float] = 0.0
 
     def worth(self, solution: Solution) -> float:

@@ -84,7 +84,11 @@ def _value(text: str) -> Json:
 
 
 def entrants(landscape: Landscape, overlap: int = 0) -> tuple[list[Entrant], dict[str, str]]:
-    """All selectors that can be played on a landscape with their defaults.
+    """All selectors that can be played on a landscape with their defaults and without a model.
+
+    Args:
+        landscape: What is to be searched.
+        overlap: As of the shape.
 
     Returns:
         Them, the baselines first, and why each of the others cannot, by name.
@@ -94,9 +98,14 @@ def entrants(landscape: Landscape, overlap: int = 0) -> tuple[list[Entrant], dic
     for name in [*(n for n in BASELINES if n in names), *(n for n in names if n not in BASELINES)]:
         entrant = Entrant(label=name, name=name)
         try:
-            entrant.selector(landscape, overlap)
+            selector = entrant.selector(landscape, overlap)
         except ConfigError as error:
             out[name] = str(error)
+            continue
+        if hasattr(selector, "shortlist"):
+            out[name] = (
+                f"{name}: it asks a model, and there is none here; without one it is the selector under it"
+            )
         else:
             found.append(entrant)
     return found, out
