@@ -50,7 +50,10 @@ class RunSummary:
         best_interval: Where that lies with the problem's confidence; None where the scorer ran once.
         initial_score: The initial candidate's score.
         wall_s: Wall time of the run's processes, in seconds.
-        tokens: Tokens of its prompts and completions; what a server did not count is not among them.
+        tokens: Tokens of its prompts and completions, consultations included; what a server did not count is not
+            among them.
+        consultations: Questions to a model that made no candidate, unanswered ones included.
+        consultation_tokens: Tokens of those.
         cost: What it cost so far, at the prices that were stored with it; None where none is known.
         currency: Of the cost.
         generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
@@ -74,6 +77,8 @@ class RunSummary:
     initial_score: float | None
     wall_s: float
     tokens: Tokens
+    consultations: int
+    consultation_tokens: int
     cost: float | None
     currency: str
     generator_utilisation: float | None
@@ -121,6 +126,8 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         initial_score=initial[0].score.value if initial and initial[0].score else None,
         wall_s=record.wall_s,
         tokens=Tokens(prompt=counts.prompt_tokens, completion=counts.completion_tokens),
+        consultations=counts.consultations,
+        consultation_tokens=counts.consultation_tokens,
         cost=prices.cost(
             Spent(
                 prompt_tokens=counts.prompt_tokens,

@@ -82,6 +82,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         else None,
         "wall_s": round(summary.wall_s, 3),
         "tokens": {"prompt": summary.tokens.prompt, "completion": summary.tokens.completion},
+        "consultations": {"asked": summary.consultations, "tokens": summary.consultation_tokens},
         "cost": {
             "total": summary.cost,
             "per_evaluation": summary.cost_per_evaluation,
@@ -118,6 +119,16 @@ def tokens_of(summary: RunSummary) -> tuple[str, str]:
     """Tokens of a run in all, and those of prompts and completions."""
     tokens = summary.tokens
     return f"{tokens.total:,}", f"{tokens.prompt:,} of prompts, {tokens.completion:,} of completions"
+
+
+def advice_of(summary: RunSummary) -> tuple[str, str]:
+    """How often a model was asked what is no candidate, and the tokens of that; both empty where it never was."""
+    if not summary.consultations:
+        return "", ""
+    return (
+        f"{summary.consultations:,}",
+        f"questions beside candidates, {summary.consultation_tokens:,} of the tokens",
+    )
 
 
 def with_interval(score: float | None, interval: tuple[float, float] | None) -> str:
@@ -314,6 +325,7 @@ def report(
         ("quarantined", *str(summary.quarantine).split(": ")) if summary.quarantine.total else ("", "", ""),
         ("programs", str(summary.distinct_candidates), "different ones"),
         ("tokens", *tokens_of(summary)) if summary.tokens.total else ("", "", ""),
+        ("advice", *advice_of(summary)) if summary.consultations else ("", "", ""),
         ("cost", *cost_of(summary)) if summary.cost is not None else ("", "", ""),
     ]
     table = Table.grid(padding=(0, 2))

@@ -62,6 +62,8 @@ def run(
     effort: Annotated[str | None, MODEL] = None,
     answer_tokens: Annotated[int | None, MODEL] = None,
     edits: Annotated[str | None, MODEL] = None,
+    reflect: Annotated[bool | None, MODEL] = None,
+    adviser_url: Annotated[list[str] | None, SERVERS] = None,
     keep: Annotated[str | None, MODEL] = None,
     seed: Annotated[int | None, SEARCH] = None,
     sandbox: Annotated[str | None, MACHINE] = None,
@@ -101,6 +103,8 @@ def run(
         effort: How much a reasoning model reasons: low, medium, high, or what else it knows [as its server has it].
         answer_tokens: Most tokens of the answer that is forced when reasoning took all --max-tokens, 0 for none [4096].
         edits: What a model is asked for: rewrite (the whole program) or diff (SEARCH/REPLACE blocks) [rewrite].
+        reflect: Ask the model of each committed candidate what is to be learned from it, and tell later prompts.
+        adviser_url: URL of another server for that, and for selectors that ask; may be repeated [the model's own].
         keep: Of each completion: text, tokens (their ids too) or logprobs (their log-probabilities too) [logprobs].
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
@@ -148,6 +152,8 @@ def run(
         effort=effort,
         answer_tokens=answer_tokens,
         edits=edits,
+        reflect=reflect,
+        adviser_url=adviser_url,
         keep=keep,
         seed=seed,
         sandbox=sandbox,
@@ -202,6 +208,7 @@ def resume(
     base_url: Annotated[list[str] | None, SERVERS] = None,
     serve: Annotated[str | None, SERVERS] = None,
     engine: Annotated[str | None, SERVERS] = None,
+    adviser_url: Annotated[list[str] | None, SERVERS] = None,
     max_evaluations: Annotated[int | None, BUDGET] = None,
     max_tokens_total: Annotated[int | None, BUDGET] = None,
     max_cost: Annotated[float | None, BUDGET] = None,
@@ -224,6 +231,7 @@ def resume(
         base_url: The server has moved here; repeat it for several.
         serve: Folder or name of the model, to be served as by `run --serve`.
         engine: What serves it: vllm, or torch for small models on a processor [vllm].
+        adviser_url: The adviser's server has moved here; repeat it for several.
         max_evaluations: Another cap on evaluations, those so far included.
         max_tokens_total: Another cap on tokens.
         max_cost: Another cap on money.
@@ -251,6 +259,7 @@ def resume(
             sandbox={"backend": sandbox, "require": properties(require_isolation)},
             slots={"generation": generation_slots, "evaluation": evaluation_slots},
             generator={"base_url": tuple(base_url) if base_url else None},
+            adviser={"base_url": tuple(adviser_url) if adviser_url else None},
             budget={
                 "max_evaluations": max_evaluations,
                 "max_tokens": max_tokens_total,

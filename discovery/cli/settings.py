@@ -29,6 +29,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "answer_tokens": ("generator", "reasoning", "answer_tokens"),
     "keep": ("generator", "keep"),
     "edits": ("prompt", "edits"),
+    "reflect": ("adviser", "reflect"),
+    "adviser_url": ("adviser", "base_url"),
     "generation_slots": ("slots", "generation"),
     "evaluation_slots": ("slots", "evaluation"),
     "sandbox": ("sandbox", "backend"),

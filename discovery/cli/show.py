@@ -14,12 +14,22 @@ from rich.text import Text
 from discovery.agreement import shown
 from discovery.bottleneck import bottleneck
 from discovery.cli.app import again, app, out, print_json, print_table, program
-from discovery.cli.report import as_json, cost_of, tokens_of, with_interval
+from discovery.cli.report import advice_of, as_json, cost_of, tokens_of, with_interval
 from discovery.cli.watch import duration, number, plain, printable, utilisation
 from discovery.config import RunConfig, SandboxConfig
 from discovery.errors import UsageError
 from discovery.pulse import Quantity, overall, recent
-from discovery.records import INITIAL, CandidateKey, Json, Measurement, Purpose, RunStatus, SandboxRecord
+from discovery.records import (
+    INITIAL,
+    AdvicePurpose,
+    CandidateKey,
+    Consultation,
+    Json,
+    Measurement,
+    Purpose,
+    RunStatus,
+    SandboxRecord,
+)
 from discovery.run import config_of
 from discovery.storage import open_existing
 from discovery.storage.base import RunRecord, Storage
@@ -107,6 +117,7 @@ def _facts(
         ),
         ("exact", summary.best_exact or ""),
         ("tokens", " (".join(tokens_of(summary)) + ")" if summary.tokens.total else ""),
+        ("advice", " ".join(advice_of(summary))),
         ("cost", ", ".join(filter(None, cost_of(summary)))),
         ("audited", _audited(summary.audit) if summary.audit else ""),
     )
@@ -223,6 +234,7 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
             f"run {record.id} has no candidate {text!r} (CHAIN.STEP.INDEX, steps count from 1); "
             f"`discovery show {record.id}` names the best"
         )
+    asked = _reflection(storage, record.id, key)
     if json:
         print_json(
             {
@@ -231,6 +243,9 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
                 "parents": [str(parent) for parent in candidate.parents] if candidate else [],
                 "source": candidate.source if candidate else None,
                 "answer": _answer(storage, record.id, key),
+                "reflection": None
+                if asked is None
+                else {"text": asked.text, "failure": asked.failure, "tokens": asked.answer.tokens},
                 "evaluations": [
                     {
                         "purpose": str(e.purpose),
@@ -272,7 +287,16 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
             out.print(f"  {plain(e.score.feedback)}")
         if e.failure is not None and e.failure.detail:
             out.print(plain(e.failure.detail))
+    if asked is not None:
+        out.print(Text("reflection:" if asked.text else "no reflection:", style="dim"))
+        out.print(plain((asked.text or asked.failure or "").strip()))
     return 0
+
+
+def _reflection(storage: Storage, run: str, key: CandidateKey) -> Consultation | None:
+    """What a model was asked about a committed candidate, with its answer; None where it was not asked."""
+    asked = storage.consultation(run, key.chain, key.step, AdvicePurpose.REFLECT)
+    return asked if asked is not None and asked.subject == key else None
 
 
 def _answer(storage: Storage, run: str, key: CandidateKey) -> str | None:
