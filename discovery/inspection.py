@@ -16,6 +16,7 @@ from discovery.bundled import PROBLEM_FILE
 from discovery.data import loads_document
 from discovery.errors import ConfigError, DataError
 from discovery.findings import Finding, Level, doubtful, from_message, wrong
+from discovery.generation.templates import faults
 from discovery.problem import Problem
 from discovery.repeats import Cores
 from discovery.sandbox.isolation import expanded
@@ -47,6 +48,7 @@ def inspected(problem: Problem) -> Iterator[Finding]:
     yield from _check_cores(problem)
     yield from _check_packages(problem)
     yield from _check_isolation(problem)
+    yield from _check_template(problem)
 
 
 def _check_name(problem: Problem) -> Iterator[Finding]:
@@ -68,6 +70,11 @@ def _check_statement(problem: Problem) -> Iterator[Finding]:
             f"the statement has {words} word{'s' if words > 1 else ''}; a model knows nothing else of the problem",
             "say what is given, what the program must return, what is valid and how it is scored",
         )
+
+
+def _check_template(problem: Problem) -> Iterator[Finding]:
+    for fault in faults(problem.template) if problem.template is not None else ():
+        yield from_message("template", f"prompt.md: {fault}")
 
 
 def _check_language(problem: Problem) -> Iterator[Finding]:

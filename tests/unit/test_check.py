@@ -187,6 +187,16 @@ async def test_a_statement_of_one_word(check):
     assert "has 1 word;" in only(await check(text)).message
 
 
+async def test_a_template_is_looked_at(check):
+    own = "<!-- user -->\n${parents}\n\n${requests}\n"
+    unknown, missing = await check(prompt__md=own)
+    assert (unknown.where, unknown.level, missing.where) == ("template", Level.ERROR, "template")
+    assert unknown.message == "prompt.md: line 4: there is no slot ${requests}"
+    assert unknown.fix.startswith("did you mean ${request}? known: answer, ")
+    assert "not told which program to improve" in missing.message
+    assert await check(prompt__md=own.replace("requests", "request")) == []
+
+
 async def test_no_such_problem_is_an_error_not_a_finding():
     with pytest.raises(ProblemError, match="nowhere"):
         await check_problem("./nowhere", Scoring())

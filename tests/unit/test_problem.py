@@ -211,7 +211,10 @@ def test_the_version_changes_with_statement_initial_and_scorer_and_nothing_else(
     changed.add(version())
     (tmp_path / "data-rows.csv").write_text("1,3")
     changed.add(version())
-    assert len(changed | {first}) == 7
+    (tmp_path / "prompt.md").write_text("<!-- user -->")
+    assert beside(tmp_path, statement="s", initial=INITIAL).template == "<!-- user -->"
+    changed.add(version())
+    assert len(changed | {first}) == 8
 
 
 @pytest.mark.parametrize(
