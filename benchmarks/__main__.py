@@ -15,7 +15,7 @@ from benchmarks.report import Report
 
 NAMES = (
     *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
-    *("prefix", "first_request", "export", "loop", "suite"),
+    *("prefix", "first_request", "export", "loop", "suite", "plan"),
 )
 OPTIONS = ("evaluations", "sandbox", "storage", "minutes", "problems", "results")
 

@@ -119,10 +119,10 @@ def run() -> Report:
 
 
 @contextmanager
-def serving(slots: int, latency_s: float, *more: str) -> Iterator[str]:
+def serving(slots: int, latency_s: float, *more: str, sigma: float = SIGMA) -> Iterator[str]:
     """A stub server in a process of its own; gives its URL."""
     command = [sys.executable, "-m", "discovery.testing.server", "--slots", str(slots)]
-    command += ["--latency", str(latency_s), "--sigma", str(SIGMA), *more]
+    command += ["--latency", str(latency_s), "--sigma", str(sigma), *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().strip()

@@ -32,6 +32,7 @@ DEBUG = "DISCOVERY_DEBUG"
 
 MODULES = {
     "running": ("run", "resume"),
+    "plan": ("plan",),
     "look": ("runs", "best"),
     "problems": ("problems",),
     "selectors": ("selectors",),

@@ -20,6 +20,8 @@ class FakeConfig:
         slots: Choices that are generated at once.
         latency_s: Median time of one choice in its slot, in seconds; 0 for none.
         sigma: Spread of that time's logarithm.
+        straggling: Share of choices that take ``straggle`` times as long.
+        straggle: How many times.
         seed: Of the times.
         models: Names of what it serves.
         api_key: What it wants as a bearer token; None for nothing.
@@ -39,6 +41,8 @@ class FakeConfig:
     slots: int = 16
     latency_s: float = 0.0
     sigma: float = 0.5
+    straggling: float = 0.0
+    straggle: float = 4.0
     seed: int = 0
     models: tuple[str, ...] = ("fake",)
     api_key: str | None = None
@@ -63,7 +67,8 @@ class FakeConfig:
         if not self.latency_s:
             return 0.0
         rng = random.Random(f"{self.seed}:{seed}")
-        return rng.lognormvariate(math.log(self.latency_s), self.sigma)
+        time_s = rng.lognormvariate(math.log(self.latency_s), self.sigma)
+        return time_s * self.straggle if rng.random() < self.straggling else time_s
 
     @property
     def is_vllm(self) -> bool:

@@ -368,6 +368,10 @@ def main(args: list[str] | None = None) -> None:
         "--latency", type=float, default=defaults.latency_s, help="median seconds of a choice"
     )
     parser.add_argument("--sigma", type=float, default=defaults.sigma, help="spread of the time's logarithm")
+    parser.add_argument(
+        "--straggling", type=float, default=defaults.straggling, help="share of choices that take longer"
+    )
+    parser.add_argument("--straggle", type=float, default=defaults.straggle, help="so many times longer")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--tokens", type=int, default=0, help="fill every answer up to so many tokens")
     parser.add_argument(
@@ -382,6 +386,8 @@ def main(args: list[str] | None = None) -> None:
         slots=given.slots,
         latency_s=given.latency,
         sigma=given.sigma,
+        straggling=given.straggling,
+        straggle=given.straggle,
         seed=given.seed,
         tokens=given.tokens,
         stream_interval=given.stream_interval,

@@ -1,0 +1,1 @@
+"""What a run will take: a pilot's measurements, a simulation of the loop, and what would make it shorter."""

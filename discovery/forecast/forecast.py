@@ -1,0 +1,304 @@
+"""A run's wall time, tokens, cost and utilisation before it is made, and what would make it shorter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from discovery.bottleneck import Finding, bottleneck
+from discovery.budget import Prices, Spent
+from discovery.config import RunConfig
+from discovery.forecast.draws import Draws
+from discovery.forecast.pilot import Pilot
+from discovery.forecast.shape import Machine, Shape
+from discovery.forecast.simulation import Trace, simulate
+from discovery.pulse import Quantity
+
+MOST_SIMULATED = 5_000
+"""Evaluations of one simulation; see :func:`~discovery.forecast.simulation.simulate`."""
+_REPLICATES, _WORK = 20, 60_000
+"""So many simulations make an interval, or fewer where they are large, so that all have about so many evaluations."""
+_FEWEST_REPLICATES = 5
+_ALIKE = 3
+"""So many simulations with and without a change tell what it brings."""
+_CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number that is not known yet.
+
+    Args:
+        value: What is expected.
+        low: It is rarely less.
+        high: It is rarely more.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Estimate:
+        """From several simulations: their mean, and where nine of ten lie."""
+        rest = (1.0 - _CONFIDENCE) / 2
+        low, high = np.quantile(values, (rest, 1.0 - rest))
+        mean = float(np.mean(values))
+        return Estimate(value=mean, low=min(mean, float(low)), high=max(mean, float(high)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """The same number of evaluations with something changed.
+
+    Args:
+        change: What, as options of ``discovery run``, or in words.
+        wall_s: Wall time then, in seconds.
+        generator_busy: Busy share of the places for completions.
+        evaluator_busy: Busy share of the evaluation slots.
+    """
+
+    change: str
+    wall_s: float
+    generator_busy: float
+    evaluator_busy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Tokens of a run; None where its servers do not count them.
+
+    Args:
+        prompt: Of its prompts.
+        completion: Of its completions.
+    """
+
+    prompt: Estimate | None
+    completion: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a run will take.
+
+    Args:
+        evaluations: How many it will make.
+        wall_s: Of the run's process, as runs are charged for it: once model and sandboxes are there.
+        tokens: What they hold.
+        cost: Money, in the currency of the prices; None where none are known.
+        values: Means over its time, by :class:`~discovery.pulse.Quantity`.
+        finding: What it waits for most.
+        what_ifs: What would change it, the shortest first.
+        assumed: What this rests on, a line each.
+    """
+
+    evaluations: int
+    wall_s: Estimate
+    tokens: Tokens
+    cost: Estimate | None
+    values: Mapping[str, float]
+    finding: Finding | None
+    what_ifs: tuple[WhatIf, ...]
+    assumed: tuple[str, ...]
+
+
+def forecast(
+    pilot: Pilot, config: RunConfig, machine: Machine, *, prices: Prices | None = None, seed: int = 0
+) -> Forecast:
+    """Foretell a run.
+
+    Args:
+        pilot: What was measured of a smaller one, or of one like it.
+        config: The run.
+        machine: Where it goes on.
+        prices: What the model costs; None: as the configuration says.
+        seed: Of the simulations; the same seed gives the same forecast.
+    """
+    prices = prices or config.prices
+    told = _Foretold(pilot, config, machine, prices, seed)
+    ended = None
+    cap = _ended_by(told, config)
+    if cap is not None:
+        ended, evaluations = cap
+        budget = replace(config.budget, max_evaluations=evaluations)
+        told = _Foretold(pilot, replace(config, budget=budget), machine, prices, seed)
+    return Forecast(
+        evaluations=told.config.planned_evaluations,
+        wall_s=Estimate.of(told.walls_s),
+        tokens=Tokens(
+            prompt=Estimate.of(told.prompts) if told.prompts else None,
+            completion=Estimate.of(told.completions) if told.completions else None,
+        ),
+        cost=Estimate.of(told.costs) if told.costs else None,
+        values=told.values,
+        finding=bottleneck(told.values),
+        what_ifs=_what_ifs(told),
+        assumed=_assumed(told, ended),
+    )
+
+
+class _Foretold:
+    """Several simulations of one run, each from a pilot that might have been."""
+
+    def __init__(self, pilot: Pilot, config: RunConfig, machine: Machine, prices: Prices, seed: int) -> None:
+        self.pilot = pilot
+        self.config = config
+        self.machine = machine
+        self.seed = seed
+        count = _WORK // max(1, min(config.planned_evaluations, MOST_SIMULATED))
+        count = max(_FEWEST_REPLICATES, min(_REPLICATES, count))
+        self.traces = [self.trace(config, number) for number in range(count)]
+        start_s = pilot.overheads.start_s + pilot.overheads.end_s
+        self.walls_s = [start_s + trace.wall_s for trace in self.traces]
+        self.values = _means(self.traces)
+        prompt = _prompt_tokens(pilot, config)
+        self.prompts = [prompt] * count if prompt is not None else []
+        self.completions = [t.tokens * t.evaluations for t in self.traces if t.tokens is not None]
+        self.costs = self._costs(prices, prompt or 0.0)
+
+    def trace(self, config: RunConfig, number: int, machine: Machine | None = None) -> Trace:
+        """One simulation of the run, or of another with the same draws."""
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
+        shape = Shape.of(config, machine or self.machine)
+        draws = Draws(self.pilot, min(shape.evaluations, 4 * MOST_SIMULATED), rng, is_resampled=number > 0)
+        return simulate(self.pilot, shape, draws, most=MOST_SIMULATED)
+
+    def _costs(self, prices: Prices, prompt: float) -> list[float]:
+        is_counted = bool(self.completions) and bool(self.prompts)
+        if not prices.is_known or (prices.prompt is not None and not is_counted):
+            return []
+        costs = []
+        for trace, wall_s in zip(self.traces, self.walls_s, strict=True):
+            spent = Spent(
+                prompt_tokens=round(prompt),
+                completion_tokens=round((trace.tokens or 0.0) * trace.evaluations),
+                cached_tokens=round(prompt * self.pilot.prompts.cached_share),
+                seconds=wall_s,
+            )
+            costs.append(prices.cost(spent) or 0.0)
+        return costs
+
+
+def _means(traces: Sequence[Trace]) -> dict[str, float]:
+    return {name: float(np.mean([t.values[name] for t in traces])) for name in traces[0].values}
+
+
+def _prompt_tokens(pilot: Pilot, config: RunConfig) -> float | None:
+    """Of all prompts: they grow until there are as many parents as are asked for."""
+    search = config.search
+    valid = sum(1 for each in pilot.judged if each.slot_s is not None) / len(pilot.judged)
+    steps = config.planned_evaluations / search.candidates / search.chains
+    total = 0.0
+    settled = 2 + config.overlap + math.ceil(search.parents / max(search.candidates * valid, 0.1))
+    for number in range(1, min(settled, math.ceil(steps)) + 1):
+        made = max(0, number - 1 - config.overlap) * search.candidates * valid
+        tokens = pilot.prompts.of(min(float(search.parents), 1.0 + made))
+        if tokens is None:
+            return None
+        total += tokens * min(1.0, steps - (number - 1))
+    return search.chains * (total + max(0.0, steps - settled) * (pilot.prompts.of(search.parents) or 0.0))
+
+
+def _ended_by(told: _Foretold, config: RunConfig) -> tuple[str, int] | None:
+    """Which cap ends the run before its evaluations are made, and how many it makes then."""
+    budget, wall_s = config.budget, float(np.mean(told.walls_s))
+    tokens = float(np.mean(told.prompts or [0.0])) + float(np.mean(told.completions or [0.0]))
+    caps: list[tuple[str, float | None, float]] = [
+        ("--max-seconds", budget.max_seconds, wall_s),
+        ("--max-tokens-total", budget.max_tokens, tokens),
+        ("--max-cost", budget.max_cost, float(np.mean(told.costs or [0.0]))),
+    ]
+    shares = [
+        (cap / needed, f"{name} {cap:g}") for name, cap, needed in caps if cap is not None and needed > cap
+    ]
+    if not shares:
+        return None
+    share, name = min(shares)
+    return name, max(1, int(share * config.planned_evaluations))
+
+
+# What would change it
+
+
+def _what_ifs(told: _Foretold) -> tuple[WhatIf, ...]:
+    config, search, slots = told.config, told.config.search, told.config.slots
+    evaluators = slots.evaluation or told.machine.evaluation_slots
+    tried: list[tuple[str, RunConfig, Machine]] = []
+
+    def slot_change(option: str, **changed: int) -> None:
+        tried.append((option, replace(config, slots=replace(slots, **changed)), told.machine))
+
+    slot_change(f"--evaluation-slots {2 * evaluators}", evaluation=2 * evaluators)
+    if slots.generation is not None:
+        slot_change(f"--generation-slots {2 * slots.generation}", generation=2 * slots.generation)
+    if config.overlap < 8 and search.steps > 1:
+        more = config.overlap + 1
+        tried.append(
+            (f"--overlap {more}", replace(config, search=replace(search, overlap=more)), told.machine)
+        )
+    if search.steps > 1 and search.chains <= 5_000:
+        # As many evaluations: chains that are shorter.
+        budget = replace(config.budget, max_evaluations=config.planned_evaluations)
+        depth = math.ceil(search.steps / 2)
+        wider = replace(search, chains=2 * search.chains, steps=depth)
+        change = f"--chains {wider.chains} --steps {depth}"
+        tried.append((change, replace(config, search=wider, budget=budget), told.machine))
+    if (servers := told.machine.server_slots or told.pilot.servers.slots) is not None:
+        machine = replace(told.machine, server_slots=2 * servers)
+        tried.append((f"servers for {2 * servers} completions at once", config, machine))
+    known_s = float(np.mean(told.walls_s[:_ALIKE]))
+    ahead_s = told.walls_s[0] - told.traces[0].wall_s
+    found = []
+    for change, other, machine in tried:
+        traces = [told.trace(other, number, machine) for number in range(min(_ALIKE, len(told.traces)))]
+        values = _means(traces)
+        changed_s = ahead_s + float(np.mean([trace.wall_s for trace in traces]))
+        found.append(
+            WhatIf(
+                change=change,
+                wall_s=changed_s / known_s * float(np.mean(told.walls_s)),
+                generator_busy=values[Quantity.GENERATOR_BUSY],
+                evaluator_busy=values[Quantity.EVALUATOR_BUSY],
+            )
+        )
+    return tuple(sorted(found, key=lambda what_if: what_if.wall_s))
+
+
+# What it rests on
+
+
+def _assumed(told: _Foretold, ended: str | None) -> tuple[str, ...]:
+    pilot, config = told.pilot, told.config
+    seen = pilot.servers
+    said = [
+        f"completions and evaluations take what {len(pilot.spoken)} of the pilot took, all through the run"
+    ]
+    in_flight = round(told.values.get(Quantity.SERVER_RUNNING, 0.0))
+    if seen.slowdown > 0.0:
+        said.append(
+            f"each completion in flight makes the others {100 * seen.slowdown:.1f} % slower, as in the pilot at up to "
+            f"{seen.most}"
+        )
+    elif seen.is_level or in_flight > 1.5 * seen.most:
+        said.append(
+            f"the servers are as fast with {in_flight} completions in flight as in the pilot with up to {seen.most}"
+        )
+    slots = told.machine.server_slots or seen.slots
+    if slots is not None:
+        said.append(f"the servers run {slots} completions at once; more wait there")
+    elif in_flight > seen.most:
+        said.append(
+            "the servers run as many completions at once as they are sent (--server-slots says otherwise)"
+        )
+    if told.prompts:
+        said.append("prompts grow with the number of parents they show, and no further")
+    if config.budget.until is not None:
+        said.append(f"the target of {config.budget.until:g} is not reached before the end")
+    if ended is not None:
+        said.append(f"{ended} ends it after about {config.planned_evaluations} evaluations")
+    if config.planned_evaluations > MOST_SIMULATED:
+        said.append(f"{MOST_SIMULATED} evaluations were simulated, the rest goes on like the middle of those")
+    return tuple(said)

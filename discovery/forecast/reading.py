@@ -1,0 +1,250 @@
+"""A pilot from what is stored of a run.
+
+Most of what a simulation needs is in the records: how long completions and evaluations took, with their tokens, and
+from the instants between them what the run itself takes (:mod:`discovery.forecast.overheads`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from discovery.config import RunConfig, from_dict
+from discovery.errors import UsageError
+from discovery.forecast.load import in_flight, served, slowdown
+from discovery.forecast.overheads import Gaps, gaps_of, overheads
+from discovery.forecast.pilot import Judged, Pilot, PromptTokens, ServersSeen, Spoken
+from discovery.pulse import Quantity
+from discovery.records import INITIAL, Completion, Evaluation, Measurement, Purpose, StepState
+from discovery.storage.base import RunRecord, Storage, StoredStep
+
+MOST_COMPLETIONS = 2_000
+"""So many of a run are read, the first ones: more make the forecast hardly better."""
+FEWEST_COMPLETIONS = 8
+_SATURATED = 0.8
+"""CPUs that are so busy on average are taken to be what evaluations wait for."""
+
+
+def read_pilot(storage: Storage, runs: Sequence[str], *, server_slots: int | None = None) -> Pilot:
+    """What was measured of one or several runs of one problem.
+
+    Args:
+        storage: Where they live.
+        runs: Their ids, or unique beginnings of them; at least one.
+        server_slots: Choices that their servers generated at once, where it is known; None: what their series shows.
+
+    Raises:
+        UnknownRun: There is no such run.
+        UsageError: There is too little in them to foretell anything from.
+    """
+    read = [_read(storage, storage.get_run(run), server_slots) for run in runs]
+    spoken = [each for run in read for each in run.choices]
+    judged = [each for run in read for each in run.judged]
+    names = ", ".join(run.record.id for run in read)
+    if len(spoken) < FEWEST_COMPLETIONS:
+        raise UsageError(
+            f"run {names} has {len(spoken)} finished completions whose time is known; a forecast needs "
+            f"{FEWEST_COMPLETIONS} at least: let it go on, name another, or leave --like out for a pilot run"
+        )
+    slots = [run.server_slots for run in read if run.server_slots is not None]
+    slower, most, is_level = slowdown(
+        [choice.alike(choice.work_s) for choice in spoken], [choice.beside for choice in spoken]
+    )
+    verified = sum(run.verified for run in read)
+    expected = sum(float(np.sum(1.0 / np.arange(1, len(run.judged) + 1))) for run in read if run.judged)
+    return Pilot(
+        runs=tuple(run.record.id for run in read),
+        spoken=tuple(
+            Spoken(work_s=choice.work_s / (1.0 + slower * choice.mean_beside), tokens=choice.tokens)
+            for choice in spoken
+        ),
+        judged=tuple(judged),
+        verified_s=tuple(seconds for run in read for seconds in run.verified_s),
+        record_rate=verified / expected if expected else 0.0,
+        overheads=overheads([run.gaps for run in read]),
+        prompts=_prompts(read),
+        servers=ServersSeen(
+            slots=max(slots, default=None),
+            slowdown=slower,
+            most=most,
+            is_level=is_level,
+            tell=all(run.tells for run in read),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """One completion with what was in flight beside it: when it began to be generated, and over its time."""
+
+    work_s: float
+    tokens: int | None
+    beside: float
+    mean_beside: float
+
+    def alike(self, seconds: float) -> float:
+        """Its time by the token, where tokens are known: long answers are not slow ones."""
+        return seconds / self.tokens if self.tokens else seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What was found in one run."""
+
+    record: RunRecord
+    choices: Sequence[_Choice]
+    judged: Sequence[Judged]
+    verified: int
+    verified_s: Sequence[float]
+    gaps: Gaps
+    prompts: Sequence[tuple[int, int, int]]
+    server_slots: int | None
+    tells: bool
+
+
+def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Read:
+    config = from_dict(RunConfig, record.config)
+    steps = list(_steps(storage, record.id))
+    points = storage.measurements(record.id)
+    seen = server_slots if server_slots is not None else _slots_seen(points)
+    keys = {(step.step.chain, step.step.step) for step in steps}
+    second = [
+        e
+        for e in storage.verifications(record.id)
+        if e.durations is not None and (e.key.chain, e.key.step) in keys
+    ]
+    evaluations = [e for step in steps for e in step.evaluations.values()]
+    initial = [e for e in storage.evaluations(record.id, INITIAL) if e.purpose is Purpose.SEARCH]
+    return _Read(
+        record=record,
+        choices=_choices(steps, seen),
+        judged=_judged(evaluations, len(os.sched_getaffinity(0))),
+        verified=len(second),
+        verified_s=[e.durations.wall_s for e in second if e.durations is not None],
+        gaps=gaps_of(
+            record,
+            steps,
+            [*initial, *evaluations, *second],
+            overlap=config.overlap,
+            generation_slots=_known(record, "generation_slots"),
+            evaluation_slots=_known(record, "evaluation_slots") or config.slots.evaluation or 1,
+        ),
+        prompts=[
+            (len(step.step.parents), tokens.prompt, tokens.cached or 0)
+            for step in steps
+            for completion in step.completions.values()
+            if (tokens := completion.tokens) is not None
+            and tokens.prompt is not None
+            and completion.forced is None
+        ],
+        server_slots=seen,
+        tells=any(Quantity.SERVER_WAITING in point.values for point in points) or not points,
+    )
+
+
+def _known(record: RunRecord, fact: str) -> int | None:
+    found = record.facts.get(fact)
+    return found if isinstance(found, int) else None
+
+
+def _steps(storage: Storage, run: str) -> Iterator[StoredStep]:
+    """The first committed steps of a run, chain by chain in turns."""
+    chains = [chain.chain for chain in storage.chain_summaries(run)]
+    read, number = 0, 1
+    while chains and read < MOST_COMPLETIONS:
+        going = []
+        for chain in chains:
+            stored = storage.step(run, chain, number)
+            if stored is None or stored.step.state is not StepState.COMMITTED:
+                continue
+            going.append(chain)
+            read += len(stored.completions)
+            yield stored
+        chains, number = going, number + 1
+
+
+# The model
+
+
+def _choices(steps: Sequence[StoredStep], server_slots: int | None) -> list[_Choice]:
+    timed: list[tuple[float, float, Completion]] = []
+    for step in steps:
+        for completion in step.completions.values():
+            if completion.latency_s is not None:
+                end = completion.created_at.timestamp()
+                timed.append((end - completion.latency_s, end, completion))
+    if not timed:
+        return []
+    sent, ended = np.array([t[0] for t in timed]), np.array([t[1] for t in timed])
+    begun = served(sent, ended, server_slots)
+    beside, mean_beside = in_flight(begun, ended)
+    return [
+        _Choice(
+            work_s=max(float(work), 0.0),
+            tokens=completion.tokens.completion if completion.tokens is not None else None,
+            beside=float(now),
+            mean_beside=float(mean),
+        )
+        for (_, _, completion), work, now, mean in zip(timed, ended - begun, beside, mean_beside, strict=True)
+    ]
+
+
+def _slots_seen(points: Sequence[Measurement]) -> int | None:
+    """How many choices the servers ran while others waited there, where that was ever so."""
+    full = [
+        point.values[Quantity.SERVER_RUNNING]
+        for point in points
+        if point.values.get(Quantity.SERVER_WAITING, 0.0) >= 1.0 and Quantity.SERVER_RUNNING in point.values
+    ]
+    return max(1, round(max(full))) if full else None
+
+
+def _prompts(read: Sequence[_Read]) -> PromptTokens:
+    found: dict[int, list[int]] = {}
+    total = cached = 0
+    for parents, tokens, from_cache in (prompt for run in read for prompt in run.prompts):
+        found.setdefault(parents, []).append(tokens)
+        total += tokens
+        cached += from_cache
+    return PromptTokens(
+        by_parents={parents: sum(tokens) / len(tokens) for parents, tokens in found.items()},
+        cached_share=min(1.0, cached / total) if total else 0.0,
+    )
+
+
+# Evaluations
+
+
+def _judged(evaluations: Sequence[Evaluation], cpus: int) -> list[Judged]:
+    """What evaluations take with CPUs enough: where there were too few, what they waited for those is taken off."""
+    timed = [(e, e.durations) for e in evaluations if e.durations is not None and e.finished_at is not None]
+    used = {id(e): _cpu_s(e) for e, _ in timed}
+    stretch = 1.0
+    if timed:
+        began = min(e.started_at.timestamp() for e, _ in timed)
+        ended = max(e.finished_at.timestamp() for e, _ in timed if e.finished_at is not None)
+        span = max(ended - began, 1e-6)
+        at_once = sum(durations.wall_s for _, durations in timed) / span
+        if sum(used.values()) / span > _SATURATED * cpus:
+            stretch = max(1.0, at_once / cpus)
+    judged = []
+    for e in evaluations:
+        if e.durations is None:
+            judged.append(Judged(slot_s=None))
+            continue
+        cpu_s = used.get(id(e), 0.0)
+        slot_s = max(cpu_s, e.durations.wall_s / stretch)
+        judged.append(Judged(slot_s=slot_s, cpu_share=min(1.0, cpu_s / slot_s) if slot_s > 0.0 else 0.0))
+    return judged
+
+
+def _cpu_s(evaluation: Evaluation) -> float:
+    """CPU time of an evaluation: its program's, and all that its scorer took beside that."""
+    durations = evaluation.durations
+    if durations is None:
+        return 0.0
+    inside = durations.sandbox_s or 0.0
+    return min(durations.wall_s, (durations.sandbox_cpu_s or 0.0) + max(0.0, durations.wall_s - inside))
