@@ -32,7 +32,7 @@ from discovery.pulse import Quantity
 from discovery.storage import open_existing, open_storage
 from discovery.storage.base import RunRecord, Storage
 
-PILOT = Parameter(group=Group.create_ordered("The pilot"), negative=())
+PILOT = Parameter(group=Group("The pilot", sort_key=0), negative=())
 _FOR_MODELS, _FOR_MUTATIONS = 32, 100
 _MOST = 10_000
 _MADE = (
@@ -331,6 +331,7 @@ def _print(told: Forecast, pilot: Pilot, config: RunConfig, machine: Machine, pr
         ("cost", _cost(told, config)),
         ("busy", _busy(told.values)),
         ("waits for", told.finding.what if told.finding else ""),
+        (" ", told.finding.fix if told.finding else ""),
     )
     for label, value in rows:
         if value or not label:

@@ -276,23 +276,27 @@ def _assumed(told: _Foretold, ended: str | None) -> tuple[str, ...]:
     said = [
         f"completions and evaluations take what {len(pilot.spoken)} of the pilot took, all through the run"
     ]
-    in_flight = round(told.values.get(Quantity.SERVER_RUNNING, 0.0))
+    in_flight = told.values.get(Quantity.SERVER_RUNNING, 0.0)
     if seen.slowdown > 0.0:
         said.append(
             f"each completion in flight makes the others {100 * seen.slowdown:.1f} % slower, as in the pilot at up to "
             f"{seen.most}"
         )
-    elif seen.is_level or in_flight > 1.5 * seen.most:
+    elif in_flight > 1.5 * seen.most:
         said.append(
-            f"the servers are as fast with {in_flight} completions in flight as in the pilot with up to {seen.most}"
+            f"the servers are as fast with {in_flight:.0f} completions in flight as in the pilot with up to {seen.most}"
         )
     slots = told.machine.server_slots or seen.slots
     if slots is not None:
         said.append(f"the servers run {slots} completions at once; more wait there")
-    elif in_flight > seen.most:
+    elif in_flight > 1.5 * seen.most:
         said.append(
             "the servers run as many completions at once as they are sent (--server-slots says otherwise)"
         )
+    shares = [each.cpu_share for each in pilot.judged if each.slot_s is not None]
+    wanted = told.values.get(Quantity.EVALUATION_SLOTS, 0.0) * float(np.mean(shares or [0.0]))
+    if wanted > told.machine.cpus:
+        said.append(f"evaluations share {told.machine.cpus} CPUs, and so slow each other down")
     if told.prompts:
         said.append("prompts grow with the number of parents they show, and no further")
     if config.budget.until is not None:

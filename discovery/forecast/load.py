@@ -11,6 +11,7 @@ _SURE = 3.0
 _LEVELS = 2.0
 """The most of a load has to be so many times the least for anything to be learned of its effect."""
 _LOOKS = 9
+_GRID = 400
 
 
 def served(sent: np.ndarray, ended: np.ndarray, slots: int | None) -> np.ndarray:
@@ -34,6 +35,38 @@ def served(sent: np.ndarray, ended: np.ndarray, slots: int | None) -> np.ndarray
     begun[later] = np.maximum(sent[later], freed[: len(later)])
     earliest: np.ndarray = np.minimum(begun, ended)
     return earliest
+
+
+def slots_seen(
+    sent: np.ndarray, ended: np.ndarray, windows: Sequence[tuple[float, float, float]]
+) -> int | None:
+    """How many choices servers run at once, from times in which others waited there.
+
+    They ran as many as there were, up to the number that is looked for: the one that explains how many ran on average.
+
+    Args:
+        sent: When each choice was asked for, in seconds.
+        ended: When each had come.
+        windows: Beginning, end and mean of those that ran, of each such time.
+
+    Returns:
+        None where no choice was in flight then.
+    """
+    begins, ends = np.sort(sent), np.sort(ended)
+    there, ran = [], 0.0
+    for first, last, running in windows:
+        looks = np.linspace(first, last, _GRID)
+        there.append(
+            np.searchsorted(begins, looks, side="right") - np.searchsorted(ends, looks, side="right")
+        )
+        ran += running
+    if not there or not np.any(there):
+        return None
+    flying = np.stack(there)
+    mean = ran / len(there)
+    candidates = np.arange(1, int(flying.max()) + 1)
+    explained = np.array([np.minimum(flying, slots).mean() for slots in candidates])
+    return int(candidates[np.abs(explained - mean).argmin()])
 
 
 def in_flight(begun: np.ndarray, ended: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

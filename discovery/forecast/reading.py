@@ -14,11 +14,11 @@ import numpy as np
 
 from discovery.config import RunConfig, from_dict
 from discovery.errors import UsageError
-from discovery.forecast.load import in_flight, served, slowdown
+from discovery.forecast.load import in_flight, served, slots_seen, slowdown
 from discovery.forecast.overheads import Gaps, gaps_of, overheads
 from discovery.forecast.pilot import Judged, Pilot, PromptTokens, ServersSeen, Spoken
 from discovery.pulse import Quantity
-from discovery.records import INITIAL, Completion, Evaluation, Measurement, Purpose, StepState
+from discovery.records import INITIAL, Completion, Durations, Evaluation, Measurement, Purpose, StepState
 from discovery.storage.base import RunRecord, Storage, StoredStep
 
 MOST_COMPLETIONS = 2_000
@@ -90,6 +90,18 @@ class _Choice:
         return seconds / self.tokens if self.tokens else seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A completion and when it was asked for, in seconds."""
+
+    sent: float
+    completion: Completion
+
+    @property
+    def ended(self) -> float:
+        return self.completion.created_at.timestamp()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
     """What was found in one run."""
@@ -109,7 +121,8 @@ def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Rea
     config = from_dict(RunConfig, record.config)
     steps = list(_steps(storage, record.id))
     points = storage.measurements(record.id)
-    seen = server_slots if server_slots is not None else _slots_seen(points)
+    timed = _timed(steps)
+    seen = server_slots if server_slots is not None else _slots_seen(timed, points)
     keys = {(step.step.chain, step.step.step) for step in steps}
     second = [
         e
@@ -120,7 +133,7 @@ def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Rea
     initial = [e for e in storage.evaluations(record.id, INITIAL) if e.purpose is Purpose.SEARCH]
     return _Read(
         record=record,
-        choices=_choices(steps, seen),
+        choices=_choices(timed, seen),
         judged=_judged(evaluations, len(os.sched_getaffinity(0))),
         verified=len(second),
         verified_s=[e.durations.wall_s for e in second if e.durations is not None],
@@ -169,37 +182,45 @@ def _steps(storage: Storage, run: str) -> Iterator[StoredStep]:
 # The model
 
 
-def _choices(steps: Sequence[StoredStep], server_slots: int | None) -> list[_Choice]:
-    timed: list[tuple[float, float, Completion]] = []
-    for step in steps:
-        for completion in step.completions.values():
-            if completion.latency_s is not None:
-                end = completion.created_at.timestamp()
-                timed.append((end - completion.latency_s, end, completion))
+def _timed(steps: Sequence[StoredStep]) -> list[_Timed]:
+    return [
+        _Timed(completion.created_at.timestamp() - completion.latency_s, completion)
+        for step in steps
+        for completion in step.completions.values()
+        if completion.latency_s is not None
+    ]
+
+
+def _choices(timed: Sequence[_Timed], server_slots: int | None) -> list[_Choice]:
     if not timed:
         return []
-    sent, ended = np.array([t[0] for t in timed]), np.array([t[1] for t in timed])
+    sent, ended = np.array([t.sent for t in timed]), np.array([t.ended for t in timed])
     begun = served(sent, ended, server_slots)
     beside, mean_beside = in_flight(begun, ended)
     return [
         _Choice(
             work_s=max(float(work), 0.0),
-            tokens=completion.tokens.completion if completion.tokens is not None else None,
+            tokens=each.completion.tokens.completion if each.completion.tokens is not None else None,
             beside=float(now),
             mean_beside=float(mean),
         )
-        for (_, _, completion), work, now, mean in zip(timed, ended - begun, beside, mean_beside, strict=True)
+        for each, work, now, mean in zip(timed, ended - begun, beside, mean_beside, strict=True)
     ]
 
 
-def _slots_seen(points: Sequence[Measurement]) -> int | None:
+def _slots_seen(timed: Sequence[_Timed], points: Sequence[Measurement]) -> int | None:
     """How many choices the servers ran while others waited there, where that was ever so."""
-    full = [
-        point.values[Quantity.SERVER_RUNNING]
-        for point in points
-        if point.values.get(Quantity.SERVER_WAITING, 0.0) >= 1.0 and Quantity.SERVER_RUNNING in point.values
-    ]
-    return max(1, round(max(full))) if full else None
+    if not timed:
+        return None
+    read_until = max(t.ended for t in timed)
+    windows = []
+    for point in points:
+        values, end = point.values, point.at.timestamp()
+        begin = end - values.get(Quantity.WINDOW_S, 0.0)
+        waits = values.get(Quantity.SERVER_WAITING, 0.0) >= 1.0 and Quantity.SERVER_RUNNING in values
+        if waits and begin < read_until:
+            windows.append((begin, end, values[Quantity.SERVER_RUNNING]))
+    return slots_seen(np.array([t.sent for t in timed]), np.array([t.ended for t in timed]), windows)
 
 
 def _prompts(read: Sequence[_Read]) -> PromptTokens:
@@ -219,32 +240,34 @@ def _prompts(read: Sequence[_Read]) -> PromptTokens:
 
 
 def _judged(evaluations: Sequence[Evaluation], cpus: int) -> list[Judged]:
-    """What evaluations take with CPUs enough: where there were too few, what they waited for those is taken off."""
-    timed = [(e, e.durations) for e in evaluations if e.durations is not None and e.finished_at is not None]
-    used = {id(e): _cpu_s(e) for e, _ in timed}
+    """What evaluations take with CPUs enough.
+
+    Where more ran at once than there are CPUs and kept them busy, CPUs are what they waited for: then all of their time
+    is taken for CPU time, less what they waited.
+    """
+    timed = [
+        (e.started_at.timestamp(), e.finished_at.timestamp(), _cpu_s(e.durations))
+        for e in evaluations
+        if e.durations is not None and e.finished_at is not None
+    ]
     stretch = 1.0
     if timed:
-        began = min(e.started_at.timestamp() for e, _ in timed)
-        ended = max(e.finished_at.timestamp() for e, _ in timed if e.finished_at is not None)
-        span = max(ended - began, 1e-6)
-        at_once = sum(durations.wall_s for _, durations in timed) / span
-        if sum(used.values()) / span > _SATURATED * cpus:
-            stretch = max(1.0, at_once / cpus)
+        began, ended = np.array([t[0] for t in timed]), np.array([t[1] for t in timed])
+        span = max(float(ended.max() - began.min()), 1e-6)
+        if sum(cpu_s for _, _, cpu_s in timed) > _SATURATED * cpus * span:
+            _, beside = in_flight(began, ended)
+            stretch = max(1.0, (1.0 + float(beside.mean())) / cpus)
     judged = []
     for e in evaluations:
-        if e.durations is None:
-            judged.append(Judged(slot_s=None))
-            continue
-        cpu_s = used.get(id(e), 0.0)
-        slot_s = max(cpu_s, e.durations.wall_s / stretch)
-        judged.append(Judged(slot_s=slot_s, cpu_share=min(1.0, cpu_s / slot_s) if slot_s > 0.0 else 0.0))
+        slot_s = e.durations.wall_s / stretch if e.durations is not None else None
+        share = 0.0
+        if e.durations is not None and e.durations.wall_s > 0.0:
+            share = 1.0 if stretch > 1.0 else _cpu_s(e.durations) / e.durations.wall_s
+        judged.append(Judged(slot_s=slot_s, cpu_share=share))
     return judged
 
 
-def _cpu_s(evaluation: Evaluation) -> float:
+def _cpu_s(durations: Durations) -> float:
     """CPU time of an evaluation: its program's, and all that its scorer took beside that."""
-    durations = evaluation.durations
-    if durations is None:
-        return 0.0
     inside = durations.sandbox_s or 0.0
     return min(durations.wall_s, (durations.sandbox_cpu_s or 0.0) + max(0.0, durations.wall_s - inside))
