@@ -89,7 +89,7 @@ class Forecast:
         wall_s: Of the run's process, as runs are charged for it: once model and sandboxes are there.
         tokens: What they hold.
         cost: Money, in the currency of the prices; None where none are known.
-        values: Means over its time, by :class:`~discovery.pulse.Quantity`.
+        values: Means over its time, by :class:`~discovery.pulse.Quantity`; of its steps, but for the evaluators' share.
         finding: What it waits for most.
         what_ifs: What would change it, the shortest first.
         assumed: What this rests on, a line each.
@@ -133,7 +133,7 @@ def forecast(
             completion=Estimate.of(told.completions) if told.completions else None,
         ),
         cost=Estimate.of(told.costs) if told.costs else None,
-        values=told.values,
+        values=told.values | {Quantity.EVALUATOR_BUSY: told.evaluators_busy},
         finding=bottleneck(told.values),
         what_ifs=_what_ifs(told),
         assumed=_assumed(told, ended),
@@ -158,6 +158,12 @@ class _Foretold:
         self.prompts = [prompt] * count if prompt is not None else []
         self.completions = [t.tokens * t.evaluations for t in self.traces if t.tokens is not None]
         self.costs = self._costs(prices, prompt or 0.0)
+
+    @property
+    def evaluators_busy(self) -> float:
+        """Over the whole of the run, as its meter has it: the slots are there, and idle, before the first step."""
+        searched_s = float(np.mean([trace.wall_s for trace in self.traces]))
+        return self.values[Quantity.EVALUATOR_BUSY] * searched_s / (searched_s + self.pilot.overheads.start_s)
 
     def trace(self, config: RunConfig, number: int, machine: Machine | None = None) -> Trace:
         """One simulation of the run, or of another with the same draws."""
