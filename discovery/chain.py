@@ -7,7 +7,10 @@ step depends on is its number, the chain's own history, the run's seed and the g
 neighbours or of other chains.
 
 A process may end anywhere: :meth:`Chain.replay` folds the committed steps back, holding back what a live chain would,
-and :meth:`Chain.run` takes all open steps up where their records end before it plans another.
+:meth:`Chain.recall` finds the open ones, and :meth:`Chain.run` takes those up where their records end before it plans
+another.
+
+How many evaluations a chain may spend, the run's barrier says: more of them each time that it passes a rung.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from discovery.barrier import Barrier
 from discovery.briefing import Briefing
 from discovery.counsel import Counsel
 from discovery.errors import cause
-from discovery.outcomes import best_of, refuted
+from discovery.outcomes import after_disagreements, beginning, best_of
 from discovery.parents import ParentViews
-from discovery.past import Past
+from discovery.past import Course, Past
 from discovery.ports import Ports
 from discovery.records import (
     INITIAL,
@@ -33,7 +37,6 @@ from discovery.records import (
     CommittedStep,
     Evaluation,
     Failure,
-    Outcome,
     Prompt,
     Step,
     StepState,
@@ -49,7 +52,7 @@ class Chain:
     Args:
         ports: What it shares with the others.
         lease: Its right to write.
-        allotment: Evaluations that it may spend in all, those of earlier processes included.
+        barrier: Knows how many evaluations it may spend in all, those of earlier processes included.
         disagreed: Candidates of the run whose verification failed earlier.
     """
 
@@ -57,13 +60,13 @@ class Chain:
         self,
         ports: Ports,
         lease: Lease,
-        allotment: int,
+        barrier: Barrier,
         disagreed: Mapping[CandidateKey, Failure] | None = None,
     ) -> None:
         self.number = lease.chain
         self._ports = ports
         self._lease = lease
-        self._allotment = allotment
+        self._barrier = barrier
         self._disagreed: Mapping[CandidateKey, Failure] = disagreed or {}
         self._direction = ports.problem.direction
         self._parents = ParentViews(ports.run, ports.storage)
@@ -71,8 +74,7 @@ class Chain:
         self._past = Past(ports.selector, self._direction, ports.overlap, elites)
         self._briefing = Briefing(ports, self.number, self._parents)
         self._counsel = Counsel(ports, lease, self._parents)
-        self._best: float | None = None
-        self._steps = 0
+        self._course = Course(self._direction, ports.overlap, ports.adapt.stops_after)
         self._planned = 0
         # Evaluations of committed steps, and those that the open ones have or are to have.
         self._promised = 0
@@ -84,7 +86,7 @@ class Chain:
     # Resuming
 
     def replay(self, initial: Candidate, evaluation: Evaluation) -> None:
-        """Fold the initial candidate and all stored steps into this process's state.
+        """Fold the initial candidate and all committed steps into this process's state.
 
         Args:
             initial: The run's initial candidate.
@@ -95,39 +97,32 @@ class Chain:
         self._parents.keep(initial, evaluation.score)
         progress = self._ports.progress.chains[self.number]
         progress.best, progress.best_key = evaluation.score.value, INITIAL
-        self._take_in(
-            CommittedStep(
-                chain=self.number,
-                step=0,
-                parents=(),
-                outcomes=(self._ports.outcome(evaluation, initial.source_hash),),
-                committed=INITIAL,
-            )
-        )
+        self._take_in(beginning(self.number, self._ports.outcome(evaluation, initial.source_hash)))
         storage, run = self._ports.storage, self._ports.run
         for step in storage.committed_steps(run, self.number, metrics_of(self._ports.selector)):
-            outcomes = tuple(self._after_disagreement(outcome) for outcome in step.outcomes)
-            for outcome in outcomes:
+            counts = after_disagreements(step, self._disagreed)
+            for outcome in counts.outcomes:
                 self._ports.count(outcome)
                 self._ports.settle(outcome)
-            committed = None if step.committed in self._disagreed else step.committed
-            self._promised += len(outcomes)
             self._counsel.replayed(step.step)
-            self._take_in(replace(step, outcomes=outcomes, committed=committed))
-        self._planned = self._steps
-        self._recall(storage.open_steps(run, self.number))
+            self._take_in(counts)
+        self._promised = self._course.evaluations
+        self._planned = self._course.steps
 
-    def _recall(self, left_open: list[StoredStep]) -> None:
-        """Divide what is left of the allotment among the steps that were left open, the first ones first.
+    def recall(self) -> None:
+        """Take up the steps that were left open, once all chains of the run are replayed: till then shares may grow.
 
-        What is evaluated is spent. Of the rest each gets as much as the budget, which may be smaller now, has room for;
-        one that gets nothing at all cannot be committed, nor those after it: they stay open for a larger budget.
+        What is left of the chain's share is divided among them, the first ones first. What is evaluated is spent. Of
+        the rest each gets as much as the budget, which may be smaller now, has room for; one that gets nothing at all
+        cannot be committed, nor those after it: they stay open for a larger budget.
         """
+        left_open: list[StoredStep] = self._ports.storage.open_steps(self._ports.run, self.number)
+        share = self._barrier.share(self.number)
         self._promised += sum(len(stored.evaluations) for stored in left_open)
         is_blocked = False
         for stored in left_open:
             spent = len(stored.evaluations)
-            more = max(0, min(self._ports.search.candidates - spent, self._allotment - self._promised))
+            more = max(0, min(self._ports.search.candidates - spent, share - self._promised))
             number = self._planned = stored.step.step
             self._past.see(number - 1 - self._ports.overlap)
             self._counsel.replayed(number)
@@ -156,6 +151,11 @@ class Chain:
             UsageError: No sandbox could ever be started.
             StorageError: A record could not be stored; LeaseLost when another process has the chain.
         """
+        reason = await self._finish(runner)
+        self._barrier.leave(self.number, reason)
+        return reason
+
+    async def _finish(self, runner: StepRunner) -> str:
         try:
             self._counsel.resume()
             async with asyncio.TaskGroup() as group:
@@ -173,20 +173,25 @@ class Chain:
         if reason is not None:
             return reason
         # Not the number of steps: one that a smaller budget cut short is made up for by one more.
-        return "all steps taken" if self._steps >= self._ports.search.steps else "its evaluations are spent"
+        is_deep = self._course.steps >= self._ports.search.steps
+        return "all steps taken" if is_deep else "its evaluations are spent"
 
     async def _open_all(self, group: asyncio.TaskGroup, runner: StepRunner) -> str | None:
         """Open one step after the other; returns why no more, None when the chain's evaluations are all promised."""
         while self._left_open:
             self._start(self._left_open.popleft(), group, runner)
         while True:
-            while len(self._working) > self._ports.overlap:
-                _, oldest = self._working[0]
-                await asyncio.wait([oldest])
-                self._working.popleft()
-            count = min(self._ports.search.candidates, self._allotment - self._promised)
+            await self._work_off(self._ports.overlap)
+            if self._course.ends_before(self._planned + 1):
+                await self._work_off(0)
+                return self._stalled()
+            count = min(self._ports.search.candidates, self._barrier.share(self.number) - self._promised)
             if count <= 0:
-                return None
+                await self._work_off(0)
+                reason = await self._barrier.wait(self.number)
+                if reason is not None or self._barrier.share(self.number) <= self._promised:
+                    return reason
+                continue
             step = OpenStep(self._ports, self._lease, self._parents, self._planned + 1, count)
             reason = await step.admit()
             if reason is not None:
@@ -196,6 +201,18 @@ class Chain:
                 await self._plan(step)
                 undo.pop_all()
             self._start(step, group, runner)
+
+    async def _work_off(self, most: int) -> None:
+        """Wait until so many steps are open at most."""
+        while len(self._working) > most:
+            _, oldest = self._working[0]
+            await asyncio.wait([oldest])
+            self._working.popleft()
+
+    def _stalled(self) -> str:
+        reason = f"no improvement in {self._ports.adapt.stops_after} steps"
+        self._ports.progress.chains[self.number].end = reason
+        return reason
 
     def _start(self, step: OpenStep, group: asyncio.TaskGroup, runner: StepRunner) -> None:
         before = self._working[-1][1] if self._working else None
@@ -238,11 +255,11 @@ class Chain:
     # Committing
 
     async def _commit(self, opened: OpenStep) -> None:
-        assert opened.number == self._steps + 1
+        assert opened.number == self._course.steps + 1
         step, outcomes = opened.record, opened.outcomes
         valid = [outcome for outcome in outcomes if outcome.score is not None]
         best = best_of(valid, self._direction)
-        after = self._best
+        after = self._course.best
         if best is not None and best.score is not None and self._direction.better(best.score, after):
             after = best.score
         committed = CommittedStep(
@@ -270,12 +287,10 @@ class Chain:
         """The fold: live steps and replayed ones go through here alike."""
         self._past.take_in(step)
         self._counsel.take_in(step)
-        for outcome in step.outcomes:
-            if outcome.score is not None and self._direction.better(outcome.score, self._best):
-                self._best = outcome.score
-        self._steps = step.step
-        self._ports.progress.chains[self.number].committed(step.step)
-
-    def _after_disagreement(self, outcome: Outcome) -> Outcome:
-        failure = self._disagreed.get(outcome.key)
-        return outcome if failure is None else refuted(outcome, failure)
+        course = self._course
+        course.take_in(step)
+        progress = self._ports.progress.chains[self.number]
+        progress.committed(step.step)
+        progress.restarts = self._past.restarts
+        if step.step:
+            self._barrier.observe(self.number, course)

@@ -6,20 +6,16 @@ from the environment of the process that needs them.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from discovery.budget import Budget, Prices
 from discovery.errors import ConfigError
-
-T = TypeVar("T")
+from discovery.rungs import settled
+from discovery.tables import from_dict as from_dict
+from discovery.tables import load_toml as load_toml
+from discovery.tables import to_dict as to_dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +51,58 @@ class SearchConfig:
             ("parents", 32),
         ):
             in_range(name, getattr(self, name), 1, top)
+
+
+ON_STALL = ("restart", "stop")
+"""What becomes of a chain whose patience is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptConfig:
+    """How the budget moves to where it pays.
+
+    Args:
+        rungs: How often the worst chains are pruned, 0 to 16.
+        keep: Share of the chains that goes on at each of them, 0.01 to 0.99.
+        at: Evaluations of a chain at which each rung stands, ascending. Empty: where each stage between two of them
+            spends an equal part of the budget; settled when the run starts.
+        patience: Steps of a chain without an improvement, from 1, after which ``on_stall`` happens. None: never.
+        on_stall: One of :data:`ON_STALL`: the chain's selector forgets all but the initial candidate, or it ends.
+    """
+
+    rungs: int = 0
+    keep: float = 0.5
+    at: tuple[int, ...] = ()
+    patience: int | None = None
+    on_stall: str = "restart"
+
+    def __post_init__(self) -> None:
+        in_range("rungs", self.rungs, 0, 16)
+        in_range("keep", self.keep, 0.01, 0.99)
+        if self.patience is not None:
+            in_range("patience", self.patience, 1, 1_000_000)
+        if self.on_stall not in ON_STALL:
+            raise ConfigError(f"on_stall is {self.on_stall!r}; it must be one of {', '.join(ON_STALL)}")
+        if self.on_stall == "stop" and self.patience is None:
+            raise ConfigError(
+                "on_stall is 'stop', and no patience is given; say after how many steps, or leave it out"
+            )
+        ascending = all(0 < low < high for low, high in zip((0.5, *self.at), self.at, strict=False))
+        if self.at and not (ascending and len(self.at) == self.rungs):
+            raise ConfigError(
+                f"at is {list(self.at)} for {self.rungs} rungs; give one ascending number of evaluations for each, or "
+                "leave it out"
+            )
+
+    @property
+    def restarts_after(self) -> int | None:
+        """Steps without an improvement after which a chain begins anew; None: never."""
+        return self.patience if self.on_stall == "restart" else None
+
+    @property
+    def stops_after(self) -> int | None:
+        """Steps without an improvement after which a chain ends; None: never."""
+        return self.patience if self.on_stall == "stop" else None
 
 
 _NEVER_EXTRA = ("model", "messages", "n", "seed", "stream")
@@ -264,6 +312,7 @@ class RunConfig:
         budget: Caps.
         prices: What the model costs; None throughout: see :mod:`discovery.prices`.
         adviser: Who is asked what is no candidate.
+        adapt: How the budget moves between chains, and when they begin anew.
     """
 
     problem: str
@@ -276,6 +325,7 @@ class RunConfig:
     budget: Budget = field(default_factory=Budget)
     prices: Prices = field(default_factory=Prices)
     adviser: AdviserConfig = field(default_factory=AdviserConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
 
     def __post_init__(self) -> None:
         in_range("seed", self.seed, 0, 2**63 - 1)
@@ -300,107 +350,17 @@ class RunConfig:
         cap = self.budget.max_evaluations
         return shape if cap is None else min(shape, cap)
 
+    @property
+    def rungs_at(self) -> tuple[int, ...]:
+        """Evaluations of a chain at which each rung stands.
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as plain JSON data."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
-    """Build a configuration from plain data, checking names and types.
-
-    Args:
-        kind: The configuration class.
-        data: Field names to values; nested configurations as mappings.
-        where: Dotted place with a dot at its end, for messages; empty for the whole.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        ConfigError: A name is unknown or missing, or a value has the wrong type or range; names the place.
-    """
-    hints = typing.get_type_hints(kind)
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in data.items():
-        place = f"{where}{name}"
-        if name not in known:
-            raise ConfigError(f"unknown setting {place!r}; {_elsewhere(kind, name, where)}")
-        values[name] = _coerce(hints[name], value, place)
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where.rstrip('.')}: {error}" if where else str(error)) from error
-    except TypeError as error:
-        missing = [
-            f.name
-            for f in dataclasses.fields(kind)  # type: ignore[arg-type]
-            if f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-            and f.name not in values
-        ]
-        raise ConfigError(f"settings missing in {where or 'the file'}: {missing}") from error
-
-
-def _elsewhere(kind: type, name: str, where: str) -> str:
-    """What to write instead of an unknown setting: the place in a table below that knows it, or what is known here."""
-    hints = typing.get_type_hints(kind)
-    wanted = {name, name.rpartition("_")[2]}
-    below = [
-        f"[{where}{field}] {setting.name} = ..."
-        for field, hint in hints.items()
-        if dataclasses.is_dataclass(hint)
-        for setting in dataclasses.fields(hint)
-        if setting.name in wanted
-    ]
-    found = f"it is written {' or '.join(below)}; " if below else ""
-    return f"{found}known here: {', '.join(sorted(hints))}"
-
-
-def load_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file of settings as plain data.
-
-    Raises:
-        ConfigError: The file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"configuration {path}: {error}; expected a readable TOML file") from error
-
-
-def _coerce(hint: Any, value: Any, place: str) -> Any:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        options = [h for h in typing.get_args(hint) if h is not type(None)]
-        if value is None:
-            return None
-        return _coerce(options[0], value, place)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{place} is {value!r}; expected a table of settings")
-        return from_dict(typing.cast(Any, hint), value, f"{place}.")
-    origin = typing.get_origin(hint) or hint
-    if origin is float and type(value) is int:
-        return float(value)
-    if origin in (int, float, str, bool) and type(value) is not origin:
-        raise ConfigError(f"{place} is {value!r}; expected {origin.__name__}")
-    if origin is tuple:
-        (each, _) = typing.get_args(hint)
-        if each is str and isinstance(value, str):
-            return (value,)
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{place} is {value!r}; expected a list")
-        return tuple(_coerce(each, part, f"{place}[{i}]") for i, part in enumerate(value))
-    if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{place} is {value!r}; expected a table")
-        try:
-            json.dumps(dict(value), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{place} is {value!r}; expected what JSON can hold: {error}") from error
-        return dict(value)
-    return value
+        Raises:
+            ConfigError: There are more rungs than chains or evaluations suffice for.
+        """
+        search, adapt = self.search, self.adapt
+        return adapt.at or settled(
+            self.planned_evaluations, search.chains, adapt.rungs, adapt.keep, search.candidates
+        )
 
 
 def in_range(name: str, value: float, low: float, high: float) -> None:

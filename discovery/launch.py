@@ -32,6 +32,7 @@ from discovery.sandbox.hierarchies import Absent
 from discovery.sandbox.isolation import expanded
 from discovery.sandbox.isolation import require as require_isolation
 from discovery.selection import AdvisedSelector, Selector, make_selector
+from discovery.selection.restarting import restarting
 from discovery.storage.base import RunRecord, Storage
 
 EMBEDDED = "mutation"
@@ -103,15 +104,24 @@ def generator_of(config: RunConfig, problem: Problem) -> Generator:
 
 
 def selector_of(config: RunConfig, problem: Problem) -> Selector:
-    """The configured selector, with what the problem declares for it; it has observed nothing."""
-    return make_selector(
-        config.search.selector,
-        problem.direction,
-        config.search.selector_params,
-        features=problem.settings.features,
-        objectives=problem.settings.objectives,
-        overlap=config.overlap,
-    )
+    """The configured selector, with what the problem declares for it; it begins chains anew where that is asked for.
+
+    Raises:
+        ConfigError: There is none of that name, or a parameter is wrong.
+    """
+
+    def make() -> Selector:
+        return make_selector(
+            config.search.selector,
+            problem.direction,
+            config.search.selector_params,
+            features=problem.settings.features,
+            objectives=problem.settings.objectives,
+            overlap=config.overlap,
+        )
+
+    patience = config.adapt.restarts_after
+    return make() if patience is None else restarting(make, patience, problem.direction)
 
 
 def advising_of(config: RunConfig, selector: Selector) -> Generator | None:
@@ -147,6 +157,7 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     problem = load_problem(config.problem)
     expanded((*problem.settings.isolation, *config.sandbox.require))
     advising_of(config, selector_of(config, problem))
+    config.rungs_at  # noqa: B018  raises where there are too many
     generator_of(config, problem)
     _refuse_edits(config, problem)
     config = with_template(config)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from discovery.records import Direction, Evaluation, Failure, Json, Outcome
+from discovery.records import CandidateKey, CommittedStep, Direction, Evaluation, Failure, Json, Outcome
 
 
 def refuted(outcome: Outcome, failure: Failure) -> Outcome:
@@ -17,6 +18,20 @@ def refuted(outcome: Outcome, failure: Failure) -> Outcome:
         failure=failure.kind,
         message=failure.message,
     )
+
+
+def after_disagreements(step: CommittedStep, disagreed: Mapping[CandidateKey, Failure]) -> CommittedStep:
+    """A committed step as it counts: without the scores that a second scoring did not confirm."""
+    outcomes = tuple(
+        refuted(outcome, disagreed[outcome.key]) if outcome.key in disagreed else outcome
+        for outcome in step.outcomes
+    )
+    return replace(step, outcomes=outcomes, committed=None if step.committed in disagreed else step.committed)
+
+
+def beginning(chain: int, initial: Outcome) -> CommittedStep:
+    """Step 0 of a chain: the initial candidate, which every chain starts from."""
+    return CommittedStep(chain=chain, step=0, parents=(), outcomes=(initial,), committed=initial.key)
 
 
 def outcome_of(evaluation: Evaluation, source_hash: str | None, metrics: Sequence[str] = ()) -> Outcome:

@@ -1,6 +1,7 @@
-"""What the next step of a chain is planned from: its committed steps, folded; the latest are held back by the lag.
+"""What a chain's committed steps come to: what its next step is planned from, and whether there is to be one.
 
-Live steps and replayed ones go through the same fold, so that a resumed chain plans what an undisturbed one would.
+Live steps and replayed ones go through the same folds, so that a resumed chain plans what an undisturbed one would.
+What a step is planned from holds back the latest steps by the lag.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from discovery.generation.elites import Elites
 from discovery.generation.failures import FailureStatistics
 from discovery.records import CommittedStep, Direction
 from discovery.selection.base import Selector
+from discovery.selection.restarting import Patience, Restarting
 
 
 class Past:
@@ -30,6 +32,8 @@ class Past:
         """Best score so far."""
         self.elites = Elites(direction, elites)
         """The best candidates so far."""
+        self.restarts = 0
+        """How often the selector has forgotten all but the initial candidate."""
         self._selector = selector
         self._direction = direction
         self._overlap = overlap
@@ -50,3 +54,50 @@ class Past:
             for outcome in step.outcomes:
                 if outcome.score is not None and self._direction.better(outcome.score, self.best):
                     self.best = outcome.score
+            if isinstance(self._selector, Restarting):
+                self.restarts = self._selector.restarts(step.chain)
+
+
+class Course:
+    """How far one chain has come, and whether it ends for want of improvement.
+
+    Args:
+        direction: Which scores are better.
+        overlap: Steps that may be open beside the oldest open one.
+        patience: After so many steps without an improvement the chain ends; None: it never does.
+    """
+
+    def __init__(self, direction: Direction, overlap: int, patience: int | None) -> None:
+        self.best: float | None = None
+        """Best score so far."""
+        self.steps = 0
+        """Committed steps."""
+        self.evaluations = 0
+        """Their evaluations; the initial candidate's is not among them."""
+        self._direction = direction
+        self._overlap = overlap
+        self._patience = Patience(patience, direction) if patience is not None else None
+        self._last: int | None = None
+
+    def take_in(self, step: CommittedStep) -> None:
+        """Take in the next committed step."""
+        self.steps = step.step
+        if step.step:
+            self.evaluations += len(step.outcomes)
+        for outcome in step.outcomes:
+            if outcome.score is not None and self._direction.better(outcome.score, self.best):
+                self.best = outcome.score
+        if self._patience is not None and self._last is None:
+            self._patience.observe(step)
+            if self._patience.is_over:
+                # What is open by then is finished, whatever it brings: how much that is must not depend on timing.
+                self._last = step.step + self._overlap
+
+    def ends_before(self, step: int) -> bool:
+        """Whether a step is not to be planned any more; all steps before its lag are taken in."""
+        return self._last is not None and step > self._last
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last of its steps is taken in."""
+        return self._last is not None and self.steps >= self._last

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from discovery.adviser import Adviser
 from discovery.best import BestKeeper
 from discovery.budget import Ledger
-from discovery.config import PromptConfig, SearchConfig
+from discovery.config import AdaptConfig, PromptConfig, SearchConfig
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.outcomes import outcome_of
@@ -42,6 +42,7 @@ class Ports:
         progress: For whoever watches.
         prompt: What prompts show and ask for.
         adviser: Whom chains ask what is no candidate; None where nobody is asked.
+        adapt: How the budget moves to where it pays.
     """
 
     run: str
@@ -61,6 +62,7 @@ class Ports:
     progress: Progress
     prompt: PromptConfig = field(default_factory=PromptConfig)
     adviser: Adviser | None = None
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
 
     def outcome(self, evaluation: Evaluation, source_hash: str | None) -> Outcome:
         """What the run's selector learns of an evaluated candidate; its source's hash is None where it has none."""

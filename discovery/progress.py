@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from discovery.records import CandidateKey, Direction, FailureKind
+from discovery.records import CandidateKey, Direction, FailureKind, Json
 
 _RATE_WINDOW_S = 20.0
 _HISTORY = 64
@@ -109,12 +109,20 @@ class ChainProgress:
         best: Best score so far.
         best_key: The candidate that has it.
         history: Best score after each step, thinned out to at most 64.
+        restarts: How often it has begun anew from the initial candidate.
+        waits_at: The rung, from 1, at which it waits for the other chains; None where it does not.
+        pruned_at: The rung, from 1, at which it was pruned; None where it was not.
+        end: Why it takes no more steps though the run goes on; None where it does.
     """
 
     steps: int = 0
     best: float | None = None
     best_key: CandidateKey | None = None
     history: list[float] = field(default_factory=list)
+    restarts: int = 0
+    waits_at: int | None = None
+    pruned_at: int | None = None
+    end: str | None = None
     _stride: int = 1
 
     def committed(self, step: int) -> None:
@@ -234,6 +242,16 @@ class Progress:
         """Note a verified run-best."""
         self.best, self.best_key = score, key
         self.announced += 1
+
+    @property
+    def adapted(self) -> dict[str, Json]:
+        """What became of the chains, as facts of the run: which have ended, and how often any began anew."""
+        ended: dict[str, list[int]] = {}
+        for number, chain in enumerate(self.chains):
+            if chain.end is not None:
+                ended.setdefault(chain.end, []).append(number)
+        restarts = sum(chain.restarts for chain in self.chains)
+        return {**({"ended_chains": ended} if ended else {}), **({"restarts": restarts} if restarts else {})}
 
     @property
     def elapsed_s(self) -> float:

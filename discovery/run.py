@@ -8,22 +8,18 @@ each one; nothing here knows of any.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import platform
-import secrets
-import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
 from discovery.adviser import Adviser
+from discovery.barrier import Barrier, rungs_of
 from discovery.best import BestKeeper, best_announced
 from discovery.briefing import refuse_what_cannot_fit
-from discovery.budget import Ledger, Spent, Tokens, allot
+from discovery.budget import Ledger, Spent, Tokens
 from discovery.chain import Chain
-from discovery.config import RunConfig, from_dict, to_dict
+from discovery.config import RunConfig
 from discovery.errors import (
-    ConfigError,
     GeneratorRefused,
     LeaseLost,
     ProblemError,
@@ -34,17 +30,26 @@ from discovery.errors import (
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.prompt import view
+from discovery.outcomes import after_disagreements, beginning
 from discovery.pace import GenerationGate, Outage, following
+from discovery.past import Course
 from discovery.ports import Ports
 from discovery.pressure import Pressure
 from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.pulse import Pulse
+from discovery.recorded import config_of as config_of
+from discovery.recorded import new_run as new_run
+from discovery.recorded import resumed as resumed
 from discovery.records import (
     INITIAL,
     Candidate,
+    CandidateKey,
+    CommittedStep,
     Evaluation,
+    Failure,
     Json,
+    Outcome,
     RunStatus,
 )
 from discovery.selection.base import Selector, notice_of
@@ -53,41 +58,6 @@ from discovery.storage.base import RunRecord, Storage
 from discovery.storage.journal import Journal
 from discovery.summary import RunSummary, summarize
 from discovery.supervision import Supervision
-
-
-def new_run(problem: Problem, config: RunConfig) -> RunRecord:
-    """The record of a run that is about to start; not stored yet.
-
-    The overlap of its steps is settled here: other slots on resume must not change what they learn from.
-
-    Raises:
-        ConfigError: A server's URL holds credentials, which would be stored.
-    """
-    for url in (*config.generator.base_url, *config.adviser.base_url):
-        place, _, server = url.partition("://")[2].partition("/")[0].rpartition("@")
-        if place:
-            raise ConfigError(
-                f"the URL of the model server {server} holds credentials, which would be stored with the run; give it "
-                "by OPENAI_BASE_URL instead, which is not stored, or a key by OPENAI_API_KEY"
-            )
-    now = datetime.now(UTC)
-    config = dataclasses.replace(config, search=dataclasses.replace(config.search, overlap=config.overlap))
-    return RunRecord(
-        id=f"{problem.name}-{now:%m%d-%H%M%S}-{secrets.token_hex(2)}",
-        problem=problem.name,
-        problem_path=str(problem.path),
-        problem_version=problem.version,
-        direction=problem.direction,
-        config=to_dict(config),
-        status=RunStatus.CREATED,
-        created_at=now,
-        facts={"python": platform.python_version(), "host": socket.gethostname()},
-    )
-
-
-def config_of(record: RunRecord) -> RunConfig:
-    """The configuration that a run was started with."""
-    return from_dict(RunConfig, record.config)
 
 
 class Run:
@@ -225,7 +195,8 @@ class Run:
             "sandbox": self._evaluator.record.backend if self._evaluator.record else None,
             "isolation": self._evaluator.record.id if self._evaluator.record else None,
         }
-        return {name: value for name, value in facts.items() if value is not None}
+        known = {name: value for name, value in facts.items() if value is not None}
+        return {**known, **self.progress.adapted}
 
     def _spoiled(self) -> Tokens:
         """Tokens of choices that broke off, those of earlier processes included."""
@@ -315,6 +286,7 @@ class Run:
             ),
             progress=self.progress,
             prompt=self.config.prompt,
+            adapt=self.config.adapt,
             adviser=self._adviser(journal, ledger),
         )
 
@@ -335,21 +307,38 @@ class Run:
         )
 
     def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:
-        search = self.config.search
-        spent = {chain.chain: chain.evaluations for chain in self._storage.chain_summaries(self.record.id)}
-        shares = allot(
-            self.config.planned_evaluations,
-            search.chains,
-            [spent.get(number, 0) for number in range(search.chains)],
-        )
         disagreed = self._storage.disagreements(self.record.id)
+        leases = self._supervision.leases
         chains = []
-        for number, share in enumerate(shares):
-            if number in self._supervision.leases:
-                chain = Chain(ports, self._supervision.leases[number], share, disagreed)
+        barrier = self._barrier(ports, ports.outcome(evaluation, initial.source_hash), disagreed)
+        for number in range(self.config.search.chains):
+            if number in leases:
+                chain = Chain(ports, leases[number], barrier, disagreed)
                 chain.replay(initial, evaluation)
                 chains.append(chain)
+        barrier.look_at_others()
+        for chain in chains:
+            chain.recall()
         return chains
+
+    def _barrier(self, ports: Ports, first: Outcome, disagreed: Mapping[CandidateKey, Failure]) -> Barrier:
+        run, config, direction = self.record.id, self.config, self.problem.direction
+
+        def look(number: int) -> Iterator[CommittedStep]:
+            yield beginning(number, first)
+            for step in self._storage.committed_steps(run, number):
+                yield after_disagreements(step, disagreed)
+
+        spent = {chain.chain: chain.evaluations for chain in self._storage.chain_summaries(run)}
+        return Barrier(
+            rungs_of(config, direction, spent),
+            self.progress,
+            held=lambda: self._supervision.leases,
+            look=look,
+            course=lambda: Course(direction, config.overlap, config.adapt.stops_after),
+            ends=lambda: ports.ledger.stop_reason(in_flight=False),
+            notice=partial(self._supervision.notice, "rungs"),
+        )
 
     async def _announce_unannounced(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> None:
         """Verify the best that is stored, in case an earlier process ended before it could."""
@@ -367,7 +356,9 @@ class Run:
 
     async def _run_chain(self, chain: Chain, step_runner: StepRunner) -> None:
         try:
-            self._reason = await chain.run(step_runner)
+            reason = await chain.run(step_runner)
+            if self._reason is None or self.progress.chains[chain.number].end is None:
+                self._reason = reason
         except LeaseLost:
             self._supervision.lost(chain.number)
 
@@ -389,28 +380,3 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord:
-    """Check that a stored run can go on with this problem and configuration.
-
-    Args:
-        record: The stored run.
-        config: The configuration to go on with: slots, sandbox and budget may differ from the stored one.
-        problem: The problem as it is now.
-
-    Returns:
-        The record to go on with, whose configuration is stored as the run's own from then on; all but the
-        sandbox, which is this process's.
-
-    Raises:
-        ProblemError: The problem has changed since; scores would not compare.
-    """
-    if problem.version != record.problem_version:
-        raise ProblemError(
-            f"problem {record.problem!r} has changed since run {record.id} started (version "
-            f"{record.problem_version[:12]}, now {problem.version[:12]}); its scores would not compare. "
-            "Restore the files, or start a new run"
-        )
-    stored = dataclasses.replace(config, sandbox=config_of(record).sandbox)
-    return dataclasses.replace(record, config=to_dict(stored))

@@ -52,6 +52,10 @@ def run(
     overlap: Annotated[int | None, SEARCH] = None,
     selector: Annotated[str | None, SEARCH] = None,
     selector_param: Annotated[list[str] | None, SEARCH] = None,
+    rungs: Annotated[int | None, SEARCH] = None,
+    keep_chains: Annotated[float | None, SEARCH] = None,
+    patience: Annotated[int | None, SEARCH] = None,
+    on_stall: Annotated[Literal["restart", "stop"] | None, SEARCH] = None,
     generator: Annotated[str | None, MODEL] = None,
     base_url: Annotated[list[str] | None, SERVERS] = None,
     model: Annotated[str | None, MODEL] = None,
@@ -93,6 +97,10 @@ def run(
             C x K is less than twice the --generation-slots].
         selector: What chooses parents; `discovery selectors` tells what each one does [rpucg].
         selector_param: A parameter of the selector, as NAME=VALUE; may be repeated.
+        rungs: So many times the worst chains are pruned, and the others get their evaluations [0].
+        keep_chains: Share of the chains that goes on at each rung [0.5].
+        patience: Steps of a chain without an improvement until --on-stall happens [never].
+        on_stall: restart begins the chain anew from the initial candidate, stop ends it [restart].
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
@@ -144,6 +152,10 @@ def run(
         parents=parents,
         overlap=overlap,
         selector=selector,
+        rungs=rungs,
+        keep_chains=keep_chains,
+        patience=patience,
+        on_stall=on_stall,
         generator=generator,
         base_url=base_url,
         model=model,

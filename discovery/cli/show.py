@@ -75,7 +75,8 @@ def show(
     finally:
         with_storage.close()
     if json:
-        print_json({**as_json(summary), "utilisation": _utilisation_as_json(points)})
+        adapted = {"ended_chains": _fates(record), "restarts": record.facts.get("restarts", 0)}
+        print_json({**as_json(summary), **adapted, "utilisation": _utilisation_as_json(points)})
         return 0
     facts = Table.grid(padding=(0, 2))
     for label, value in (*_facts(record, summary, verified), *_utilisation(points)):
@@ -83,7 +84,7 @@ def show(
             facts.add_row(Text(label, style="dim"), Text(printable(value)))
     out.print(Text(summary.run, style="bold"))
     print_table(facts)
-    print_table(_chains(summary))
+    print_table(_chains(summary, _fates(record)))
     out.print("\nNext:")
     for command in _next(summary):
         out.print(f"  {program()} {command}{again(storage)}", markup=False)
@@ -109,6 +110,7 @@ def _facts(
         ("failed", f"{sum(summary.failures.values())}{f' ({failures})' if failures else ''}"),
         ("quarantined", str(summary.quarantine) if summary.quarantine.total else ""),
         ("disagreed", _few(summary.refuted)),
+        ("restarts", str(record.facts.get("restarts", ""))),
         ("initial", number(summary.initial_score)),
         (
             "best",
@@ -126,13 +128,25 @@ def _facts(
 def _search(config: RunConfig) -> str:
     search = config.search
     shape = f"C={search.chains} L={search.steps} K={search.candidates}, {search.selector}"
-    return f"{shape}, overlap {config.overlap}" if config.overlap else shape
+    adapt = config.adapt
+    rungs = f"rungs at {', '.join(map(str, adapt.at))} (keep {adapt.keep:g})" if adapt.at else ""
+    patience = f"{adapt.on_stall} after {adapt.patience} steps in vain" if adapt.patience else ""
+    overlap = f"overlap {config.overlap}" if config.overlap else ""
+    return ", ".join(filter(None, (shape, overlap, rungs, patience)))
 
 
-def _chains(summary: RunSummary) -> Table:
+def _fates(record: RunRecord) -> Mapping[int, str]:
+    """Why chains took no more steps though the run went on, by their numbers."""
+    ended = record.facts.get("ended_chains") or {}
+    return {number: reason for reason, numbers in ended.items() for number in numbers}
+
+
+def _chains(summary: RunSummary, fates: Mapping[int, str]) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("chain", "steps", "evaluations", "best", "candidate"):
         table.add_column(column, justify="right")
+    if fates:
+        table.add_column("")
     for chain in summary.chains:
         table.add_row(
             str(chain.chain),
@@ -140,6 +154,7 @@ def _chains(summary: RunSummary) -> Table:
             str(chain.evaluations),
             number(chain.best_score),
             str(chain.best) if chain.best else "-",
+            *([fates.get(chain.chain, "")] if fates else []),
         )
     return table
 

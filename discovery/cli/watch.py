@@ -82,6 +82,9 @@ def line(progress: Progress) -> str:
         parts.append(f"{failed} failed")
     if progress.quarantine.total:
         parts.append(f"quarantined {progress.quarantine}")
+    ended = sum(chain.end is not None for chain in progress.chains)
+    if ended:
+        parts.append(f"{ended} of {len(progress.chains)} chains ended")
     parts += utilisation(progress.window)
     if progress.remaining_s is not None and progress.evaluations < progress.planned and not progress.notice:
         parts.append(f"{duration(progress.remaining_s)} left")
@@ -150,8 +153,18 @@ def _chains(progress: Progress) -> Table:
             Text(sparkline(chain, progress.direction), style="cyan"),
             number(chain.best),
             Text(f"step {chain.steps}", style="dim"),
+            Text(_fate(chain), style="dim"),
         )
     return table
+
+
+def _fate(chain: ChainProgress) -> str:
+    """What a chain waits for or came to, where it is not simply at work."""
+    if chain.end is not None:
+        return chain.end
+    if chain.waits_at is not None:
+        return f"waits at rung {chain.waits_at}"
+    return f"{chain.restarts} restarts" if chain.restarts else ""
 
 
 def sparkline(chain: ChainProgress, direction: Direction) -> str:

@@ -9,17 +9,20 @@ import secrets
 import weakref
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from discovery.barrier import Barrier
 from discovery.best import BestKeeper, best_announced
-from discovery.budget import Budget, Ledger, Spent, Tokens, allot
+from discovery.budget import Budget, Ledger, Spent, Tokens
 from discovery.chain import Chain
-from discovery.config import RunConfig, SearchConfig, SlotsConfig
+from discovery.config import AdaptConfig, RunConfig, SearchConfig, SlotsConfig
 from discovery.errors import GeneratorRefused, LeaseLost, SandboxError, StorageError
 from discovery.pace import GenerationGate, Outage
+from discovery.past import Course
 from discovery.plugins import load_problem
 from discovery.ports import Ports
 from discovery.progress import Progress
@@ -40,8 +43,10 @@ from discovery.records import (
     TokenUsage,
 )
 from discovery.run import config_of, new_run
+from discovery.rungs import Rungs
 from discovery.selection import make_selector, selector_names
 from discovery.selection.best_of_n import BestOfN
+from discovery.selection.restarting import Restarting
 from discovery.step import OpenStep
 from discovery.storage import open_storage
 from discovery.storage.journal import Journal
@@ -206,6 +211,7 @@ class Process:
         self, problem, storage, run, search, *, model=None, budget=None, evaluations=None, owner=None
     ):
         self.run, self.search, self.storage = run, search, storage
+        self.rungs_at, self.adapt = (), AdaptConfig()
         self.model, self.selector = model or Model(), None
         counts = storage.counts(run)
         spent = Spent(evaluations=counts.evaluations, completion_tokens=counts.completion_tokens)
@@ -262,13 +268,31 @@ class Process:
                 best_announced(storage.announcements(self.run), problem.direction),
             ),
             progress=self.progress,
+            adapt=self.adapt,
         )
         spent = {s.chain: s.evaluations for s in storage.chain_summaries(self.run)}
-        shares = allot(self._evaluations, search.chains, [spent.get(c, 0) for c in range(search.chains)])
-        chains = [Chain(ports, lease, share) for lease, share in zip(leases[1:], shares, strict=True)]
+        rungs = Rungs(
+            self.rungs_at,
+            0.5,
+            problem.direction,
+            total=self._evaluations,
+            spent=[spent.get(c, 0) for c in range(search.chains)],
+        )
+        barrier = Barrier(
+            rungs,
+            self.progress,
+            held=lambda: range(search.chains),
+            look=lambda chain: (),
+            course=lambda: Course(problem.direction, search.overlap, None),
+            ends=lambda: None,
+            notice=notify,
+        )
+        chains = [Chain(ports, lease, barrier) for lease in leases[1:]]
         try:
             for chain in chains:
                 chain.replay(initial, evaluation)
+            for chain in chains:
+                chain.recall()
             yield chains
         finally:
             await outage.close()
@@ -380,6 +404,118 @@ async def test_a_step_is_planned_from_its_own_island_whatever_the_overlap(proble
         assert all(key == INITIAL or key.step % 4 == step.step % 4 for key in step.parents)
         shown.update(step.parents)
     assert {key.step % 4 for key in shown - {INITIAL}} == {0, 1, 2, 3}
+
+
+class Halving(Process):
+    """One whose chains are pruned at rungs, and begin anew or end when nothing improves."""
+
+    def __init__(self, *args, rungs_at=(6, 12), adapt=None, **options):
+        super().__init__(*args, **options)
+        self.rungs_at, self.adapt = rungs_at, adapt or AdaptConfig()
+        make = partial(make_selector, self.search.selector, self._problem.direction, {})
+        if self.adapt.restarts_after is not None:
+            self.selector = Restarting(make, self.adapt.restarts_after, self._problem.direction)
+
+    async def work(self, runner=OpenStep.complete):
+        """As a run does: the first chain that fails ends the others, which may wait for it."""
+        async with self.begun() as chains:
+            tasks = [asyncio.create_task(chain.run(runner)) for chain in chains]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        failed = [e for e in ended if isinstance(e, Exception)]
+        if failed:
+            raise failed[0]
+        return ended
+
+
+def uneven(key, request):
+    """As ``climb``, but each chain climbs at a pace of its own, and all get stuck now and then."""
+    base = number_in(request.parents[0].source)
+    if key.index == 2 and key.step % 2:
+        return f"def solve():\n    return {-key.step}\n"
+    pace = (key.chain * 5 + 2) % 4 if key.step % 5 < 3 else 0
+    return f"def solve():\n    return {max(base + pace - key.index, 0)}\n"
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    overlap=st.integers(0, 2),
+    on_stall=st.sampled_from([None, "restart", "stop"]),
+    cuts=st.lists(st.integers(1, 40), max_size=2),
+    timing=st.integers(0, 10**6),
+)
+def test_who_is_pruned_depends_on_neither_timing_nor_the_end_of_processes(
+    problem, storage, overlap, on_stall, cuts, timing
+):
+    search = shape(chains=3, steps=5, candidates=2, overlap=overlap)
+    adapt = AdaptConfig(patience=2, on_stall=on_stall) if on_stall else AdaptConfig()
+
+    async def played(cuts, timings):
+        run = a_run(problem, storage)
+        for cut, delays in zip([*cuts, None], timings, strict=True):
+            model = Model(uneven, **delays)
+            process = Halving(
+                problem,
+                storage if cut is None else Dying(storage, cut),
+                run,
+                search,
+                model=model,
+                adapt=adapt,
+                rungs_at=(4, 8),
+            )
+            try:
+                ended = await process.work()
+            except StorageError:
+                assert cut is not None
+        assert all(isinstance(reason, str) for reason in ended), ended
+        spent = [s.evaluations for s in storage.chain_summaries(run)]
+        assert sum(spent) == 30 or (on_stall == "stop" and sum(spent) < 30)
+        return ended, [vars_of(chain) for chain in process.progress.chains], spent, stored(storage, run, 3)
+
+    def vars_of(chain):
+        return chain.steps, chain.best, chain.restarts, chain.pruned_at, chain.end
+
+    whole = asyncio.run(played([], [{}]))
+    assert on_stall == "stop" or sum("pruned" in reason for reason in whole[0]) == 2
+    pieces = asyncio.run(played(cuts, [at_random(timing + place) for place in range(len(cuts) + 1)]))
+    assert pieces == whole
+
+
+async def test_chains_wait_at_a_rung_and_the_worst_leave_their_evaluations_to_the_others(problem, storage):
+    search = shape(chains=2, steps=4, overlap=0)
+    model = Model(uneven)
+    model.hold((1, 2, 0))
+    run = a_run(problem, storage)
+    process = Halving(problem, storage, run, search, model=model, rungs_at=(6,))
+    task = asyncio.create_task(process.work())
+    await until(lambda: process.progress.chains[0].waits_at == 1)
+    await asyncio.sleep(0.02)
+    assert storage.chain_summaries(run)[0].evaluations == 6
+    model.let_go()
+    assert await task == ["pruned at rung 1 of 1", "all steps taken"]
+    assert [s.evaluations for s in storage.chain_summaries(run)] == [6, 18]
+    assert process.progress.chains[0].end == "pruned at rung 1 of 1"
+
+
+async def test_nothing_is_decided_without_a_chain_that_the_budget_stopped(problem, storage):
+    """The tokens are spent before chain 1 comes to the rung: chain 0 stops there, and both go on with more."""
+    search = shape(chains=2, steps=4, overlap=0)
+    run, model = a_run(problem, storage), Model(uneven)
+    model.hold((1, 1, 0))
+    process = Halving(problem, storage, run, search, model=model, rungs_at=(6,), budget=Budget(max_tokens=95))
+    task = asyncio.create_task(process.work())
+    await until(lambda: process.progress.chains[0].waits_at == 1)
+    model.let_go()
+    ended = await task
+    assert all(reason.startswith("token budget of 95 spent") for reason in ended), ended
+    assert [s.evaluations for s in storage.chain_summaries(run)] == [6, 3]
+    again = Halving(problem, storage, run, search, model=Model(uneven), rungs_at=(6,))
+    assert await again.work() == ["pruned at rung 1 of 1", "all steps taken"]
+    whole = a_run(problem, storage)
+    await Halving(problem, storage, whole, search, model=Model(uneven), rungs_at=(6,)).work()
+    assert stored(storage, run, 2) == stored(storage, whole, 2)
 
 
 async def test_the_next_step_goes_ahead_and_is_committed_in_its_turn(problem, storage):
