@@ -121,8 +121,9 @@ class Repeats:
         confidence: Of the interval that is stored with it, above 0 and below 1.
         cores: CPUs that each evaluation has for itself while it is scored; 0 for no pinning. No more evaluations run
             at once than there are cores for, and one CPU is kept for everything else where there is more than one.
-        baseline: Score the initial candidate in turn with the candidate, and let each repeat be the comparison of the
-            two: what disturbs both cancels out.
+        baseline: Score the initial candidate, or the program of that name beside ``problem.py``, in turn with the
+            candidate, and let each repeat be the comparison of the two: what disturbs both cancels out, the better
+            the more alike they are. False for none.
         comparison: With a baseline: ``ratio`` (candidate / baseline) or ``difference`` (candidate - baseline).
     """
 
@@ -130,7 +131,7 @@ class Repeats:
     statistic: str = "median"
     confidence: float = 0.95
     cores: int = 0
-    baseline: bool = False
+    baseline: bool | str = False
     comparison: str = "ratio"
 
     def __post_init__(self) -> None:
@@ -144,8 +145,10 @@ class Repeats:
             raise ProblemError(f"repeats: confidence is {self.confidence!r}; it must lie between 0 and 1")
         if type(self.cores) is not int or not 0 <= self.cores <= 1024:
             raise ProblemError(f"repeats: cores is {self.cores!r}; it must be a whole number from 0 to 1024")
-        if not isinstance(self.baseline, bool):
-            raise ProblemError(f"repeats: baseline is {self.baseline!r}; it must be True or False")
+        if not isinstance(self.baseline, (bool, str)) or self.baseline == "":
+            raise ProblemError(
+                f"repeats: baseline is {self.baseline!r}; it must be True, False or the name of a program's file"
+            )
         if self.comparison not in COMPARISONS:
             raise ProblemError(
                 f"repeats: comparison is {self.comparison!r}; it must be one of {', '.join(COMPARISONS)}"

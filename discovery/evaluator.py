@@ -306,7 +306,7 @@ class Evaluator:
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
                 usage = baseline if is_baseline else own
-                source = self.problem.initial if is_baseline else candidate.source
+                source = self.problem.compared_with if is_baseline else candidate.source
                 serve = self._serving(means, source, usage)
                 return await self._judge(means.worker, source, serve, usage, repeat)
 

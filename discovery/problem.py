@@ -51,9 +51,10 @@ class Problem:
         direction: Whether higher scores are better.
         settings: Everything else that was declared.
         path: The plugin's file.
-        version: Hash of statement, initial candidate, template and scorer files: of a folder all ``*.py`` and
-            ``data-*`` but what says nothing of a score.
+        version: Hash of statement, initial candidate, template, baseline and scorer files: of a folder all ``*.py``
+            and ``data-*`` but what says nothing of a score.
         template: The folder's ``prompt.md``, a template of prompts; None where there is none.
+        baseline: Source of the program that repeats are scored in turn with, where it is not the initial candidate.
     """
 
     name: str
@@ -65,6 +66,12 @@ class Problem:
     path: Path
     version: str
     template: str | None = None
+    baseline: str | None = None
+
+    @property
+    def compared_with(self) -> str:
+        """Source of the program that repeats are scored in turn with, where they are."""
+        return self.initial if self.baseline is None else self.baseline
 
     @property
     def frame(self) -> Frame:
@@ -207,16 +214,19 @@ def problem(
         text = _text(statement, path, "statement{}.md", "statement", variant, faults)
         source = _text(initial, path, "initial{}.*", "initial", variant, faults)
         template = _template(path, variant, faults)
+        declared_settings = _settings(settings, faults)
+        baseline = _baseline(declared_settings.repeats, path, faults)
         declared = Problem(
             name=str(name),
             statement=text,
             initial=source,
             scorer=scorer,
             direction=_direction(direction, faults),
-            settings=_settings(settings, faults),
+            settings=declared_settings,
             path=path,
-            version=_version(text, source, template, path),
+            version=_version(text, source, template, baseline, path),
             template=template,
+            baseline=baseline,
         )
         if not _NAME.fullmatch(declared.name):
             faults.insert(0, f"the name is {name!r}; use lower-case letters, digits and dashes")
@@ -331,10 +341,23 @@ _NOT_SCORING = ("initial.", "initial-", "adversarial.")
 """How the names of files begin that say nothing of what a score is: they are no part of a problem's version."""
 
 
-def _version(statement: str, initial: str, template: str | None, path: Path) -> str:
+def _baseline(repeats: Repeats | None, path: Path, faults: list[str]) -> str | None:
+    if repeats is None or not isinstance(repeats.baseline, str):
+        return None
+    file = path.parent / repeats.baseline
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(
+            f"repeats: the baseline {file} cannot be read: {error}; name a program's file beside {path.name}"
+        )
+        return None
+
+
+def _version(statement: str, initial: str, template: str | None, baseline: str | None, path: Path) -> str:
     digest = hashlib.sha256()
-    digest.update(text_hash(statement).encode())
-    digest.update(text_hash(initial).encode())
+    for text in (statement, initial, *([] if baseline is None else [baseline])):
+        digest.update(text_hash(text).encode())
     files = (
         [path]
         if path.name != "problem.py"

@@ -84,5 +84,6 @@ def _told(verdict: Verdict, turn: int, repeats: Repeats, *, is_baseline: bool = 
     where = f"in repeat {turn + 1} of {repeats.count}"
     if not is_baseline:
         return Verdict(failure=dataclasses.replace(failure, message=f"{where}: {failure.message}"))
-    message = f"the baseline (the initial candidate) failed {where}: {failure.kind}: {failure.message}"
+    baseline = repeats.baseline if isinstance(repeats.baseline, str) else "the initial candidate"
+    message = f"the baseline ({baseline}) failed {where}: {failure.kind}: {failure.message}"
     return Verdict(failure=Failure(kind=FailureKind.SCORER, message=message, detail=failure.detail))

@@ -57,14 +57,14 @@ class Instance:
 
 
 CASES = (
-    Case("gaussian", 60, 200, 10, count=16),
-    Case("gaussian", 250, 40, 4, count=24),
-    Case("gaussian", 40, 200, 10, count=6),
-    Case("sparse", 150, 100, 4, strength=2.0, count=20),
-    Case("sparse", 100, 150, 6, strength=2.0, count=16),
-    Case("dense solution", 80, 120, 24, count=8),
-    Case("correlated", 100, 120, 6, 0.5, count=24),
-    Case("correlated", 100, 100, 5, 0.9, count=12),
+    Case("gaussian", 60, 200, 10, count=5),
+    Case("gaussian", 250, 40, 4, count=8),
+    Case("gaussian", 40, 200, 10, count=2),
+    Case("sparse", 150, 100, 4, strength=2.0, count=7),
+    Case("sparse", 100, 150, 6, strength=2.0, count=5),
+    Case("dense solution", 80, 120, 24, count=3),
+    Case("correlated", 100, 120, 6, 0.5, count=8),
+    Case("correlated", 100, 100, 5, 0.9, count=4),
 )
 
 

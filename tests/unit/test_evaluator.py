@@ -450,6 +450,16 @@ async def test_each_evaluation_has_cores_of_its_own(toy, evaluators, monkeypatch
     assert (again.score.value, len(set(used[-4:]))) == (4.0, 1)
 
 
+async def test_the_baseline_is_the_initial_candidate_or_the_program_that_is_shipped(toy, evaluators):
+    settings = '{"deterministic": False, "repeats": Repeats(count=2, baseline=True, comparison="difference")}'
+    initial = toy(settings)
+    shipped = dataclasses.replace(initial, baseline="def solve():\n    return 2.5\n")
+    scores = [
+        (await (await evaluators(each)).evaluate(candidate(4.0))).score.value for each in (initial, shipped)
+    ]
+    assert scores == [4.0, 1.5]
+
+
 async def test_data_is_not_scored_beside_a_baseline(toy, evaluators):
     evaluator = await evaluators(toy('{"repeats": Repeats(count=3, baseline=True)}'))
     evaluation = await evaluator.evaluate_data(candidate("source"), 3.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.blocks import START
-from discovery.declared import Feature, KnownBest, Limits, Objective
+from discovery.declared import Feature, KnownBest, Limits, Objective, Repeats
 from discovery.errors import ProblemError
 from discovery.problem import DeclarationError, problem
 from discovery.program import Program, ProgramOutput
@@ -285,3 +285,21 @@ def test_a_program_passes_on_what_it_is_asked():
         (("a",), "é".encode(), 5.0),
         ((), b"", None),
     ]
+
+
+def test_a_baseline_of_its_own_is_read_from_beside_the_file_and_counts_in_the_version(tmp_path):
+    (tmp_path / "statement.md").write_text("Fast.")
+    (tmp_path / "initial.py").write_text(INITIAL)
+    (tmp_path / "good.py").write_text("def solve():\n    return 2\n")
+    shipped = Repeats(count=3, baseline="good.py")
+    toy = beside(tmp_path, repeats=shipped)
+    assert toy.compared_with == "def solve():\n    return 2\n"
+    assert beside(tmp_path, repeats=Repeats(count=3, baseline=True)).compared_with == INITIAL
+    (tmp_path / "good.py").write_text("def solve():\n    return 3\n")
+    assert beside(tmp_path, repeats=shipped).version != toy.version
+    (tmp_path / "good.py").unlink()
+    with pytest.raises(DeclarationError) as caught:
+        beside(tmp_path, repeats=shipped)
+    assert "good.py cannot be read" in caught.value.faults[0]
+    with pytest.raises(ProblemError, match="the name of a program's file"):
+        Repeats(baseline="")
