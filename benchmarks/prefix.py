@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Figure, Report
-from discovery.generation.base import ParentView
+from discovery.generation.base import Elite, ParentView
+from discovery.generation.elites import Elites
 from discovery.generation.failures import FailureStatistics
 from discovery.generation.prompt import compose, fenced, system_text
 from discovery.plugins import load_problem
@@ -42,7 +43,7 @@ from discovery.records import (
 )
 from discovery.selection import make_selector
 
-CHAINS, STEPS, PARENTS, CANDIDATES = 4, 15, 3, 8
+CHAINS, STEPS, PARENTS, CANDIDATES, ELITES = 4, 15, 3, 8, 4
 FIRST_BYTES, MOST_BYTES = 3_000, 6_000
 ROOT = Path(__file__).parents[1]
 
@@ -107,6 +108,7 @@ class Chain:
         self._rng = np.random.default_rng((7, number))
         self._selector = make_selector("rpucg", Direction.MAXIMIZE, {})
         self._failures = FailureStatistics()
+        self._elites = Elites(Direction.MAXIMIZE, ELITES + PARENTS)
         self._views: dict[CandidateKey, ParentView] = {}
         text = "".join(inspect.getsource(module) for module in (textwrap, statistics))
         # All chains begin with the same initial candidate.
@@ -116,8 +118,13 @@ class Chain:
     def messages(self, order: Any) -> Sequence[Message]:
         parents = self._parents()
         best = max(view.score for view in self._views.values())
+        beside = self._elites.beside(parents, ELITES)
         return order(
-            self._problem, parents=[self._views[key] for key in parents], best=best, failures=self._failures
+            self._problem,
+            parents=[self._views[key] for key in parents],
+            best=best,
+            failures=self._failures,
+            elites=[Elite(key=key, score=score, metrics=self._views[key].metrics) for key, score in beside],
         )
 
     def commit(self) -> None:
@@ -169,12 +176,18 @@ class Chain:
         )
         self._selector.observe(step)
         self._failures.observe(step)
+        self._elites.observe(step)
 
 
 def before(
-    problem: Problem, *, parents: Sequence[ParentView], best: float, failures: FailureStatistics
+    problem: Problem,
+    *,
+    parents: Sequence[ParentView],
+    best: float,
+    failures: FailureStatistics,
+    elites: Sequence[Elite],
 ) -> Sequence[Message]:
-    """The old order: what changes every step first, the main parent last."""
+    """The old order: what changes every step first, the main parent last; it had no overview of elites."""
     ranked = "\n".join(f"- {row.kind.value}: {row.count}" for row in failures.ranked())
     parts = [
         f"Best score so far: {best!r}.",

@@ -180,8 +180,9 @@ def with_template(config: RunConfig) -> RunConfig:
     try:
         text = Path(prompt.template).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"template {prompt.template}: {error}; expected a readable text file, named as from the working directory"
+            f"template {prompt.template}: {why}; expected a readable text file, named as from the working directory"
         ) from error
     return replace(config, prompt=replace(prompt, template_text=text))
 

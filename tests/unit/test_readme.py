@@ -10,6 +10,7 @@ from discovery.bundled import bundled_problems
 from discovery.cli import main
 from discovery.config import RunConfig, from_dict
 from discovery.errors import Invalid
+from discovery.generation.templates import CHANGING, CONSTANT, DEFAULT
 from discovery.plugins import load_problem
 from discovery.program import Program
 
@@ -77,7 +78,15 @@ def test_the_guides_name_commands_and_options_that_are_there(capsys):
             assert [o for o in re.findall(r"--[a-z-]+", ours) if o not in known] == [], line
 
 
-def test_the_configuration_of_a_guide_is_one(tmp_path):
-    (toml,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
-    config = from_dict(RunConfig, {"problem": "toy", **tomllib.loads(toml)})
-    assert (config.generator.kind, config.generator.reasoning.effort) == ("openai", "medium")
+def test_the_configurations_of_a_guide_are_such(tmp_path):
+    tomls = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
+    first, second = (from_dict(RunConfig, {"problem": "toy", **tomllib.loads(toml)}) for toml in tomls)
+    assert (first.generator.kind, first.generator.reasoning.effort) == ("openai", "medium")
+    assert (second.prompt.edits, second.prompt.context_tokens) == ("diff", 32768)
+
+
+def test_the_guide_for_authors_shows_the_usual_template_and_all_slots():
+    text = (ROOT / "docs" / "guide" / "problems.md").read_text()
+    assert f"```markdown\n{DEFAULT}```" in text
+    listed = re.findall(r"^\| `\$\{(\w+)\}` \| (.*) \|$", text, re.MULTILINE)
+    assert listed == [*CONSTANT.items(), *CHANGING.items()]
