@@ -242,7 +242,7 @@ def serving() -> Iterator[str]:
     )
     root = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(2000):
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{root}/health", timeout=5):
                 break
             if server.poll() is not None:
