@@ -15,7 +15,7 @@ from benchmarks.report import Report
 
 NAMES = (
     *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
-    *("prefix", "first_request", "export", "loop", "suite", "plan"),
+    *("prefix", "first_request", "export", "loop", "suite", "selection_cost", "plan"),
 )
 OPTIONS = ("evaluations", "sandbox", "storage", "minutes", "problems", "results")
 

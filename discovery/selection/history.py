@@ -8,6 +8,8 @@ chain already holds adds nothing either: shown beside its twin it would tell the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from sortedcontainers import SortedList
 
 from discovery.records import CandidateKey, CommittedStep, Direction
@@ -122,6 +124,34 @@ class Ranked:
     def at(self, rank: int) -> int:
         """The position of the candidate of a rank, from 0 for the best."""
         return int(self._order[rank][1])
+
+
+def without_neighbours(
+    order: Iterable[int], positions: Sequence[int], parents: Sequence[tuple[int, ...]], count: int
+) -> list[int]:
+    """The first ``count`` of an order of which none is a parent or a child of one before it.
+
+    Args:
+        order: Indices into ``positions``.
+        positions: Candidates by their position in the history.
+        parents: Of every candidate of the history, by position.
+        count: How many at most.
+
+    Returns:
+        Their indices; the first one is always among them.
+    """
+    picked: list[int] = []
+    taken: set[int] = set()
+    above: set[int] = set()
+    for index in order:
+        position = positions[index]
+        if position not in above and taken.isdisjoint(parents[position]):
+            picked.append(index)
+            if len(picked) == count:
+                break
+            taken.add(position)
+            above.update(parents[position])
+    return picked
 
 
 def free_rank(taken: list[int], index: int) -> int:

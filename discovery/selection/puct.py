@@ -4,8 +4,9 @@ There is no tree to descend: any candidate may be continued from, so the rule ra
 
 **Visits and back-up.** Each committed step is one simulation. Its path is the parents that its prompt showed, which are
 generation 1, then the main parent's main parent, the main parent of that, and so on up to generation ``horizon``. All
-on the path are visited once, and are told the normalised score of what the step committed, or 0 where it committed
-nothing new.
+on the path are told the normalised score of what the step committed, or 0 where it committed nothing new. A visit is
+being a parent: unlike a node that a search only passes through, any candidate may be continued from, and if ancestors
+were charged with their descendants' visits, the initial one would never have another turn.
 
 **Value** of a candidate, from its own normalised score v and from what it was told, w from g generations below:
 
@@ -43,7 +44,7 @@ from sortedcontainers import SortedList
 from discovery.errors import ConfigError
 from discovery.records import CommittedStep, Direction, Json
 from discovery.selection.base import Selection
-from discovery.selection.history import History, require_choice
+from discovery.selection.history import History, require_choice, without_neighbours
 from discovery.selection.scale import Scale
 
 BACKUPS = ("max", "mean")
@@ -122,20 +123,17 @@ class Puct:
         tree = self._chains.get(chain)
         history = require_choice(tree.history if tree else None, chain, count)
         assert tree is not None
-        positions = tree.highest(self._pool)
-        qualities = np.array([history.qualities[position] for position in positions])
+        places = tree.highest(self._pool)
+        positions = [position for _, _, position in places]
+        values = np.array([-value for value, _, _ in places])
+        qualities = np.array([-quality for _, quality, _ in places])
         visits = np.array([tree.visits[position] for position in positions], dtype=np.float64)
         by_score = np.lexsort((np.array(positions), -qualities))
         priors = np.empty(len(positions))
         priors[by_score] = np.arange(len(positions), 0, -1) / (len(positions) * (len(positions) + 1) / 2)
-        values = np.array([tree.values[position] for position in positions])
         priorities = values + self._c * priors * math.sqrt(1 + history.expansions) / (1.0 + visits)
-        picked: list[int] = []
-        for index in by_score[np.argsort(-priorities[by_score], kind="stable")].tolist():
-            if not any(tree.are_neighbours(positions[index], positions[other]) for other in picked):
-                picked.append(index)
-                if len(picked) == count:
-                    break
+        order = by_score[np.argsort(-priorities[by_score], kind="stable")].tolist()
+        picked = without_neighbours(order, positions, tree.parents, count)
         return Selection(
             parents=tuple(history.keys[positions[index]] for index in picked),
             values={
@@ -169,7 +167,7 @@ class _Tree:
         self.values: list[float] = []
         self._weights = weights
         self._is_mean = is_mean
-        self._parents: list[tuple[int, ...]] = []
+        self.parents: list[tuple[int, ...]] = []
         # For the mean: sums of what was told, own score included, and of its weights.
         self._sums: list[float] = []
         self._totals: list[float] = []
@@ -184,12 +182,14 @@ class _Tree:
         if position is not None:
             quality = self.history.qualities[position]
             is_renewed = self._scale.add(quality)
-            self._parents.append(parents)
+            self.parents.append(parents)
             self.visits.append(0)
             value = self._scale.normalised(quality)
             for column in (self.values, self._sums):
                 column.append(value)
             self._totals.append(1.0)
+        for parent in parents:
+            self.visits[parent] += 1
         self._steps.append((parents, position))
         if is_renewed:
             self._renew()
@@ -203,13 +203,9 @@ class _Tree:
         if position is not None:
             self._by_value.add(self._order(position))
 
-    def are_neighbours(self, a: int, b: int) -> bool:
-        """Whether one is a parent of the other."""
-        return a in self._parents[b] or b in self._parents[a]
-
-    def highest(self, pool: int) -> list[int]:
-        """The candidates of the highest values."""
-        return [position for _, _, position in islice(self._by_value, pool)]
+    def highest(self, pool: int) -> list[tuple[float, float, int]]:
+        """Value and quality, both negative, and position of the candidates of the highest values."""
+        return list(islice(self._by_value, pool))
 
     def _path(self, parents: tuple[int, ...]) -> list[tuple[int, float]]:
         """Whom a step tells, each once, with the weight of what it tells."""
@@ -217,7 +213,7 @@ class _Tree:
         told = set(parents)
         line = parents[:1]
         for weight in self._weights[1:]:
-            line = self._parents[line[0]][:1] if line else ()
+            line = self.parents[line[0]][:1] if line else ()
             if not line:
                 break
             if line[0] not in told:
@@ -228,7 +224,6 @@ class _Tree:
     def _tell(self, path: list[tuple[int, float]], position: int | None) -> None:
         value = 0.0 if position is None else self._scale.normalised(self.history.qualities[position])
         for ancestor, weight in path:
-            self.visits[ancestor] += 1
             if self._is_mean:
                 self._sums[ancestor] += weight * value
                 self._totals[ancestor] += weight
@@ -242,7 +237,6 @@ class _Tree:
         self.values = [self._scale.normalised(quality) for quality in self.history.qualities]
         self._sums = list(self.values)
         self._totals = [1.0] * count
-        self.visits = [0] * count
         for parents, position in self._steps:
             self._tell(self._path(parents), position)
         self._by_value = SortedList(map(self._order, range(count)))

@@ -39,7 +39,7 @@ from sortedcontainers import SortedList
 from discovery.errors import ConfigError
 from discovery.records import CommittedStep, Direction, Json
 from discovery.selection.base import Selection
-from discovery.selection.history import History, require_choice
+from discovery.selection.history import History, require_choice, without_neighbours
 from discovery.selection.scale import Floats, Scale
 
 NEGLIGIBLE = 1e-3
@@ -113,13 +113,7 @@ class Rpucg:
         restart = self._is_restart(history.expansions)
         # Index 0 is the chain's best candidate: no value exceeds its own, and its score breaks ties.
         order = [0, *(index for index in ranked.order if index)] if restart else ranked.order
-        picked: list[int] = []
-        for index in order:
-            position = ranked.positions[index]
-            if not any(graph.are_neighbours(position, ranked.positions[other]) for other in picked):
-                picked.append(index)
-                if len(picked) == count:
-                    break
+        picked = without_neighbours(order, ranked.positions, graph.parents, count)
         return Selection(
             parents=tuple(history.keys[ranked.positions[index]] for index in picked),
             values={
@@ -193,15 +187,12 @@ class _Graph:
             self._by_value.add(self._order(position))
             self._credit_parents(position)
 
-    def are_neighbours(self, a: int, b: int) -> bool:
-        """Whether one is a parent of the other."""
-        return a in self.parents[b] or b in self.parents[a]
-
     def ranked(self, pool: int, c: float) -> _RankedPool:
         """The ``pool`` candidates of the highest values with their priorities."""
-        positions = [position for _, _, position in islice(self._by_value, pool)]
-        values = np.array([self.values[p] for p in positions])
-        qualities = np.array([self.history.qualities[p] for p in positions])
+        places = list(islice(self._by_value, pool))
+        positions = [position for _, _, position in places]
+        values = np.array([-value for value, _, _ in places])
+        qualities = np.array([-quality for _, quality, _ in places])
         visits = np.array([self.visits[p] for p in positions], dtype=np.float64)
         # Counts are of strictly better ones; the pool is a prefix of the order by value.
         value_ranks = 1.0 - np.searchsorted(-values, -values, side="left") / max(1, len(self.history) - 1)

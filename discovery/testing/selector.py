@@ -1,7 +1,7 @@
 """The contract of ``Selector`` as tests, for any implementation.
 
-Needs pytest. Give a fixture ``selector_factory`` that returns a callable: each call makes a new selector for
-a direction, always with the same parameters. Then::
+Needs pytest and hypothesis. Give a fixture ``selector_factory`` that returns a callable: each call makes a new selector
+for a direction, always with the same parameters. Then::
 
     class TestMySelector(SelectorContract):
         pass
@@ -10,13 +10,16 @@ a direction, always with the same parameters. Then::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from discovery.records import INITIAL, CandidateKey, CommittedStep, Direction, Outcome
-from discovery.selection.base import Selection, Selector
+from discovery.selection.base import Selection, Selector, metrics_of
 
 SelectorFactory = Callable[[Direction], Selector]
 Landscape = Callable[[np.random.Generator], float]
@@ -37,17 +40,20 @@ def committed_step(
     parents: Sequence[CandidateKey],
     scores: Sequence[float | None],
     direction: Direction = Direction.MAXIMIZE,
+    metrics: Sequence[Mapping[str, float]] = (),
 ) -> CommittedStep:
     """A finished step with one candidate per score, None for a failed one; the best is committed.
 
-    Step 0 is the initial candidate's, whatever its chain.
+    Step 0 is the initial candidate's, whatever its chain. Metrics are those of its candidates in their order, with
+    none for those that are left over and for failures.
     """
     outcomes = []
     committed: CandidateKey | None = None
     best: float | None = None
     for index, score in enumerate(scores):
         key = INITIAL if step == 0 else CandidateKey(chain, step, index)
-        outcomes.append(Outcome(key=key, source_hash=f"source of {key}", score=score))
+        told = metrics[index] if score is not None and index < len(metrics) else {}
+        outcomes.append(Outcome(key=key, source_hash=f"source of {key}", score=score, metrics=told))
         if score is not None and direction.better(score, best):
             committed, best = key, score
     return CommittedStep(
@@ -77,8 +83,8 @@ def play(
     Yields:
         Each step, observed already, with the choice that it began with (None for step 0).
     """
-    rng = np.random.default_rng([seed, chain])
-    first = committed_step(chain, 0, (), [direction.key(landscape(rng))], direction)
+    rng, metrics = np.random.default_rng([seed, chain]), Metrics(selector, seed)
+    first = committed_step(chain, 0, (), [direction.key(landscape(rng))], direction, metrics.drawn(1))
     selector.observe(first)
     yield None, first
     for number in range(1, steps + 1):
@@ -87,9 +93,28 @@ def play(
             direction.key(landscape(rng)) if rng.random() < 0.6 else None
             for _ in range(int(rng.integers(1, 4)))
         ]
-        step = committed_step(chain, number, selection.parents, scores, direction)
+        told = metrics.drawn(len(scores))
+        step = committed_step(chain, number, selection.parents, scores, direction, told)
         selector.observe(step)
         yield selection, step
+
+
+class Metrics:
+    """Draws the metrics that a selector asks for, now and then without one.
+
+    Args:
+        selector: Who asks.
+        seed: Of the draws.
+    """
+
+    def __init__(self, selector: Selector, seed: int) -> None:
+        self._names = metrics_of(selector)
+        self._rng = np.random.default_rng([seed, 1])
+
+    def drawn(self, count: int) -> list[dict[str, float]]:
+        """The metrics of some candidates."""
+        drawn = (zip(self._names, self._rng.normal(size=len(self._names)), strict=True) for _ in range(count))
+        return [{name: float(value) for name, value in each if self._rng.random() < 0.9} for each in drawn]
 
 
 @pytest.mark.parametrize("landscape", LANDSCAPES.values(), ids=LANDSCAPES.keys())
@@ -130,6 +155,67 @@ class SelectorContract:
                 assert len(set(selection.parents)) == len(selection.parents)
                 assert set(selection.parents) <= scored
             scored |= {outcome.key for outcome in step.outcomes if outcome.score is not None}
+
+    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        seed=st.integers(0, 10**6),
+        lag=st.integers(0, 3),
+        failing=st.sampled_from([0.0, 0.5, 0.95, 1.0]),
+        copying=st.sampled_from([0.0, 0.3]),
+        counts=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 4)), min_size=1, max_size=25),
+    )
+    def test_any_history_has_parents_that_exist_and_its_replay_the_same(
+        self,
+        selector_factory: SelectorFactory,
+        landscape: Landscape,
+        seed: int,
+        lag: int,
+        failing: float,
+        copying: float,
+        counts: list[tuple[int, int]],
+    ) -> None:
+        """However much fails or is a copy, and however late it is told: no chain is left without a parent."""
+        live = selector_factory(Direction.MINIMIZE)
+        rng, metrics = np.random.default_rng(seed), Metrics(live, seed)
+        made: list[list[CommittedStep]] = [[], []]
+        shown: list[set[CandidateKey]] = [set(), set()]
+        first = committed_step(0, 0, (), [landscape(rng)], Direction.MINIMIZE, metrics.drawn(1))
+        sources = [first.outcomes[0].source_hash]
+        for number in range(len(counts) + 1):
+            for chain in range(2):
+                step = replace(first, chain=chain)
+                if number:
+                    count, siblings = counts[number - 1]
+                    chosen = live.choose(chain, count, np.random.default_rng([seed, number, chain])).parents
+                    assert 1 <= len(chosen) <= count
+                    assert len(set(chosen)) == len(chosen)
+                    assert set(chosen) <= shown[chain]
+                    scores = [None if rng.random() < failing else landscape(rng) for _ in range(siblings)]
+                    told = metrics.drawn(siblings)
+                    step = committed_step(chain, number, chosen, scores, Direction.MINIMIZE, told)
+                    copies = [rng.random() < copying for _ in step.outcomes]
+                    outcomes = [
+                        replace(outcome, source_hash=sources[int(rng.integers(len(sources)))])
+                        if copied
+                        else outcome
+                        for outcome, copied in zip(step.outcomes, copies, strict=True)
+                    ]
+                    step = replace(step, outcomes=tuple(outcomes))
+                    sources += [outcome.source_hash for outcome in outcomes]
+                made[chain].append(step)
+                due = number - lag if number else 0
+                if due > 0 or not number:
+                    live.observe(made[chain][due])
+                    shown[chain] |= {o.key for o in made[chain][due].outcomes if o.score is not None}
+        replayed = selector_factory(Direction.MINIMIZE)
+        for chain in range(2):
+            for step in made[chain][: max(1, len(made[chain]) - lag)]:
+                replayed.observe(step)
+            for asked in (1, 4):
+                one, other = (
+                    each.choose(chain, asked, np.random.default_rng(seed)) for each in (live, replayed)
+                )
+                assert one == other
 
     def test_values_and_parameters_are_small_finite_json(
         self, selector_factory: SelectorFactory, landscape: Landscape
