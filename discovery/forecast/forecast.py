@@ -14,7 +14,7 @@ from discovery.config import RunConfig
 from discovery.forecast.draws import Draws
 from discovery.forecast.pilot import Pilot
 from discovery.forecast.shape import Machine, Shape
-from discovery.forecast.simulation import Trace, simulate
+from discovery.forecast.simulation import Trace, simulate, simulated
 from discovery.pulse import Quantity
 
 MOST_SIMULATED = 5_000
@@ -23,7 +23,7 @@ _REPLICATES, _WORK = 20, 60_000
 """So many simulations make an interval, or fewer where they are large, so that all have about so many evaluations."""
 _FEWEST_REPLICATES = 5
 _ALIKE = 3
-"""So many simulations with and without a change tell what it brings."""
+"""So many simulations with and without a change tell what it brings; one where they are large."""
 _CONFIDENCE = 0.9
 
 
@@ -148,8 +148,9 @@ class _Foretold:
         self.config = config
         self.machine = machine
         self.seed = seed
-        count = _WORK // max(1, min(config.planned_evaluations, MOST_SIMULATED))
-        count = max(_FEWEST_REPLICATES, min(_REPLICATES, count))
+        self.simulated = simulated(Shape.of(config, machine), MOST_SIMULATED)
+        """Evaluations of each simulation."""
+        count = max(_FEWEST_REPLICATES, min(_REPLICATES, _WORK // self.simulated))
         self.traces = [self.trace(config, number) for number in range(count)]
         start_s = pilot.overheads.start_s + pilot.overheads.end_s
         self.walls_s = [start_s + trace.wall_s for trace in self.traces]
@@ -255,11 +256,12 @@ def _what_ifs(told: _Foretold) -> tuple[WhatIf, ...]:
     if (servers := told.machine.server_slots or told.pilot.servers.slots) is not None:
         machine = replace(told.machine, server_slots=2 * servers)
         tried.append((f"servers for {2 * servers} completions at once", config, machine))
-    known_s = float(np.mean(told.walls_s[:_ALIKE]))
+    alike = _ALIKE if told.simulated < MOST_SIMULATED else 1
+    known_s = float(np.mean(told.walls_s[:alike]))
     ahead_s = told.walls_s[0] - told.traces[0].wall_s
     found = []
     for change, other, machine in tried:
-        traces = [told.trace(other, number, machine) for number in range(min(_ALIKE, len(told.traces)))]
+        traces = [told.trace(other, number, machine) for number in range(alike)]
         values = _means(traces)
         changed_s = ahead_s + float(np.mean([trace.wall_s for trace in traces]))
         found.append(
@@ -309,6 +311,8 @@ def _assumed(told: _Foretold, ended: str | None) -> tuple[str, ...]:
         said.append(f"the target of {config.budget.until:g} is not reached before the end")
     if ended is not None:
         said.append(f"{ended} ends it after about {config.planned_evaluations} evaluations")
-    if config.planned_evaluations > MOST_SIMULATED:
-        said.append(f"{MOST_SIMULATED} evaluations were simulated, the rest goes on like the middle of those")
+    if config.planned_evaluations > told.simulated:
+        said.append(
+            f"{told.simulated:,} evaluations were simulated, the rest goes on like the middle of those"
+        )
     return tuple(said)

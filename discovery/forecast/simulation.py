@@ -56,12 +56,10 @@ def simulate(pilot: Pilot, shape: Shape, draws: Draws, *, most: int | None = Non
         pilot: What its parts take.
         shape: The run.
         draws: What each completion and evaluation takes.
-        most: So many evaluations are simulated at most; the rest is taken to be like the middle of those. Chains take
-            ten steps each in any case.
+        most: So many evaluations are simulated at most, as :func:`simulated` has it; the rest is taken to be like the
+            middle of those.
     """
-    planned = shape.evaluations
-    if most is not None:
-        planned = min(planned, max(most, 10 * (1 + shape.overlap) * shape.chains * shape.candidates))
+    planned = shape.evaluations if most is None else simulated(shape, most)
     loop = _Loop(pilot, shape, draws, planned)
     loop.run()
     rest = shape.evaluations - planned
@@ -80,6 +78,16 @@ def simulate(pilot: Pilot, shape: Shape, draws: Draws, *, most: int | None = Non
         values=_values(sums, wall_s, shape.evaluations),
         tokens=draws.tokens,
     )
+
+
+def simulated(shape: Shape, most: int) -> int:
+    """How many evaluations of a run are simulated where they are to be few: each chain takes eight steps in any case.
+
+    Args:
+        shape: The run.
+        most: So many, where that is enough.
+    """
+    return min(shape.evaluations, max(most, 8 * (1 + shape.overlap) * shape.chains * shape.candidates))
 
 
 _LEVELS = (
