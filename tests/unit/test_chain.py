@@ -208,7 +208,17 @@ class Process:
     """One process that goes on with a run: every chain, from what is stored."""
 
     def __init__(
-        self, problem, storage, run, search, *, model=None, budget=None, evaluations=None, owner=None
+        self,
+        problem,
+        storage,
+        run,
+        search,
+        *,
+        model=None,
+        budget=None,
+        evaluations=None,
+        owner=None,
+        adviser=None,
     ):
         self.run, self.search, self.storage = run, search, storage
         self.rungs_at, self.adapt = (), AdaptConfig()
@@ -219,6 +229,7 @@ class Process:
         self.journal = Journal(storage)
         self.judge = Judge(problem, self.model._latency_s and (lambda: self.model._latency_s(None)))
         self.progress = Progress(problem.direction, 0, search.chains)
+        self._adviser = adviser
         self._problem, self._owner = problem, owner or secrets.token_hex(4)
         self._evaluations = evaluations or search.chains * search.steps * search.candidates
 
@@ -269,6 +280,7 @@ class Process:
             ),
             progress=self.progress,
             adapt=self.adapt,
+            adviser=self._adviser(self) if self._adviser else None,
         )
         spent = {s.chain: s.evaluations for s in storage.chain_summaries(self.run)}
         rungs = Rungs(
