@@ -1,6 +1,6 @@
 """Pictures: best score against evaluations, series over time, and a problem's own view of a solution.
 
-Matplotlib's only home.
+Matplotlib's home, with what is drawn for problems of geometry and for comparisons.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from discovery.errors import ProblemError, boundary
 from discovery.problem import Problem
 from discovery.records import Direction, Json
 
-_INK = "#1f2933"
-_LINE = "#0b7285"
-_DOTS = "#adb5bd"
-_KNOWN = "#c2255c"
+INK = "#1f2933"
+LINE = "#0b7285"
+DOTS = "#adb5bd"
+KNOWN = "#c2255c"
 _LONG_S = 120.0
 """From so much work on, time is shown in minutes."""
-_LINES = (_LINE, "#e67700", "#862e9c")
+LINES = (LINE, "#e67700", "#862e9c")
 
 
 def plot_progress(
@@ -52,14 +52,14 @@ def plot_progress(
     axes = figure.subplots()
     numbers = [n for n, score in enumerate(scores, start=1) if score is not None]
     values = [score for score in scores if score is not None]
-    axes.plot(numbers, values, ".", color=_DOTS, markersize=3, label="evaluations", zorder=1)
+    axes.plot(numbers, values, ".", color=DOTS, markersize=3, label="evaluations", zorder=1)
     xs, ys = _best_so_far(scores, direction, initial)
-    axes.step(xs, ys, where="post", color=_LINE, linewidth=2, label=_labelled("best so far", ys), zorder=3)
+    axes.step(xs, ys, where="post", color=LINE, linewidth=2, label=_labelled("best so far", ys), zorder=3)
     best = best_known(known_best, direction)
     if best is not None:
         axes.axhline(
             best.value,
-            color=_KNOWN,
+            color=KNOWN,
             linewidth=1,
             linestyle="--",
             label=f"best known {best.value:.10g}",
@@ -115,7 +115,7 @@ def plot_series(path: Path, seconds: Sequence[float], panels: Sequence[Panel], *
         times.append(times[-1] + span / unit_s)
     for axes, panel in zip(all_axes, panels, strict=True):
         scale = 100 if panel.is_share else 1
-        for (name, values), color in zip(panel.lines.items(), _LINES, strict=False):
+        for (name, values), color in zip(panel.lines.items(), LINES, strict=False):
             known = [math.nan if value is None else scale * value for value in values]
             said = f"{name}, mean {_mean(known, seconds):,.0f}{' %' if panel.is_share else ''}"
             axes.step(times, [known[0], *known], where="pre", color=color, linewidth=1.3, label=said)
@@ -133,7 +133,7 @@ def plot_series(path: Path, seconds: Sequence[float], panels: Sequence[Panel], *
     figure.align_ylabels()
     all_axes[-1].set_xlim(0, max(times[-1], 1e-3))
     all_axes[-1].set_xlabel(f"{unit} of work")
-    figure.suptitle(_short(title, 95), x=0.01, ha="left", fontsize=11, color=_INK, parse_math=False)
+    figure.suptitle(shortened(title, 95), x=0.01, ha="left", fontsize=11, color=INK, parse_math=False)
     figure.savefig(path)
 
 
@@ -174,10 +174,10 @@ def plot_estimates(path: Path, panels: Sequence[Estimates], *, title: str, acros
         for number, value, ends in zip(numbers, panel.values, panel.ends, strict=True):
             low, high = ends if ends is not None else (value, value)
             axes.plot(
-                [number, number], [low, high], color=_DOTS, linewidth=3, solid_capstyle="round", zorder=1
+                [number, number], [low, high], color=DOTS, linewidth=3, solid_capstyle="round", zorder=1
             )
-        axes.plot(numbers, panel.values, "o-", color=_LINE, linewidth=1.3, markersize=5, zorder=2)
-        axes.set_title(_short(panel.label, 32), loc="left", fontsize=10, color=_INK, parse_math=False)
+        axes.plot(numbers, panel.values, "o-", color=LINE, linewidth=1.3, markersize=5, zorder=2)
+        axes.set_title(shortened(panel.label, 32), loc="left", fontsize=10, color=INK, parse_math=False)
         axes.set_xticks(list(numbers))
         axes.set_xlim(-0.4, max(len(panel.values) - 0.6, 0.4))
         axes.set_xlabel(across)
@@ -186,7 +186,7 @@ def plot_estimates(path: Path, panels: Sequence[Estimates], *, title: str, acros
             axes.spines[side].set_visible(False)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    figure.suptitle(_short(title, 95), x=0.01, ha="left", fontsize=11, color=_INK, parse_math=False)
+    figure.suptitle(shortened(title, 95), x=0.01, ha="left", fontsize=11, color=INK, parse_math=False)
     figure.savefig(path)
 
 
@@ -207,7 +207,7 @@ class Curve:
     high: Sequence[float]
 
 
-_MANY = (_LINE, "#e67700", "#862e9c", "#c2255c", "#2b8a3e", "#1f2933", "#5c7cfa", "#a0522d", "#868e96")
+_MANY = (LINE, "#e67700", "#862e9c", "#c2255c", "#2b8a3e", "#1f2933", "#5c7cfa", "#a0522d", "#868e96")
 _DASHES = ("-", "--", ":")
 _WIDE = 100.0
 """From such a ratio of the largest to the smallest on, a logarithmic scale tells more."""
@@ -236,7 +236,7 @@ def plot_curves(path: Path, curves: Sequence[Curve], *, title: str, label: str) 
         color, dashes = _MANY[place % len(_MANY)], _DASHES[place // len(_MANY) % len(_DASHES)]
         xs = range(1, len(curve.middle) + 1)
         axes.fill_between(xs, curve.low, curve.high, color=color, alpha=0.12, linewidth=0, step="post")
-        said = f"{_short(curve.label, 40)}  {curve.middle[-1]:.4g}"
+        said = f"{shortened(curve.label, 40)}  {curve.middle[-1]:.4g}"
         axes.step(xs, curve.middle, where="post", color=color, linewidth=1.6, linestyle=dashes, label=said)
     axes.set_xlim(0, 1.01 * max(len(curve.middle) for curve in curves))
     axes.locator_params(axis="x", integer=True)
@@ -317,10 +317,11 @@ def _labelled(label: str, values: list[float]) -> str:
 
 
 def _name(axes: Any, title: str, width: int) -> None:
-    axes.set_title(_short(title, width), loc="left", fontsize=11, color=_INK, parse_math=False)
+    axes.set_title(shortened(title, width), loc="left", fontsize=11, color=INK, parse_math=False)
 
 
-def _short(text: str, width: int) -> str:
+def shortened(text: str, width: int) -> str:
+    """The beginning of a text that is longer than that many characters."""
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

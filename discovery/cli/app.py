@@ -34,6 +34,7 @@ MODULES = {
     "running": ("run", "resume"),
     "plan": ("plan",),
     "look": ("runs", "best"),
+    "compare": ("compare",),
     "problems": ("problems",),
     "selectors": ("selectors",),
     "testbed": ("testbed",),

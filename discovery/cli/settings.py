@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,18 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def make_config(problem: str, file: Path | None, **options: Any) -> RunConfig:
+def make_config(problem: str, file: Path | Mapping[str, Any] | None, **options: Any) -> RunConfig:
     """The configuration from a TOML file and the options given, options winning.
 
     Args:
         problem: As the user named it.
-        file: TOML with the fields of ``RunConfig``, or None.
+        file: TOML with the fields of ``RunConfig``, what was read of one, or None.
         **options: Option names to values; None means not given.
 
     Raises:
         ConfigError: A setting is unknown or out of range.
     """
-    settings = load_toml(file) if file is not None else {}
+    settings = load_toml(file) if isinstance(file, Path) else copy.deepcopy(dict(file or {}))
     settings["problem"] = problem
     for option, value in options.items():
         if value is None:

@@ -16,6 +16,7 @@ from discovery.bottleneck import bottleneck
 from discovery.cli.app import again, app, out, print_json, print_table, program
 from discovery.cli.report import advice_of, as_json, cost_of, tokens_of, with_interval
 from discovery.cli.watch import duration, number, plain, printable, utilisation
+from discovery.comparison.plan import COMPARISON, SETTING
 from discovery.config import RunConfig, SandboxConfig
 from discovery.errors import UsageError
 from discovery.pulse import Quantity, overall, recent
@@ -104,6 +105,7 @@ def _facts(
         ("generator", config.generator.kind + (f" {model}" if model else "")),
         ("sandbox", _sandbox_line(record.facts, config.sandbox, verified)),
         ("seed", str(config.seed)),
+        ("comparison", _comparison(record)),
         ("started", f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(summary.wall_s)} of work"),
         ("evaluations", f"{summary.evaluations} of {config.planned_evaluations}"),
         ("programs", f"{summary.distinct_candidates} different ones"),
@@ -123,6 +125,12 @@ def _facts(
         ("cost", ", ".join(filter(None, cost_of(summary)))),
         ("audited", _audited(summary.audit) if summary.audit else ""),
     )
+
+
+def _comparison(record: RunRecord) -> str:
+    """Which comparison and which setting of it a run is of; empty for a run of its own."""
+    of, setting = record.facts.get(COMPARISON), record.facts.get(SETTING)
+    return f"{of}, setting {setting}" if of else ""
 
 
 def _search(config: RunConfig) -> str:

@@ -1,0 +1,466 @@
+"""``discovery compare``: settings of the search at equal budget over seeds, and what that shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from discovery.agreement import is_noisy
+from discovery.cli.app import INTERRUPTED, again, app, err, notice, out, print_json, print_table, program
+from discovery.cli.options import BUDGET, MACHINE, MODEL, RECORD, SEARCH
+from discovery.cli.settings import make_config
+from discovery.cli.watch import duration, number
+from discovery.comparison.finals import BudgetFinals, Final
+from discovery.comparison.folder import ComparisonFolder
+from discovery.comparison.plan import Asked, Axis, Comparison, PlannedRun, planned, seeds_of
+from discovery.comparison.report import About, Report, as_dict, make_report
+from discovery.comparison.running import ComparisonRunner, Machine, Watched
+from discovery.config import in_range, load_toml
+from discovery.errors import ConfigError, DiscoveryError, ProblemError, UsageError
+from discovery.launch import EMBEDDED, checked
+from discovery.plots import best_known
+from discovery.plugins import load_problem
+from discovery.prices import PriceTable, load_prices
+from discovery.problem import Problem
+from discovery.storage import open_storage
+from discovery.summary import RunSummary
+
+OUT = Parameter(name="--out", group=RECORD.group, negative=())
+SET = Parameter(name="--set", group=SEARCH.group, negative=())
+
+_LOOK_S = 0.5
+_SEEDS = 6
+"""The fewest with which one difference that all seeds show has p < 0.05."""
+
+
+@app.command
+def compare(
+    problem: str | None = None,
+    *,
+    chains: Annotated[str | None, SEARCH] = None,
+    candidates: Annotated[str | None, SEARCH] = None,
+    steps: Annotated[str | None, SEARCH] = None,
+    selector: Annotated[str | None, SEARCH] = None,
+    generator: Annotated[str | None, SEARCH] = None,
+    model: Annotated[str | None, SEARCH] = None,
+    varied: Annotated[list[str] | None, SET] = None,
+    config: Annotated[Path | None, SEARCH] = None,
+    max_evaluations: Annotated[str | None, BUDGET] = None,
+    seeds: Annotated[int | None, BUDGET] = None,
+    first_seed: Annotated[int | None, BUDGET] = None,
+    baseline: Annotated[str | None, SEARCH] = None,
+    base_url: Annotated[list[str] | None, MODEL] = None,
+    temperature: Annotated[float | None, MODEL] = None,
+    max_tokens: Annotated[int | None, MODEL] = None,
+    prices: Annotated[Path | None, BUDGET] = None,
+    jobs: Annotated[int, MACHINE] = 1,
+    sandbox: Annotated[str | None, MACHINE] = None,
+    evaluation_slots: Annotated[int | None, MACHINE] = None,
+    generation_slots: Annotated[int | None, MACHINE] = None,
+    resume: Annotated[str | None, RECORD] = None,
+    report: Annotated[bool, RECORD] = False,
+    storage: Annotated[str | None, RECORD] = None,
+    to: Annotated[Path | None, OUT] = None,
+    json: Annotated[bool, RECORD] = False,
+) -> int:
+    """Compare settings of the search at equal budget over seeds, and tell which one to use.
+
+    Every combination of the values given is one setting; each is run with every seed, as ordinary runs.
+    Stopped or killed, the same command goes on, and what has finished is not run again.
+
+    Does it beat best-of-n?   discovery compare PROBLEM --baseline best-of-n
+
+    How should N be split?    discovery compare PROBLEM --chains 1,4,16 --candidates 1,4,16
+
+    Args:
+        problem: Name of a bundled or installed problem, or a path.
+        chains: C, independent lines of refinement; several separated by commas [4].
+        candidates: K, completions per step; several [4].
+        steps: auto: L follows, so that all settings spend --max-evaluations. Or L; several: each setting spends
+            C x L x K, and those that come to the same N are compared [auto].
+        selector: How parents are chosen; several [rpucg].
+        generator: mutation or openai; several [mutation; openai with --base-url].
+        model: Model name; several.
+        varied: Any other setting, as TABLE.NAME=VALUE,VALUE, such as search.parents=1,3; may be repeated.
+        config: TOML file with any setting of a run; its [[setting]] tables, each with a name, are compared.
+        max_evaluations: N, what each run spends; several for several budgets [400].
+        seeds: Runs of each setting; a later call with more adds to those there are [6].
+        first_seed: The first of the seeds; the others follow it [0].
+        baseline: The selector or the setting to beat, such as best-of-n; added where it is not there.
+        base_url: URL of a model server, ending in /v1; repeat it for several [$OPENAI_BASE_URL].
+        temperature: Sampling temperature [1.0].
+        max_tokens: Most tokens of one completion, reasoning included [8192].
+        prices: Table of prices by model [$DISCOVERY_PRICES, or .discovery/prices.toml].
+        jobs: Runs at once [1].
+        sandbox: auto, bubblewrap, docker or process [auto].
+        evaluation_slots: Evaluations at once, of each run [one per CPU, divided by --jobs].
+        generation_slots: Completions in flight, of each run [as many as the servers can do].
+        resume: Go on with a comparison by its id or folder, instead of naming PROBLEM and settings.
+        report: Run nothing; report on the runs that have finished.
+        storage: Database URL or path of an SQLite file [.discovery/discovery.db].
+        to: Folder for the report [discovery-runs/compare-ID].
+        json: Print one JSON object on standard output, nothing else.
+    """
+    in_range("--jobs", jobs, 1, 1000)
+    settings = _Settings(
+        axes=_axes(
+            {
+                "search.chains": ("--chains", chains),
+                "search.steps": ("--steps", None if steps == "auto" else steps),
+                "search.candidates": ("--candidates", candidates),
+                "search.selector": ("--selector", selector),
+                "generator.kind": ("--generator", generator),
+                "generator.model": ("--model", model),
+            },
+            varied or [],
+        ),
+        budgets=_whole("--max-evaluations", max_evaluations) if max_evaluations is not None else (),
+        base_url=base_url,
+        config=config,
+        options={
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "sandbox": sandbox,
+            "evaluation_slots": evaluation_slots,
+            "generation_slots": generation_slots,
+        },
+    )
+    table = load_prices(prices)
+    if resume is not None:
+        _refuse_with_resume(problem, settings, steps, baseline)
+        folder = ComparisonFolder.named(resume)
+        plan = _resumed(folder.plan(), seeds, first_seed, settings)
+        loaded = load_problem(plan.problem)
+        if loaded.version != plan.version:
+            raise ProblemError(
+                f"problem {plan.problem_name!r} has changed since comparison {plan.id} started; its scores would not "
+                "compare. Restore the files, or start a new comparison"
+            )
+    else:
+        if problem is None:
+            raise UsageError(
+                "`discovery compare` needs PROBLEM, or --resume ID. See: discovery compare --help"
+            )
+        loaded = load_problem(problem)
+        count = _SEEDS if seeds is None else seeds
+        plan = planned(settings.asked(problem, baseline), loaded, seeds_of(count, first_seed or 0))
+        folder = ComparisonFolder(to) if to is not None else ComparisonFolder.of(plan)
+    _check(plan, table)
+    with_storage = open_storage(storage)
+    try:
+        name = plan.id if folder.path == ComparisonFolder.of(plan).path else str(folder.path)
+        going_on = f"compare --resume {shlex.quote(name)}{again(storage)}"
+        if not report:
+            folder.save_plan(plan)
+            code = _execute(
+                plan, Machine(storage=with_storage, prices=table, jobs=jobs), f"{program()} {going_on}"
+            )
+            if code:
+                return code
+        made = make_report(plan, with_storage, _about(loaded))
+        folder.save_report(made, f"discovery {going_on}")
+    finally:
+        with_storage.close()
+    if json:
+        print_json({"folder": str(folder.path), "report": str(folder.page), **as_dict(made)})
+    else:
+        _show(made, folder)
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What was asked for on the command line and in the file."""
+
+    axes: tuple[Axis, ...]
+    budgets: tuple[int, ...]
+    base_url: list[str] | None
+    config: Path | None
+    options: Mapping[str, Any]
+
+    def asked(self, problem: str, baseline: str | None) -> Asked:
+        """All of it together."""
+        data = load_toml(self.config) if self.config is not None else {}
+        tables = data.pop("setting", [])
+        base_url, axes = self.base_url, list(self.axes)
+        kinds = next((axis.values for axis in axes if axis.path == "generator.kind"), None)
+        if not base_url and kinds != (EMBEDDED,) and (configured := os.environ.get("OPENAI_BASE_URL")):
+            base_url = [configured]
+        has_model = bool(base_url) or any(axis.path == "generator.model" for axis in axes)
+        if kinds == (EMBEDDED,) and has_model:
+            raise ConfigError(f"a model is given, and --generator {EMBEDDED} has none; leave one of them out")
+        options = {**self.options, "base_url": base_url}
+        if kinds is None and has_model:
+            options["generator"] = "openai"
+        base = make_config(problem, data, **options)
+        return Asked(
+            base=base, axes=tuple(axes), named=_named(tables), budgets=self.budgets, baseline=baseline
+        )
+
+
+def _named(tables: object) -> dict[str, dict[str, Any]]:
+    """The ``[[setting]]`` tables by name."""
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError("setting is no list of tables; write each as [[setting]] with a name")
+    named: dict[str, dict[str, Any]] = {}
+    for number_, table in enumerate(tables, start=1):
+        name = table.pop("name", None)
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise ConfigError(
+                f"[[setting]] number {number_} has the name {name!r}; give each a text of its own"
+            )
+        if name in named:
+            raise ConfigError(f"[[setting]] has the name {name!r} twice; give each one of its own")
+        named[name] = table
+    return named
+
+
+def _axes(options: Mapping[str, tuple[str, str | None]], varied: list[str]) -> tuple[Axis, ...]:
+    axes = []
+    for path, (option, text) in options.items():
+        if text is None:
+            continue
+        is_number = path in ("search.chains", "search.steps", "search.candidates")
+        axes.append(Axis(path=path, values=_whole(option, text) if is_number else _words(option, text)))
+    for pair in varied:
+        path, equals, text = pair.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(f"--set {pair!r}: expected TABLE.NAME=VALUE,VALUE, such as search.parents=1,3")
+        path = path.strip().replace("-", "_")
+        if any(axis.path == path for axis in axes):
+            raise ConfigError(f"--set {path} is given twice; name all of its values at once")
+        axes.append(Axis(path=path, values=tuple(_literal(word) for word in _words(f"--set {path}", text))))
+    return tuple(axes)
+
+
+def _words(option: str, text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(","))
+    if "" in words:
+        raise ConfigError(
+            f"{option} {text!r} has an empty value; separate values by single commas, such as a,b"
+        )
+    return words
+
+
+def _whole(option: str, text: str) -> tuple[int, ...]:
+    words = _words(option, text)
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError as error:
+        hint = " or auto" if option == "--steps" else ""
+        raise ConfigError(f"{option} {text!r}: expected whole numbers such as 1,4,16{hint}") from error
+
+
+def _literal(word: str) -> Any:
+    """A number, true or false where it reads as one, else a text."""
+    try:
+        return json_module.loads(word)
+    except ValueError:
+        return word
+
+
+def _refuse_with_resume(
+    problem: str | None, settings: _Settings, steps: str | None, baseline: str | None
+) -> None:
+    given = {
+        "PROBLEM": problem,
+        "the settings": settings.axes or steps,
+        "--max-evaluations": settings.budgets,
+        "--config": settings.config,
+        "--baseline": baseline,
+        "--temperature": settings.options["temperature"],
+        "--max-tokens": settings.options["max_tokens"],
+    }
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"--resume goes on with the settings that are stored, and {name} would change them; leave it out, or "
+                "leave --resume out"
+            )
+
+
+def _resumed(plan: Comparison, seeds: int | None, first: int | None, settings: _Settings) -> Comparison:
+    """A stored plan with other seeds and this machine's slots and servers."""
+    if seeds is not None or first is not None:
+        count = len(plan.seeds) if seeds is None else seeds
+        plan = replace(plan, seeds=seeds_of(count, plan.seeds[0] if first is None else first))
+    options = settings.options
+    slots = {key: options[f"{key}_slots"] for key in ("evaluation", "generation") if options[f"{key}_slots"]}
+    changed = []
+    for setting in plan.settings:
+        config = replace(setting.config, slots=replace(setting.config.slots, **slots))
+        if options["sandbox"] is not None:
+            config = replace(config, sandbox=replace(config.sandbox, backend=options["sandbox"]))
+        if settings.base_url:
+            config = replace(config, generator=replace(config.generator, base_url=tuple(settings.base_url)))
+        changed.append(replace(setting, config=config))
+    return replace(plan, settings=tuple(changed))
+
+
+def _check(plan: Comparison, table: PriceTable) -> None:
+    """Refuse settings that could not be run, before anything is stored."""
+    seen = []
+    for setting in plan.settings:
+        config = setting.config
+        kind = (config.search.selector, config.search.selector_params, config.generator, config.sandbox)
+        if kind in seen:
+            continue
+        seen.append(kind)
+        try:
+            checked(config, table)
+        except ConfigError as error:
+            raise ConfigError(f"setting {setting.name!r}: {error}") from error
+
+
+def _about(problem: Problem) -> About:
+    known = best_known(problem.settings.known_best, problem.direction)
+    return About(
+        direction=problem.direction, is_noisy=is_noisy(problem), known=known.value if known else None
+    )
+
+
+def _execute(plan: Comparison, machine: Machine, command: str) -> int:
+    """Run what is missing; the exit code, 0 where all is done."""
+    shown = _Lines()
+    runner = ComparisonRunner(plan, machine, notice=notice, told=shown.told)
+    watched = shown.watched = runner.watched
+    total = sum(run.setting.budget for run in plan.runs)
+    err.print(
+        f"comparison [bold]{escape(plan.id)}[/]: {len(plan.settings)} settings x {len(plan.seeds)} seeds = "
+        f"{len(plan.runs)} runs, {total:,} evaluations"
+        + (f"; {watched.done} runs have finished already" if watched.done else "")
+        + ("  (Ctrl-C stops it cleanly)" if runner.missing else "")
+    )
+    try:
+        asyncio.run(_drive(runner, shown))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        err.print(
+            f"stopped after {watched.done} of {watched.total} runs; nothing finished is lost. Go on with:\n  {command}",
+            markup=False,
+        )
+        return INTERRUPTED
+    except DiscoveryError:
+        err.print(
+            f"{watched.done} of {watched.total} runs are done and kept. When the cause is mended, go on with:\n"
+            f"  {command}",
+            markup=False,
+        )
+        raise
+    return 0
+
+
+async def _drive(runner: ComparisonRunner, shown: _Lines) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with shown.live():
+        watching = asyncio.create_task(shown.watch())
+        try:
+            await runner.execute()
+        finally:
+            watching.cancel()
+
+
+class _Lines:
+    """A line for each run that has finished, and on a terminal one that tells what is at work."""
+
+    def __init__(self) -> None:
+        self.watched = Watched(total=0, done=0, at_work={})
+        self._began = time.monotonic()
+        self._here = 0
+        self._status: Status | None = None
+
+    def told(self, run: PlannedRun, summary: RunSummary) -> None:
+        """Print a finished run's line."""
+        watched, self._here = self.watched, self._here + 1
+        left = (time.monotonic() - self._began) / self._here * (watched.total - watched.done)
+        width = len(str(watched.total))
+        err.print(
+            f"[dim]{watched.done:{width}}/{watched.total}[/]  {escape(run.setting.name)}  seed {run.seed}  "
+            f"best {number(summary.best_score)}  {summary.evaluations} evaluations in {duration(summary.wall_s)}"
+            + (f"  [dim]{duration(left)} left[/]" if watched.done < watched.total else "")
+        )
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Have the last line of a terminal."""
+        if not err.is_terminal or err.is_dumb_terminal:
+            yield
+            return
+        with err.status("", spinner="line") as self._status:
+            yield
+
+    async def watch(self) -> None:
+        """Keep that line as it is."""
+        while True:
+            if self._status is not None:
+                parts = [
+                    f"{run.setting.name} seed {run.seed}"
+                    + (f": {p.evaluations}/{p.planned}, best {number(p.best)}" if p is not None else "")
+                    for run, p in self.watched.at_work.values()
+                ]
+                self._status.update(escape("   ".join(parts)))
+            await asyncio.sleep(_LOOK_S)
+
+
+def _show(report: Report, folder: ComparisonFolder) -> None:
+    for of in report.contested:
+        if len(report.contested) > 1:
+            out.print(f"N = {of.budget:,}", style="bold")
+        _show_budget(of)
+        out.print("")
+    for line in report.verdict():
+        out.print(line, markup=False)
+    for line in report.scaling_said():
+        out.print(line, markup=False)
+    if report.finished < len(report.comparison.runs):
+        missing = len(report.comparison.runs) - report.finished
+        notice(f"{missing} of {len(report.comparison.runs)} runs have not finished; only whole seeds count")
+    out.print(f"report   {folder.page}", markup=False)
+
+
+def _show_budget(of: BudgetFinals) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    reference = of.baseline or of.leader.name
+    table.add_column("setting", max_width=40)
+    for head in ("median", "mean", "95 %", "best", f"better than {reference}", "gain", "p", "corrected"):
+        table.add_column(head, justify="right")
+    for final in of.finals:
+        table.add_row(*_row(of, final), style="bold" if final is of.leader else None)
+    print_table(table)
+
+
+def _row(of: BudgetFinals, final: Final) -> list[str]:
+    contrast = final.against_baseline if of.baseline is not None else final.against_leader
+    mean = final.mean
+    ends = f"{mean.low:.5g} to {mean.high:.5g}" if mean.low is not None and mean.high is not None else ""
+    row = [
+        escape(final.name),
+        f"{final.median:.6g}",
+        f"{mean.estimate:.6g}",
+        ends,
+        f"{100 * final.best_share:.0f} %",
+    ]
+    if contrast is None:
+        return [*row, "baseline" if final.name == of.baseline else "", "", "", ""]
+    return [
+        *row,
+        f"{contrast.wins} of {of.seeds}",
+        f"{contrast.gain.estimate:+.3g}",
+        f"{contrast.p:.2g}",
+        f"{contrast.corrected:.2g}",
+    ]
