@@ -288,9 +288,10 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _summary(metrics: Mapping[str, object]) -> str:
-    """Metrics that are short, in one cell."""
+    """Metrics that are short, in one cell; digits take tokens, and the score beside them has all of its own."""
     said = ((name, value) for name, value in metrics.items() if isinstance(value, (int, float, str, bool)))
-    return one_line(", ".join(f"{name} {value}" for name, value in said), _ROW_LENGTH)
+    shown = (f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in said)
+    return one_line(", ".join(shown), _ROW_LENGTH)
 
 
 def _failures(failures: FailureStatistics, form: Form, detail: Detail) -> str:

@@ -51,7 +51,7 @@ def prompts(
             too_long += 1
             continue
         where = row.get("problem_path") or row["problem"]
-        found.append({"prompt": row["prompt"], "problem_path": where})
+        found.append({"prompt": row["prompt"], "problem_path": where, "main": row.get("main") or ""})
     return found, {TOO_LONG: too_long} if too_long else {}
 
 

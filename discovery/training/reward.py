@@ -94,8 +94,9 @@ class LiveReward:
         Args:
             prompts: For each completion the messages, or the text, that it answers.
             completions: Texts, or lists of messages of which the last is the answer.
-            **columns: For each completion ``problem_path`` or ``problem``, what ``discovery run`` takes; and
-                ``completion_ids`` where there are. Others are of no interest.
+            **columns: For each completion ``problem_path`` or ``problem``, what ``discovery run`` takes; and, where
+                there are, ``completion_ids``, and ``main``: the program that it is edits of, empty where it is a whole
+                one. Others are of no interest.
 
         Returns:
             For each completion its reward; None where nothing of its group has a score.
@@ -109,7 +110,8 @@ class LiveReward:
             raise UsageError("rows name no problem: there is no column problem_path; export them as trl-grpo")
         cut = [self._is_cut(ids) for ids in columns.get("completion_ids") or [()] * len(completions)]
         answers = [_text(completion) for completion in completions]
-        scores = self._wait(self._scored(list(problems), answers, cut))
+        mains = columns.get("main") or [None] * len(completions)
+        scores = self._wait(self._scored(list(problems), answers, cut, mains))
         groups = [
             json.dumps([problem, prompt], sort_keys=True, default=str)
             for problem, prompt in zip(problems, prompts, strict=True)
@@ -133,7 +135,11 @@ class LiveReward:
         return self._longest is not None and len(ids) >= self._longest
 
     async def _scored(
-        self, problems: Sequence[str], answers: Sequence[str], cut: Sequence[bool]
+        self,
+        problems: Sequence[str],
+        answers: Sequence[str],
+        cut: Sequence[bool],
+        mains: Sequence[str | None],
     ) -> list[float | None]:
         for name in dict.fromkeys(problems):
             if name not in self._evaluators:
@@ -144,14 +150,14 @@ class LiveReward:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._score(self._evaluators[problem], answer, is_cut))
-                    for problem, answer, is_cut in zip(problems, answers, cut, strict=True)
+                    group.create_task(self._score(self._evaluators[problem], answer, is_cut, main or None))
+                    for problem, answer, is_cut, main in zip(problems, answers, cut, mains, strict=True)
                 ]
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         return [task.result() for task in tasks]
 
-    async def _score(self, evaluator: Evaluator, answer: str, is_cut: bool) -> float | None:
+    async def _score(self, evaluator: Evaluator, answer: str, is_cut: bool, main: str | None) -> float | None:
         """A completion's score through the direction; None for a failure."""
         self._made += 1
         key, now = CandidateKey(0, 1, self._made), datetime.now(UTC)
@@ -162,7 +168,7 @@ class LiveReward:
             model=ModelIdentity(generator="openai"),
             created_at=now,
         )
-        source = extract(completion, evaluator.problem)
+        source = extract(completion, evaluator.problem, main=main)
         if isinstance(source, Failure):
             return None
         candidate = Candidate(key=key, source=source, parents=(), created_at=now)

@@ -140,13 +140,16 @@ def samples(storage: Storage, selection: Selection, rewards: Sequence[str] | Non
 
 
 def _samples(storage: Storage, selection: Selection, rewards: Sequence[str]) -> Iterator[Sample]:
-    run, refuted = None, dict[CandidateKey, Failure]()
+    run, refuted, asks_edits = None, dict[CandidateKey, Failure](), False
     for selected in selection.selected:
         if selected.trajectory.run != run:
             run = selected.trajectory.run
             refuted = storage.disagreements(run)
+            asks_edits = (storage.get_run(run).config.get("prompt") or {}).get("edits") == "diff"
         for number in selected.steps:
-            yield _sample(storage, selected, number, refuted, rewards)
+            sample = _sample(storage, selected, number, refuted, rewards)
+            main = storage.candidate(run, sample.step.parents[0]) if asks_edits else None
+            yield dataclasses.replace(sample, main=main.source) if main is not None else sample
 
 
 def _sample(

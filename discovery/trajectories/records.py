@@ -210,6 +210,7 @@ class Sample:
         split: What it is for.
         rewards: Name of a reward to one number for each attempt, in their order; None where it is not defined.
             Names and formulas are in :mod:`discovery.trajectories.rewards`.
+        main: Source of the main parent, where edits of it were asked for; None where whole programs were.
     """
 
     trajectory: TrajectoryOutline
@@ -219,6 +220,7 @@ class Sample:
     weight: float
     split: Split
     rewards: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    main: str | None = None
 
     @property
     def committed(self) -> Attempt:

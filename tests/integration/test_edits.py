@@ -12,6 +12,9 @@ from discovery.records import FailureKind, RunStatus
 from discovery.sandbox import make_backend
 from discovery.storage import open_storage
 from discovery.testing.server import FakeServer, Reply
+from discovery.trajectories.assemble import outlines, samples
+from discovery.trajectories.curate import curated
+from discovery.trajectories.records import Filter
 
 PROBLEM = '''
 from discovery import problem
@@ -74,6 +77,17 @@ def prompts(storage, run, steps):
     return [storage.step(run, 0, number).prompt.messages for number in range(1, steps + 1)]
 
 
+def check_what_is_learned(storage, run):
+    """The answer as it was given, with the program that it is edits of beside it."""
+    found = list(samples(storage, curated(outlines(storage, [run]), Filter())))
+    assert found
+    for sample in found:
+        stored = storage.step(run, 0, sample.step.step)
+        assert sample.main == storage.candidate(run, stored.step.parents[0]).source
+        assert sample.committed.completion == stored.completions[sample.committed.key.index]
+        assert sample.committed.completion.text != sample.committed.candidate.source
+
+
 async def test_edits_become_candidates_and_failed_ones_failures(tmp_path, storage):
     async with (
         FakeServer(answer=answer) as server,
@@ -96,6 +110,7 @@ async def test_edits_become_candidates_and_failed_ones_failures(tmp_path, storag
                 continue
             assert index not in stored.candidates, "the parent must not be scored in place of a failed edit"
             assert ("nowhere" if kind == "nowhere" else "in 2 places") in evaluation.failure.message
+    check_what_is_learned(storage, summary.run)
     first, _, third = prompts(storage, summary.run, 3)
     assert "<<<<<<< SEARCH" in first[0].content
     assert "- edit: 4\n" in third[1].content

@@ -135,6 +135,7 @@ def _online(sample: Sample, context: Context) -> Made:
         "problem": problem,
         "problem_path": context.problems.get(sample.trajectory.run, problem),
         "parents": [str(key) for key in sample.prompt.parents],
+        "main": sample.main or "",
         "origin": sample.origin,
     }
     return Made(rows=(row,))
@@ -162,12 +163,13 @@ _ONLINE = {
     "problem": TEXT,
     "problem_path": TEXT,
     "parents": TEXTS,
+    "main": TEXT,
     "origin": ORIGIN,
 }
 _ONLINE_NOTE = (
     "`reward.py` holds `reward_func`, which scores completions with the problem's own scorer in sandboxes of this "
     "machine; `problem_path` names the problem as `discovery run` does: bundled ones by name, others by their path "
-    "here."
+    "here. `main` is the program that completions are edits of, empty where they are whole programs."
 )
 
 FORMATS = (

@@ -48,7 +48,8 @@ from discovery.training.reward import rewards
 
 
 def compute_score(data_sources, solution_strs, ground_truths, extra_infos, **_) -> list[float]:
-    found = rewards(list(extra_infos), list(solution_strs), problem_path=list(ground_truths))
+    mains = [info.get("main") for info in extra_infos]
+    found = rewards(list(extra_infos), list(solution_strs), problem_path=list(ground_truths), main=mains)
     return [0.0 if reward is None else reward for reward in found]
 '''
 
@@ -63,7 +64,7 @@ def _online(sample: Sample, context: Context) -> Made:
             "style": "rule",
             "ground_truth": context.problems.get(trajectory.run, trajectory.problem),
         },
-        "extra_info": {"split": str(sample.split), **sample.origin},
+        "extra_info": {"split": str(sample.split), **sample.origin, "main": sample.main or ""},
     }
     return Made(rows=(row,))
 
@@ -99,6 +100,7 @@ FORMATS = (
                 problem_version="string",
                 chain="int64",
                 step="int64",
+                main="string",
             ),
         },
         make=_online,

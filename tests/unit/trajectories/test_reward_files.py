@@ -62,6 +62,23 @@ def test_trl_gets_the_score_of_each_completion(export, name):
     assert found[2] < 2.0
 
 
+MAIN = "def solve():\n    return 1.0\n"
+EDIT = "<<<<<<< SEARCH\n    return 1.0\n=======\n    return 4.0\n>>>>>>> REPLACE"
+
+
+def test_edits_are_scored_as_edits_of_the_program_that_the_row_names(export):
+    module, loads = export("trl-grpo")
+    completions = [[{"role": "assistant", "content": text}] for text in (EDIT, program(2.0), EDIT)]
+    found = module.reward_func(
+        prompts=["p"] * 3, completions=completions, problem_path=[loads] * 3, main=[MAIN, "", ""]
+    )
+    assert found[:2] == [4.0, 2.0]
+    assert found[2] < 2.0, "an edit where a whole program was asked for"
+    module, loads = export("verl")
+    found = module.compute_score(["packing"], [EDIT], [loads], [{"main": MAIN}])
+    assert found == [4.0]
+
+
 def test_verl_gets_numbers_and_no_advantage_where_nothing_is_known(export):
     module, loads = export("verl")
     groups = [{"run": "run-1", "chain": 0, "step": step} for step in (1, 1, 2, 2)]
