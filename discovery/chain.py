@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from discovery import trail
 from discovery.barrier import Barrier
 from discovery.briefing import Briefing
 from discovery.counsel import Counsel
@@ -240,7 +241,11 @@ class Chain:
             state=StepState.PLANNED,
             parents=selection.parents,
             selector=ports.selector.name,
-            selection={"params": dict(ports.selector.params), "values": dict(selection.values)},
+            selection={
+                "params": dict(ports.selector.params),
+                "values": dict(selection.values),
+                trail.NAME: trail.as_json(self._past.trail.keys()),
+            },
             best_before=self._past.best,
             planned_at=datetime.now(UTC),
         )

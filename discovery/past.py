@@ -13,6 +13,7 @@ from discovery.generation.failures import FailureStatistics
 from discovery.records import CommittedStep, Direction
 from discovery.selection.base import Selector
 from discovery.selection.restarting import Patience, Restarting
+from discovery.trail import Trail
 
 
 class Past:
@@ -34,6 +35,8 @@ class Past:
         """The best candidates so far."""
         self.restarts = 0
         """How often the selector has forgotten all but the initial candidate."""
+        self.trail = Trail(direction)
+        """What generators learn from beside the parents."""
         self._selector = selector
         self._direction = direction
         self._overlap = overlap
@@ -51,6 +54,7 @@ class Past:
             self._selector.observe(step)
             self.failures.observe(step)
             self.elites.observe(step)
+            self.trail.observe(step)
             for outcome in step.outcomes:
                 if outcome.score is not None and self._direction.better(outcome.score, self.best):
                     self.best = outcome.score

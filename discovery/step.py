@@ -40,6 +40,7 @@ from discovery.records import (
     TokenUsage,
 )
 from discovery.storage.base import Lease, StoredStep
+from discovery.trail import stored_trail
 
 _FRUITLESS_TRIES = 8
 
@@ -237,12 +238,15 @@ class OpenStep:
     ) -> None:
         ports = self._ports
         parents = tuple(self._parents.get(key) for key in prompt.parents)
+        trail = tuple(self._parents.get(key) for key in stored_trail(self.record.selection))
         seed = _step_seed(ports.seed, prompt.chain, prompt.step)
         left = set(missing)
         fruitless = 0
         while left:
             wanted = tuple(sorted(left))
-            request = GenerationRequest(prompt=prompt, parents=parents, indices=wanted, seed=seed)
+            request = GenerationRequest(
+                prompt=prompt, parents=parents, indices=wanted, seed=seed, trail=trail
+            )
             outage: GeneratorUnavailable | None = None
             characters: int | None = sum(len(message.content) for message in prompt.messages)
             self._reserve(self._ahead(len(left), characters))

@@ -60,6 +60,8 @@ class GenerationRequest:
         parents: The prompt's parents with their programs, in the same order.
         indices: Which of the step's K completions are wanted: all of them, or after a resume the missing
             ones.
+        trail: The chain's best candidates, oldest first, for generators that learn from them how to go on; see
+            :mod:`discovery.trail`. A generator may ignore it.
         seed: Of the step, from (run seed, chain, step); choice ``index`` is seeded with ``seed + index``.
     """
 
@@ -67,6 +69,7 @@ class GenerationRequest:
     parents: tuple[ParentView, ...]
     indices: tuple[int, ...]
     seed: int
+    trail: tuple[ParentView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

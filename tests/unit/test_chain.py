@@ -32,6 +32,7 @@ from discovery.records import (
     Candidate,
     CandidateKey,
     CommittedStep,
+    Direction,
     Evaluation,
     EvaluationState,
     Failure,
@@ -51,6 +52,8 @@ from discovery.step import OpenStep
 from discovery.storage import open_storage
 from discovery.storage.journal import Journal
 from discovery.testing.fakes import ScriptedGenerator
+from discovery.testing.selector import committed_step
+from discovery.trail import Trail, stored_trail
 
 PLUGIN = """
 from discovery import Feature, Objective, problem
@@ -88,10 +91,11 @@ def number_in(source):
 
 
 def climb(key, request):
-    """The main parent's number plus what tells the siblings and the steps apart; a negative one fails."""
+    """The main parent's number plus what tells the siblings, the steps and the trail apart; a negative one fails."""
     if (key.step + key.index) % 4 == 3:
         return f"def solve():\n    return {-key.step}\n"
-    return f"def solve():\n    return {number_in(request.parents[0].source) + (key.step * 7 + key.index * 3) % 5}\n"
+    more = (key.step * 7 + key.index * 3) % 5 + sum(number_in(view.source) for view in request.trail) % 2
+    return f"def solve():\n    return {number_in(request.parents[0].source) + more}\n"
 
 
 class Judge:
@@ -353,10 +357,16 @@ def check_what_was_seen(storage, run, search):
     """Each step was planned from the committed steps up to its number - 1 - overlap, and from no other."""
     for chain in range(search.chains):
         scores = {0: 0.0}
+        trails = {}
+        trail = Trail(Direction.MAXIMIZE)
+        trail.observe(committed_step(chain, 0, (), [0.0]))
         for step in storage.committed_steps(run, chain):
+            trails[step.step - 1] = trail.keys()
+            trail.observe(step)
             record = storage.step(run, chain, step.step).step
             last = step.step - 1 - search.overlap
             assert all(key == INITIAL or key.step <= last for key in record.parents)
+            assert stored_trail(record.selection) == trails[max(0, last)]
             assert record.best_before == max(
                 score for number, score in scores.items() if number <= last or not number
             )
