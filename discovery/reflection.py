@@ -17,6 +17,8 @@ from discovery.generation.prompt import fenced
 from discovery.problem import Problem
 from discovery.records import CommittedStep, Direction, Message, Outcome
 
+ADVISES = "You advise a search that improves solutions by experiment"
+"""How every question to an adviser begins."""
 LAG = 1
 """Steps by which reflections come later than the commits that they are about: step s shows those of the steps up to
 s - 1 - overlap - LAG, always."""
@@ -57,7 +59,7 @@ def background(problem: Problem, role: str) -> str:
     """How every question to an adviser begins: who it is, and what the search is for; the same throughout a run."""
     better = "higher" if problem.direction is Direction.MAXIMIZE else "lower"
     return (
-        f"You advise a search that improves solutions by experiment; {better} scores are better. {role}\n\n"
+        f"{ADVISES}; {better} scores are better. {role}\n\n"
         f"# Problem: {problem.name}\n\n{problem.statement.strip()}"
     )
 
@@ -151,7 +153,8 @@ def insight_of(answer: str | None, outcome: Outcome, *, is_improvement: bool) ->
         else:
             label = ""
     if not any(said.values()):
-        first = next((line for line in answer.splitlines() if line.strip(_MARKS)), "")
+        lines = (line for line in answer.splitlines() if line.strip(_MARKS))
+        first = next((line for line in lines if _LABEL.match(line) is None), "")
         said = {"insight": first}
     approach, insight = (
         _kept(said.get(name, ""), length)

@@ -13,6 +13,8 @@ from typing import Any
 from discovery.blocks import END, START
 from discovery.generation.prompt import IMPROVE
 from discovery.generation.sketch import sketch
+from discovery.reflection import ADVISES
+from discovery.selection.order import WORD
 from discovery.testing.vocabulary import Vocabulary
 
 
@@ -82,9 +84,24 @@ Answerer = Callable[[list[dict[str, Any]], int], Reply]
 """From a request's messages and a choice's seed to what it says."""
 
 
+def advice(prompt: str, seed: int) -> Reply:
+    """An answer in the form that the adviser's questions ask for: two programs of those shown, or what was learned."""
+    rng = random.Random(seed)
+    shown = len(re.findall(r"^# Program \d+$", prompt, re.MULTILINE))
+    if shown:
+        places = rng.sample(range(1, shown + 1), min(2, shown))
+        return Reply(text=f"The newest are worth it.\n\n{WORD}: {', '.join(map(str, places))}")
+    tried = rng.choice(("a step up", "a step down", "a long leap", "a small correction"))
+    return Reply(
+        text=f"APPROACH: It takes {tried} in one number.\nINSIGHT: Sign {seed % 1000} decides how far to go."
+    )
+
+
 def perturbed(messages: list[dict[str, Any]], seed: int) -> Reply:
     """The program that the prompt asks to improve with one of its numbers changed, in a fenced block."""
     prompt = messages[-1]["content"]
+    if messages[0]["content"].startswith(ADVISES):
+        return advice(prompt, seed)
     blocks = re.findall(r"^(`{3,})(\w*)\n(.*?)^\1$", prompt, re.DOTALL | re.MULTILINE)
     if not blocks:
         return Reply(text="There is no program here.")
