@@ -15,7 +15,7 @@ from benchmarks.report import Report
 
 NAMES = (
     *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
-    *("prefix", "first_request", "export", "loop", "suite", "selection_cost", "plan"),
+    *("prefix", "first_request", "export", "loop", "suite", "selection_cost", "selection", "plan"),
 )
 OPTIONS = ("evaluations", "sandbox", "storage", "minutes", "problems", "results")
 
@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("--sandbox", help="of benchmarks that run on any: bubblewrap, docker or process")
     parser.add_argument("--storage", help="of `export`: where the made-up run is kept, to be used again")
     parser.add_argument("--minutes", type=float, help="of `suite`: how long each problem is searched")
-    parser.add_argument("--problems", nargs="+", metavar="PROBLEM", help="of `suite`: only these")
+    parser.add_argument(
+        "--problems", nargs="+", metavar="PROBLEM", help="of `suite` and `selection`: only these"
+    )
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
@@ -40,7 +42,9 @@ def main() -> int:
     missed = False
     for name in arguments.names or NAMES:
         report = _measured(name, arguments)
-        console.print(report.table())
+        for each in (*report.details, report.table()):
+            console.print(each)
+            console.print()
         missed = missed or not report.holds
         file = arguments.results / f"{name}.json"
         about = {

@@ -33,11 +33,12 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All figures of one benchmark, and whatever raw data stand behind them."""
+    """All figures of one benchmark, whatever raw data stand behind them, and tables to show before them."""
 
     title: str
     figures: list[Figure]
     raw: dict[str, Any] = field(default_factory=dict)
+    details: list[Table] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
