@@ -1,7 +1,7 @@
 """Landscapes whose optimum and whose structure are known, for comparing selectors where the truth can be looked up.
 
 Each is small and frozen, costs microseconds, and says in its docstring what it is like, where its optimum lies, and
-whether greed is right on it. All were written down from the literature before any selector was tried on them.
+whether greed is right on it. All follow the literature; none was made for a selector (docs/design/0006-search.md).
 """
 
 from __future__ import annotations
