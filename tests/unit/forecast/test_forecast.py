@@ -118,3 +118,13 @@ def test_two_kinds_of_completions_stay_two():
     draws = Draws(kinds, 1000, np.random.default_rng(0))
     assert {draws.work_s() for _ in range(1000)} == {1.0, 6.0}
     assert draws.tokens is None
+
+
+def test_a_small_pilot_knows_less():
+    few = pilot()
+    few, many = replace(few, spoken=few.spoken[:12]), replace(few, spoken=few.spoken * 4)
+    widths = [
+        (told.wall_s.high - told.wall_s.low) / told.wall_s.value
+        for told in (forecast(drawn, config(chains=16, places=16), MACHINE) for drawn in (few, many))
+    ]
+    assert widths[0] > 1.5 * widths[1]
