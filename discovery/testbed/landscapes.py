@@ -123,7 +123,7 @@ class Rugged:
     direction: Direction = Direction.MAXIMIZE
     name: ClassVar[str] = "rugged"
     about: ClassVar[str] = "many hills without order: NK, 20 bits, each linked with 4 others"
-    greed: ClassVar[str] = "gets to a local optimum soon, and stays"
+    greed: ClassVar[str] = "half right: it gets to a local optimum soon, and stays"
     features: ClassVar[tuple[Feature, ...]] = (Feature("low_ones", 0, 10), Feature("high_ones", 0, 10))
     objectives: ClassVar[tuple[Objective, ...]] = ()
     area: ClassVar[float] = 0.0
