@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Wrong
+from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Stage, Wrong
 from discovery.errors import DiscoveryError, Invalid, ProblemError, ProgramFailed
 from discovery.family import family
 from discovery.problem import Problem, problem
@@ -55,6 +55,7 @@ __all__ = [
     "Reference",
     "Repeats",
     "Score",
+    "Stage",
     "Step",
     "Wrong",
     "__version__",

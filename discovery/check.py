@@ -157,6 +157,7 @@ _FIXES = {
     FailureKind.BAD_DATA: "return numbers, strings, lists, dictionaries or numpy arrays, all finite",
     FailureKind.INVALID: "begin with a valid solution, however poor: a search needs one to improve on",
     FailureKind.OUT_OF_BOUNDS: "return a finite score, and widen bounds=(...) if they are wrong",
+    FailureKind.STAGE: "begin with a solution that passes all stages, or ask for less in the stage",
     FailureKind.SCORER: "mend the scorer, or raise scorer_timeout_s if it ran out of time",
 }
 

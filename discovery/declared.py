@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from discovery.data import Data
 from discovery.errors import ProblemError
-from discovery.records import Direction
+from discovery.program import Program
+from discovery.records import Direction, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,66 @@ class Repeats:
                 f"repeats: comparison is {self.comparison!r}; it must be one of {', '.join(COMPARISONS)}"
             )
 
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A cheap first score that a candidate must reach before the costly one is asked for.
+
+    It is scored in the same process and sandbox as the rest, once per scoring and before all repeats. A candidate that
+    does not pass has a failure of kind ``stage``, which tells the cheap score, its metrics and its feedback, so that
+    the model learns from it. One that passes has the cheap score among its metrics, as ``stage_NAME``.
+
+    Args:
+        scorer: Like the problem's own: gets the program, returns a number or a ``Score``, raises ``Invalid``.
+        name: Lower-case letters, digits and underscores.
+        least: The least value that passes; None: however low.
+        most: The largest value that passes; None: however high. One of the two is given.
+        timeout_s: For this scoring, the candidate's time included, in seconds; None: as for the scorer.
+    """
+
+    scorer: Callable[[Program], Score | float]
+    name: str = field(default="quick", kw_only=True)
+    least: float | None = field(default=None, kw_only=True)
+    most: float | None = field(default=None, kw_only=True)
+    timeout_s: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.scorer):
+            raise ProblemError(f"stage: the scorer is {self.scorer!r}; it must be a function of the program")
+        if not isinstance(self.name, str) or not _STAGE_NAME.fullmatch(self.name):
+            raise ProblemError(
+                f"stage {self.name!r}: the name must be lower-case letters, digits and underscores"
+            )
+        ends = [end for end in (self.least, self.most) if end is not None]
+        if not ends or not all(is_number(end) for end in ends) or sorted(ends) != ends:
+            raise ProblemError(
+                f"stage {self.name!r}: least is {self.least!r} and most {self.most!r}; give one of them, or both "
+                "with the lower first"
+            )
+        if self.timeout_s is not None and not (is_number(self.timeout_s) and self.timeout_s > 0):
+            raise ProblemError(
+                f"stage {self.name!r}: timeout_s is {self.timeout_s!r}; it must be a positive number"
+            )
+
+    @property
+    def metric(self) -> str:
+        """The name of its score among the metrics of a candidate that passes."""
+        return f"stage_{self.name}"
+
+    def refusal(self, score: Score) -> str | None:
+        """Why a candidate of this cheap score does not pass, with all that the model may know; None where it does."""
+        if self.least is not None and score.value < self.least:
+            short = f"below {self.least!r}"
+        elif self.most is not None and score.value > self.most:
+            short = f"above {self.most!r}"
+        else:
+            return None
+        metrics = ", ".join(f"{name} {value!r}" for name, value in score.metrics.items())
+        told = "; ".join(filter(None, (metrics, score.feedback)))
+        return f"stage {self.name!r} scored {score.value!r}, {short}{f': {told}' if told else ''}"
+
+
+_STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 MOST_BINS = 1000
 """Of one feature."""

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 
 from discovery.data import Data, loads
-from discovery.errors import DataError, ProblemError
+from discovery.errors import DataError, ProblemError, ProgramFailed
 from discovery.problem import Problem
 from discovery.program import Program, ProgramOutput
-from discovery.records import Score
+from discovery.records import FailureKind, Score
 
 
 class Returns:
@@ -46,8 +46,13 @@ def score_directly(problem: Problem, solution: Data, source: str = "") -> Score:
 
     Raises:
         Invalid: It refuses the solution.
+        ProgramFailed: A stage does.
         ProblemError: Its score is out of bounds, or cannot be stored.
     """
+    for stage in problem.settings.stages:
+        refusal = stage.refusal(problem.checked(stage.scorer(Program(source, Returns(solution)))))
+        if refusal is not None:
+            raise ProgramFailed(FailureKind.STAGE, refusal)
     score = problem.checked(problem.scorer(Program(source, Returns(solution))))
     if not problem.in_bounds(score.value):
         raise ProblemError(f"the score {score.value!r} is out of the bounds {problem.settings.bounds}")

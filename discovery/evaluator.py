@@ -5,8 +5,9 @@ scorer; when the scorer uses its program, the request comes here and goes to the
 bytes go back. So the way of the data is candidate -> sandbox -> bytes -> scorer -> score, and nothing that the
 candidate says is believed on the way.
 
-A problem may ask for several repeats, in turn with a baseline, on CPUs of their own; that is still one evaluation. A
-second scoring of a result in doubt, or in an audit, has a slot that nothing has used before. Where the problem has an
+Stages, where a problem declares them, come first (:mod:`discovery.judging`). It may ask for several repeats, in turn
+with a baseline, on CPUs of their own; that is still one evaluation, stages included. A second scoring goes through all
+of that again; of a result in doubt, or in an audit, it has a slot that nothing has used before. Where a problem has an
 exact scorer, every second scoring ends with it: it decides on what the quick one has scored, in the same process and
 slot, with a time limit of its own, and what it does not confirm has no score. A search does without.
 
@@ -31,6 +32,7 @@ from discovery.agreement import confirmed
 from discovery.builds import Builds
 from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
+from discovery.judging import Judging, Usage
 from discovery.problem import Problem
 from discovery.records import (
     Candidate,
@@ -60,17 +62,6 @@ _OUTPUT_CHARS = 4000
 
 Keep = Callable[[Evaluation], Awaitable[Evaluation]]
 """Stores a finished evaluation, and returns it as it is stored."""
-
-
-@dataclass(slots=True)
-class _Usage:
-    """What one evaluation used of its sandbox."""
-
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    output: str = ""
-    serving: str | None = None  # what runs in the sandbox now
-    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +234,7 @@ class Evaluator:
             return SandboxResult(failure=failure, wall_s=0.0)
 
         async with self.pool.fresh_worker() as worker:
+            judging, usage = self._judging(worker), Usage()
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
                 if is_baseline:
@@ -250,9 +242,12 @@ class Evaluator:
                         "this problem scores programs in turn with a baseline, not data; give a program file"
                     )
                     return Verdict(failure=Failure(kind=FailureKind.INVALID, message=message))
-                return await self._judge(worker, candidate.source, serve, _Usage(), repeat)
+                return await judging.once(candidate.source, serve, usage, repeat)
 
-            verdict = await self._exactly(worker, await rounds.scored(self.problem, once))
+            verdict = await judging.staged(
+                candidate.source, serve, usage, lambda: rounds.scored(self.problem, once)
+            )
+            verdict = await judging.exactly(verdict)
         durations = Durations(wall_s=time.monotonic() - begun)
         return self._finished(candidate, Purpose.SEARCH, verdict, started, durations, None)
 
@@ -301,18 +296,22 @@ class Evaluator:
     async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
         started = datetime.now(UTC)
         begun = time.monotonic()
-        own, baseline = _Usage(), _Usage()
+        own, baseline = Usage(), Usage()
         async with self._means(slot, purpose) as means:
+            judging = self._judging(means.worker)
+            serve = self._serving(means, candidate.source, own)
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
-                usage = baseline if is_baseline else own
-                source = self.problem.compared_with if is_baseline else candidate.source
-                serve = self._serving(means, source, usage)
-                return await self._judge(means.worker, source, serve, usage, repeat)
+                if not is_baseline:
+                    return await judging.once(candidate.source, serve, own, repeat)
+                source = self.problem.compared_with
+                return await judging.once(source, self._serving(means, source, baseline), baseline, repeat)
 
-            verdict = await rounds.scored(self.problem, once)
+            verdict = await judging.staged(
+                candidate.source, serve, own, lambda: rounds.scored(self.problem, once)
+            )
             if purpose is not Purpose.SEARCH:
-                verdict = await self._exactly(means.worker, verdict)
+                verdict = await judging.exactly(verdict)
         if own.timed_out or baseline.timed_out:
             slot.spoil_worker("left in the middle of its work")
         elif verdict.failure is not None and verdict.failure.kind is FailureKind.SCORER:
@@ -339,7 +338,10 @@ class Evaluator:
         finally:
             self._cores.give(cores)
 
-    def _serving(self, means: _Means, source: str, usage: _Usage) -> Serve:
+    def _judging(self, worker: ScorerWorker) -> Judging:
+        return Judging(self.problem, worker, has_exact=self._host.has_exact)
+
+    def _serving(self, means: _Means, source: str, usage: Usage) -> Serve:
         """What answers a scorer's requests about a source."""
 
         async def serve(request: ProgramRequest) -> SandboxResult:
@@ -354,40 +356,8 @@ class Evaluator:
 
         return serve
 
-    async def _judge(
-        self,
-        worker: ScorerWorker,
-        source: str,
-        serve: Serve,
-        usage: _Usage,
-        repeat: int,
-    ) -> Verdict:
-        limit = self.problem.settings.scorer_timeout_s
-        try:
-            async with asyncio.timeout(limit):
-                return await worker.score(source, serve, repeat)
-        except TimeoutError:
-            usage.timed_out = True
-            kind = FailureKind.TIMEOUT if usage.serving else FailureKind.SCORER
-            who = usage.serving or "the scorer"
-            message = f"scoring took longer than scorer_timeout_s = {limit:g} s; {who} was running"
-            return Verdict(failure=Failure(kind=kind, message=message))
-
-    async def _exactly(self, worker: ScorerWorker, verdict: Verdict) -> Verdict:
-        """A verdict with the exact score, where the problem has one; or the failure that it is not confirmed."""
-        if verdict.score is None or not self._host.has_exact:
-            return verdict
-        limit = self.problem.settings.exact_timeout_s
-        try:
-            async with asyncio.timeout(limit):
-                return await worker.confirm(verdict.score)
-        except TimeoutError:
-            said = f"the exact scorer took longer than exact_timeout_s = {limit:g} s"
-            message = f"scored {verdict.score.value!r}, and {said}"
-            return Verdict(failure=Failure(kind=FailureKind.SCORER, message=message))
-
     async def _served(
-        self, means: _Means, source: str, request: ProgramRequest, usage: _Usage
+        self, means: _Means, source: str, request: ProgramRequest, usage: Usage
     ) -> SandboxResult:
         """Do what the scorer asks, in the slot's sandbox; a program that has to be built is built there first."""
         limits = _shortened(self.problem.settings.limits, request.timeout_s)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, is_number
+from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Stage, is_number
 
 
 def _are(kind: type, value: object) -> bool:
@@ -17,7 +17,7 @@ def _are_named(kind: type, value: Any, field_name: str) -> bool:
     return _are(kind, value) and len({getattr(each, field_name) for each in value}) == len(value)
 
 
-ONE_OR_MORE = (KnownBest, Reference, Feature, Objective)
+ONE_OR_MORE = (KnownBest, Reference, Feature, Objective, Stage)
 """A setting that is a list of these may be a single one."""
 
 
@@ -77,6 +77,10 @@ EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "objectives": (
         lambda v: isinstance(v, Objective) or _are_named(Objective, v, "metric"),
         "an Objective(...) or a list of them, each of another metric",
+    ),
+    "stages": (
+        lambda v: isinstance(v, Stage) or _are_named(Stage, v, "name"),
+        "a Stage(...) or a list of them, each of another name",
     ),
     "schema": (lambda v: v is None or _is_schema(v), "a JSON Schema: a dict of what JSON can hold"),
 }

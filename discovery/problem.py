@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from discovery.blocks import Frame
-from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats
+from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Stage
 from discovery.errors import ProblemError
 from discovery.expected import EXPECTED, ONE_OR_MORE
 from discovery.program import DATA_LANGUAGE, TEXT_LANGUAGES, Program
@@ -144,6 +144,7 @@ class ProblemSettings:
     picture: Picture | None = None
     features: tuple[Feature, ...] = ()
     objectives: tuple[Objective, ...] = ()
+    stages: tuple[Stage, ...] = ()
     schema: Mapping[str, Json] | None = None
 
     @property
@@ -197,7 +198,8 @@ def problem(
             ``picture`` (a function ``(artifact, axes)`` that draws a solution on matplotlib axes),
             ``features`` (a list of :class:`Feature`: public metrics by which candidates differ in kind; the selector
             ``islands`` keeps the best of each kind), ``objectives`` (a list of :class:`Objective`: public metrics that
-            count beside the score; the selector ``pareto`` continues from what no other candidate beats in all) and
+            count beside the score; the selector ``pareto`` continues from what no other candidate beats in all),
+            ``stages`` (a list of :class:`Stage`: cheap first scores that a candidate must reach, in this order) and
             ``schema`` (a JSON Schema: solutions are data, JSON documents that fit it, and nothing runs; the language
             is ``json``, the initial candidate a document, and the scorer reads ``program.data``).
 

@@ -45,6 +45,8 @@ class FailureKind(StrEnum):
     """What it returned is not plain finite data."""
     INVALID = "invalid"
     """The scorer raised ``Invalid``."""
+    STAGE = "stage"
+    """A cheap first score did not reach what its stage asks for."""
     OUT_OF_BOUNDS = "out_of_bounds"
     """The score is not finite or lies outside the problem's declared bounds."""
     BUILD = "build"

@@ -75,22 +75,26 @@ class ScorerWorker:
         self._buffer = bytearray()
         self._dead = False
 
-    async def score(self, source: str, serve: Serve, repeat: int = 0) -> Verdict:
+    async def score(self, source: str, serve: Serve, repeat: int = 0, stage: int | None = None) -> Verdict:
         """Have one candidate scored.
 
         Args:
             source: The candidate.
             serve: Runs the scorer's requests in a sandbox.
             repeat: Which of the problem's repeats it is, from 0.
+            stage: Which of the problem's stages is to score it, from 0; None: the scorer itself.
 
         Returns:
-            The scorer's verdict.
+            The scorer's verdict, or the stage's.
 
         Raises:
             ScoringError: The worker died or broke its protocol. It must be killed and replaced, as after a
                 cancellation.
         """
-        await self._send(Frame({"kind": "score", "repeat": repeat}, source.encode("utf-8", "surrogatepass")))
+        asked = Frame(
+            {"kind": "score", "repeat": repeat, "stage": stage}, source.encode("utf-8", "surrogatepass")
+        )
+        await self._send(asked)
         while True:
             frame = await self._receive()
             if frame.kind in ("call", "run"):

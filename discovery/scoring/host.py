@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from discovery import data
+from discovery.declared import Stage
 from discovery.errors import DataError, DiscoveryError, Invalid, ProgramFailed
 from discovery.plugins import load_problem
 from discovery.problem import Problem
@@ -89,11 +90,14 @@ class _SocketChannel:
         return reply
 
 
-def score(problem: Problem, source: str, sock: socket.socket, repeat: int) -> Frame:
-    """Run the problem's scorer on one candidate and say what came of it."""
+def score(
+    problem: Problem, source: str, sock: socket.socket, repeat: int, stage: Stage | None = None
+) -> Frame:
+    """Run the problem's scorer, or one of its stages, on one candidate and say what came of it."""
     program = Program(source, _SocketChannel(sock), repeat)
+    scorer = problem.scorer if stage is None else stage.scorer
     try:
-        scored = problem.checked(problem.scorer(program))
+        scored = problem.checked(scorer(program))
     except Invalid as error:
         return _failed(FailureKind.INVALID, str(error.reason), None)
     except ProgramFailed as error:
@@ -107,6 +111,8 @@ def score(problem: Problem, source: str, sock: socket.socket, repeat: int) -> Fr
     except Exception as error:  # noqa: BLE001  the plugin's boundary: whatever a scorer raises is its failure
         detail = "".join(traceback.format_exception(error))[-_MAX_DETAIL:]
         return _failed(FailureKind.SCORER, f"the scorer raised {type(error).__name__}: {error}", detail)
+    if stage is not None:
+        return _passed(stage, scored)
     repeated = problem.settings.repeats is not None
     # Of repeats the statistic must keep the bounds, which may be those of a comparison with the baseline.
     if not (math.isfinite(scored.value) if repeated else problem.in_bounds(scored.value)):
@@ -117,6 +123,16 @@ def score(problem: Problem, source: str, sock: socket.socket, repeat: int) -> Fr
             None,
         )
     return _scored(scored)
+
+
+def _passed(stage: Stage, scored: Score) -> Frame:
+    """What comes of a stage's score; nothing of it but its value is kept where the candidate passes."""
+    if not math.isfinite(scored.value):
+        return _failed(FailureKind.SCORER, f"the score {scored.value!r} is not finite", None)
+    refusal = stage.refusal(scored)
+    if refusal is not None:
+        return _failed(FailureKind.STAGE, refusal, None)
+    return _scored(Score(value=scored.value))
 
 
 def confirm(verifier: Verifier | None, value: float, artifact: data.Data) -> Frame:
@@ -180,7 +196,9 @@ def work(problem: Problem, verifier: Verifier | None, sock: socket.socket) -> No
             answer = confirm(verifier, request.header["value"], data.decode(request.body, widen=True))
         else:
             source = request.body.decode("utf-8", "surrogatepass")
-            answer = score(problem, source, sock, request.header["repeat"])
+            number = request.header["stage"]
+            stage = None if number is None else problem.settings.stages[number]
+            answer = score(problem, source, sock, request.header["repeat"], stage)
         sock.sendall(pack(answer))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from discovery.errors import ConfigError, SandboxError, SandboxUnavailable, StorageError
 from discovery.evaluator import Evaluator
+from discovery.judging import Judging
 from discovery.plugins import load_problem
 from discovery.records import (
     Candidate,
@@ -368,7 +369,7 @@ async def test_a_scorers_host_that_is_killed_is_started_again_and_nobody_is_blam
 async def test_a_killed_host_blames_nobody_unless_it_never_lives(toy, evaluators, monkeypatch, deaths):
     monkeypatch.setattr("discovery.evaluator._MOST_EXCUSED", 4)
     evaluator = await evaluators(toy())
-    judge, killed = evaluator._judge, []
+    judge, killed = Judging.once, []
 
     async def judged(*arguments):
         if len(killed) < deaths:
@@ -377,7 +378,7 @@ async def test_a_killed_host_blames_nobody_unless_it_never_lives(toy, evaluators
             evaluator._host._process.wait()
         return await judge(*arguments)
 
-    evaluator._judge = judged
+    monkeypatch.setattr(Judging, "once", judged)
     evaluation = await evaluator.evaluate(candidate(2.0))
     if deaths == 2:
         assert (evaluation.score.value, evaluation.attempt) == (2.0, 0)

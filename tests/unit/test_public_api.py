@@ -32,6 +32,7 @@ EXPORTED = [
     "Reference",
     "Repeats",
     "Score",
+    "Stage",
     "Step",
     "Wrong",
     "__version__",
