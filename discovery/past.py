@@ -36,7 +36,8 @@ class Past:
         self.restarts = 0
         """How often the selector has forgotten all but the initial candidate."""
         self.trail = Trail(direction)
-        """What generators learn from beside the parents."""
+        """What generators learn from beside the parents, since the last restart."""
+        self._first: CommittedStep | None = None
         self._selector = selector
         self._direction = direction
         self._overlap = overlap
@@ -51,15 +52,24 @@ class Past:
         """Fold what is held back up to a step. Step 0, the initial candidate, is always seen."""
         while self._held and self._held[0].step <= max(0, last):
             step = self._held.popleft()
+            restarting = self._selector if isinstance(self._selector, Restarting) else None
+            if restarting is None or restarting.counts(step):
+                self.trail.observe(step)
             self._selector.observe(step)
             self.failures.observe(step)
             self.elites.observe(step)
-            self.trail.observe(step)
             for outcome in step.outcomes:
                 if outcome.score is not None and self._direction.better(outcome.score, self.best):
                     self.best = outcome.score
-            if isinstance(self._selector, Restarting):
-                self.restarts = self._selector.restarts(step.chain)
+            if restarting is not None:
+                self._begin_anew(restarting.restarts(step.chain), step)
+
+    def _begin_anew(self, restarts: int, step: CommittedStep) -> None:
+        """Forget with the selector what generators learn from."""
+        self._first = self._first or step
+        if restarts > self.restarts:
+            self.restarts, self.trail = restarts, Trail(self._direction)
+            self.trail.observe(self._first)
 
 
 class Course:

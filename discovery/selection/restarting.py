@@ -101,6 +101,11 @@ class Restarting:
         line = self._lines.get(chain)
         return line.restarts if line is not None else 0
 
+    def counts(self, step: CommittedStep) -> bool:
+        """Whether a chain's next step is of its present life: not planned before its last restart."""
+        line = self._lines.get(step.chain)
+        return line is None or line.counts(step)
+
     def choose(self, chain: int, count: int, rng: np.random.Generator) -> Selection:
         """What the selector under it chooses from the candidates since the chain's last restart.
 
@@ -171,13 +176,16 @@ class _Line:
         self.selector.observe(self._first)
         self._known: set[CandidateKey] = {outcome.key for outcome in self._first.outcomes}
 
+    def counts(self, step: CommittedStep) -> bool:
+        return self._known.issuperset(step.parents)
+
     def observe(self, step: CommittedStep) -> None:
         if step.step <= self._last:
             raise ValueError(
                 f"chain {step.chain}: step {step.step} after {self._last}; observe each once, in order"
             )
         self._last = step.step
-        if not self._known.issuperset(step.parents):
+        if not self.counts(step):
             return
         self.selector.observe(step)
         self._known.update(outcome.key for outcome in step.outcomes if outcome.score is not None)

@@ -107,6 +107,20 @@ def test_the_best_never_gets_worse_and_replay_equals_live(steps, overlap, patien
     assert course.best == max([1.0, *(s for scores in steps for s in scores if s is not None)])
 
 
+def test_the_trail_is_forgotten_with_the_rest_and_takes_in_nothing_of_before():
+    old = CandidateKey(0, 1, 0)
+    steps = [
+        committed_step(0, 0, (), [0.0]),
+        committed_step(0, 1, (INITIAL,), [5.0]),
+        committed_step(0, 2, (old,), [1.0]),
+        committed_step(0, 3, (old,), [9.0]),
+        committed_step(0, 4, (INITIAL,), [2.0]),
+    ]
+    assert fold(steps[:2], 0, 1).trail.keys() == (INITIAL, old)
+    assert fold(steps[:3], 0, 1).trail.keys() == fold(steps[:4], 0, 1).trail.keys() == (INITIAL,)
+    assert fold(steps, 0, 1).trail.keys() == (INITIAL, CandidateKey(0, 4, 0))
+
+
 def fold(steps, overlap, patience):
     past = Past(restarting(Direction.MAXIMIZE, "balance", patience), Direction.MAXIMIZE, overlap)
     for step in steps:
