@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from discovery.comparison.page import page
-from discovery.comparison.plan import Comparison, as_dict, of_dict
-from discovery.comparison.report import Report, curves_csv
-from discovery.comparison.report import as_dict as report_as_dict
+from discovery.comparison.plan import Comparison, Setting
+from discovery.comparison.report import Report, as_dict, curves_csv
+from discovery.config import RunConfig, from_dict, to_dict
 from discovery.errors import ConfigError, UsageError
 from discovery.loop.folder import write_text_whole, write_whole
 
@@ -61,7 +63,7 @@ class ComparisonFolder:
         Raises:
             UsageError: The folder cannot be written.
         """
-        write_whole(self.path / "plan.json", as_dict(comparison))
+        write_whole(self.path / "plan.json", plan_as_dict(comparison))
 
     def plan(self) -> Comparison:
         """The plan.
@@ -71,7 +73,7 @@ class ComparisonFolder:
         """
         file = self.path / "plan.json"
         try:
-            return of_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
+            return plan_of_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
         except (OSError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise
@@ -89,6 +91,51 @@ class ComparisonFolder:
         Raises:
             UsageError: The folder cannot be written.
         """
-        write_whole(self.path / "report.json", report_as_dict(report))
+        write_whole(self.path / "report.json", as_dict(report))
         write_text_whole(self.path / "curves.csv", curves_csv(report))
         write_text_whole(self.page, page(report, command))
+
+
+def plan_as_dict(comparison: Comparison) -> dict[str, Any]:
+    """A plan as plain JSON data."""
+    return {
+        "id": comparison.id,
+        "problem": comparison.problem,
+        "problem_name": comparison.problem_name,
+        "version": comparison.version,
+        "seeds": list(comparison.seeds),
+        "settings": [
+            {"name": s.name, "is_baseline": s.is_baseline, "config": to_dict(s.config)}
+            for s in comparison.settings
+        ],
+    }
+
+
+def plan_of_dict(data: Mapping[str, Any], where: str) -> Comparison:
+    """A plan from plain data.
+
+    Args:
+        data: As :func:`plan_as_dict` made it.
+        where: Its file, for messages.
+
+    Raises:
+        ConfigError: It is no plan.
+    """
+    try:
+        return Comparison(
+            id=str(data["id"]),
+            problem=str(data["problem"]),
+            problem_name=str(data["problem_name"]),
+            version=str(data["version"]),
+            seeds=tuple(int(seed) for seed in data["seeds"]),
+            settings=tuple(
+                Setting(
+                    name=str(one["name"]),
+                    is_baseline=bool(one["is_baseline"]),
+                    config=from_dict(RunConfig, one["config"]),
+                )
+                for one in data["settings"]
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{where} is not the plan of a comparison ({error!r}); start it anew") from error

@@ -21,7 +21,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: #f5f7f8; color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto,
   "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 1000px; margin: 0 auto; padding: 28px 20px 60px; }
+main { max-width: 1040px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 1.65rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 0 0 10px; }
 h3 { font-size: 1rem; margin: 22px 0 4px; }
@@ -39,9 +39,9 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 img { display: block; width: 100%; height: auto; margin: 6px 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th { text-align: right; font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--line); padding: 5px 9px;
+th { text-align: right; font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--line); padding: 5px 7px;
   vertical-align: bottom; min-width: 3.2em; }
-td { text-align: right; border-bottom: 1px solid var(--line); padding: 5px 9px; white-space: nowrap; }
+td { text-align: right; border-bottom: 1px solid var(--line); padding: 5px 7px; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr.best td { background: #e8f5f7; font-weight: 600; }
 tr.base td { color: var(--soft); font-style: italic; }
@@ -203,8 +203,7 @@ def _folded(report: Report, of: BudgetFinals) -> str:
 
 def _finals(of: BudgetFinals) -> str:
     has_tokens = any(run.tokens for final in of.finals for run in final.curves.runs)
-    head = ["setting", "C x L x K", "median", "mean", "best median"]
-    head += [f"better than {_brief(of.baseline or of.leader.name)}", "gain", "p", "corrected"]
+    head = ["setting", "C x L x K", "median", "mean", "best median", "seeds won", "gain", "p", "corrected"]
     head += ["tokens a run"] if has_tokens else []
     rows = []
     for final in of.finals:
@@ -214,7 +213,7 @@ def _finals(of: BudgetFinals) -> str:
             escape(final.name),
             f"{search.chains} x {search.steps} x {search.candidates}",
             f"{final.median:.6g}",
-            _estimate(final.mean, "{:.6g}"),
+            _estimate(final.mean, "{:.5g}"),
             f"{100 * final.best_share:.0f} %",
             *_contrast(contrast, of.seeds),
         ]
@@ -222,11 +221,11 @@ def _finals(of: BudgetFinals) -> str:
             cells.append(f"{sum(run.tokens for run in final.curves.runs) / of.seeds:,.0f}")
         kind = "base" if final.name == of.baseline else "best" if final is of.leader else ""
         rows.append(f'<tr class="{kind}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return _table(head, rows)
-
-
-def _brief(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:21]}..."
+    other = escape(of.baseline or of.leader.name)
+    return (
+        _table(head, rows)
+        + f'<p class="soft">Seeds won, gain and p are against {other}; best median: in how many of the resamples.</p>'
+    )
 
 
 def _contrast(contrast: Contrast | None, seeds: int) -> list[str]:

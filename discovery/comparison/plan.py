@@ -345,51 +345,6 @@ def _put(data: dict[str, Any], path: str, value: Any) -> None:
     table[last] = value
 
 
-def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """A plan as plain JSON data."""
-    return {
-        "id": comparison.id,
-        "problem": comparison.problem,
-        "problem_name": comparison.problem_name,
-        "version": comparison.version,
-        "seeds": list(comparison.seeds),
-        "settings": [
-            {"name": s.name, "is_baseline": s.is_baseline, "config": to_dict(s.config)}
-            for s in comparison.settings
-        ],
-    }
-
-
-def of_dict(data: Mapping[str, Any], where: str) -> Comparison:
-    """A plan from plain data.
-
-    Args:
-        data: As :func:`as_dict` made it.
-        where: Its file, for messages.
-
-    Raises:
-        ConfigError: It is no plan.
-    """
-    try:
-        return Comparison(
-            id=str(data["id"]),
-            problem=str(data["problem"]),
-            problem_name=str(data["problem_name"]),
-            version=str(data["version"]),
-            seeds=tuple(int(seed) for seed in data["seeds"]),
-            settings=tuple(
-                Setting(
-                    name=str(one["name"]),
-                    is_baseline=bool(one["is_baseline"]),
-                    config=from_dict(RunConfig, one["config"]),
-                )
-                for one in data["settings"]
-            ),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{where} is not the plan of a comparison ({error!r}); start it anew") from error
-
-
 def seeds_of(count: int, first: int) -> tuple[int, ...]:
     """So many seeds, one after the other.
 

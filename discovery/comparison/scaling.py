@@ -6,9 +6,10 @@ least 0. Where it knows none, y is the score itself, turned so that less is bett
 end. For a given b that is linear in floor and a; b is searched on a grid and then more closely.
 
 The curve is the median over seeds; its interval comes from resampling the seeds and fitting again. Points of one
-curve hang together, so that residuals alone would promise far too much. A fit is called supported only where at least
-3 seeds and 8 times as many evaluations at the end as at the beginning are there, the score improves, and the interval
-of b excludes both ends of what is searched.
+curve hang together, so that residuals alone would promise far too much. A fit is called supported only where at least 3
+seeds and 8 times as many evaluations at the end as at the beginning are there, the score improves, the interval of b
+excludes both ends of what is searched and spans at most a factor of 4, and the fit explains nine tenths of how the
+median curve varies.
 
 Source: the form: Hestness et al., Deep Learning Scaling is Predictable, Empirically (2017); that intervals
 come from whole repetitions: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 9.
@@ -31,6 +32,7 @@ _POINTS = 24
 _RESAMPLES = 200
 _FEWEST_SEEDS = 3
 _SHORTEST = 8
+_LEAST_EXPLAINED = 0.9
 _GRID = np.geomspace(SMALLEST, LARGEST, 60)
 
 
@@ -151,7 +153,7 @@ def fitted_at(
         law=law,
         exponent=Interval(estimate=law.exponent, low=low, high=high),
         doubled=Interval(estimate=score, low=min(ends), high=max(ends)),
-        why_not=_why_not(low, high, len(again.exponent)),
+        why_not=_why_not(low, high, len(again.exponent), _explained(middle, found, is_distance)),
         known=known,
     )
 
@@ -162,7 +164,14 @@ def _interval(resamples: NDArray[np.float64], estimate: float, stretch: float) -
     return min(low, estimate), max(high, estimate)
 
 
-def _why_not(low: float, high: float, fits: int) -> str | None:
+def _explained(middle: NDArray[np.float64], found: _Fits, is_distance: bool) -> float:
+    """Which share of how the curve varies the fit explains, weighted as it was fitted."""
+    weights = middle**-2 if is_distance else np.ones(len(middle))
+    mean = float(np.average(middle, weights=weights))
+    return 1 - float(found.left[0]) / float((weights * (middle - mean) ** 2).sum())
+
+
+def _why_not(low: float, high: float, fits: int, explained: float) -> str | None:
     if fits < 0.9 * _RESAMPLES:
         return "in more than a tenth of the resamples of the seeds nothing improves"
     if low <= 1.1 * SMALLEST and high >= 0.9 * LARGEST:
@@ -173,6 +182,8 @@ def _why_not(low: float, high: float, fits: int) -> str | None:
         return f"an exponent of {LARGEST:g} or more fits too: it may have come to its end"
     if high > 4 * low:
         return f"the exponent may be anything from {low:.2g} to {high:.2g}"
+    if explained < _LEAST_EXPLAINED:
+        return f"the best one explains only {100 * explained:.0f} % of how the median curve varies"
     return None
 
 

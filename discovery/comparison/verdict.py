@@ -121,7 +121,9 @@ def scaling_said(name: str, scaling: Scaling, budget: int) -> str:
     if not scaling.is_supported:
         return f"{name}: the data support no power law; {scaling.why_not}."
     fit = f"N^-{scaling.exponent.estimate:.2f} [{scaling.exponent.low:.2f} to {scaling.exponent.high:.2f}]"
-    ahead = scaling.doubled
+    ahead, floor = scaling.doubled, scaling.law.floor
+    if scaling.known is not None and floor > 0:
+        fit += f" to a floor of {floor:.3g}"
     return (
         f"{name}: {missing} falls like {fit}; at {2 * budget:,} evaluations it would be at {ahead.estimate:.6g} "
         f"[{ahead.low:.6g} to {ahead.high:.6g}]."

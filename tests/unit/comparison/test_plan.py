@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discovery.comparison.folder import plan_as_dict, plan_of_dict
 from discovery.comparison.plan import (
     Asked,
     Axis,
-    as_dict,
     is_same,
-    of_dict,
     planned,
     seeds_of,
 )
@@ -138,11 +137,11 @@ def replace_version(version):
 
 def test_a_plan_comes_back_from_its_file():
     plan = grid(budgets=(64,), baseline="best-of-n")
-    back = of_dict(json.loads(json.dumps(as_dict(plan))), "plan.json")
+    back = plan_of_dict(json.loads(json.dumps(plan_as_dict(plan))), "plan.json")
     assert back == plan
     assert [run.id for run in back.runs] == [run.id for run in plan.runs]
     with pytest.raises(ConfigError, match=r"plan\.json is not the plan"):
-        of_dict({"id": "x"}, "plan.json")
+        plan_of_dict({"id": "x"}, "plan.json")
 
 
 def test_seeds_slots_and_what_is_as_by_default_make_no_other_setting():

@@ -63,6 +63,7 @@ def test_the_interval_of_the_exponent_holds_the_truth_about_as_often_as_it_says(
         (rows(2 * N**-0.5, seeds=2), "2 seeds tell nothing"),
         (rows(2 * N[:6] ** -0.5), "6 evaluations are too short a curve; run 8 or more"),
         (rows(5 - 0.3 * np.log(N)), "logarithm of N"),
+        (rows(np.where(N < 10, 2.0, np.where(N < 100, 1.0, 0.6))), "of how the median curve varies"),
     ],
 )
 def test_no_law_is_claimed_of_what_follows_none(best, says):
