@@ -39,7 +39,7 @@ def inputs(repeat):
     limits=Limits(wall_s=60.0, cpu_s=10.0, memory_bytes=1 << 30, processes=1),
     isolation=("processes_bounded", "leftovers_wiped"),
     scorer_timeout_s=300.0,
-    repeats=Repeats(count=45, cores=1, baseline="reference.cpp", comparison="ratio"),
+    repeats=Repeats(count=75, cores=1, baseline="reference.cpp", comparison="ratio"),
     references=Reference(
         file="reference.cpp",
         source="strong rules, coordinate descent on the Gram matrix, Cholesky on the support",
