@@ -1,7 +1,10 @@
 """``discovery selectors`` lists what there is, and a user's own come by a real entry point."""
 
 import json
+import re
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -10,26 +13,10 @@ from discovery.cli.settings import read_params
 from discovery.errors import ConfigError
 from discovery.records import Direction
 from discovery.selection import make_selector
+from discovery.testing.selector import LANDSCAPES, SelectorContract, play
 
-MODULE = '''
-from discovery.selection import Selection
-
-class Newest:
-    """The latest candidate that was committed, whatever its score."""
-
-    name = "newest"
-
-    def __init__(self, direction, *, back=1):
-        self.params = {"back": back}
-        self._keys = {}
-
-    def observe(self, step):
-        if step.committed is not None:
-            self._keys.setdefault(step.chain, []).append(step.committed)
-
-    def choose(self, chain, count, rng):
-        return Selection(parents=tuple(self._keys[chain][::-1][: self.params["back"]]))
-'''
+GUIDE = (Path(__file__).parents[3] / "docs" / "guide" / "selectors.md").read_text()
+(MODULE,) = (code for code in re.findall(r"```python\n(.*?)```", GUIDE, re.S) if "class Newest" in code)
 
 
 @pytest.fixture
@@ -51,8 +38,8 @@ def test_a_users_selector_is_listed_and_made(capsys):
     listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert listed["newest"] == {
         "name": "newest",
-        "summary": "The latest candidate that was committed, whatever its score.",
-        "params": {"back": 1},
+        "summary": "The latest candidates that were committed, whatever their scores.",
+        "params": {"back": 3},
         "origin": "newest_of_all:Newest",
     }
     assert listed["rpucg"]["params"]["restart"] == 50
@@ -82,3 +69,16 @@ def test_parameters_are_whole_numbers_numbers_or_texts():
 def test_a_parameter_without_name_or_value_is_refused(pair):
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
         read_params([pair])
+
+
+@pytest.mark.usefixtures("newest")
+def test_the_guides_own_selector_keeps_the_contract_but_for_what_it_leaves_out():
+    selector = make_selector("newest", Direction.MAXIMIZE)
+    contract = SelectorContract()
+    make, landscape = partial(make_selector, "newest"), LANDSCAPES["continuous"]
+    contract.test_a_replayed_selector_chooses_like_the_live_one(make, landscape)
+    contract.test_chains_do_not_touch_each_other(make, landscape)
+    contract.test_parents_are_distinct_scored_candidates_of_the_chain(make, landscape, Direction.MINIMIZE)
+    played = [step for _, step in play(selector, landscape, seed=0, steps=20)]
+    committed = [step.committed for step in played if step.committed]
+    assert selector.choose(0, 5, None).parents == tuple(committed[:-4:-1])
