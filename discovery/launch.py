@@ -156,7 +156,11 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
     """
     problem = load_problem(config.problem)
     expanded((*problem.settings.isolation, *config.sandbox.require))
-    advising_of(config, selector_of(config, problem))
+    if advising_of(config, selector_of(config, problem)) is None and config.adviser.base_url:
+        raise ConfigError(
+            f"--adviser-url {config.adviser.base_url[0]} is for questions, and nothing asks any; add --reflect or a "
+            "selector that asks a model (llm-rerank, llm-elite), or leave it out"
+        )
     config.rungs_at  # noqa: B018  raises where there are too many
     generator_of(config, problem)
     _refuse_edits(config, problem)

@@ -136,6 +136,10 @@ def _comparison(record: RunRecord) -> str:
 def _search(config: RunConfig) -> str:
     search = config.search
     shape = f"C={search.chains} L={search.steps} K={search.candidates}, {search.selector}"
+    if (base := search.selector_params.get("base")) is not None:
+        shape += f" over {base}"
+    if config.adviser.reflect:
+        shape += ", with reflection"
     adapt = config.adapt
     rungs = f"rungs at {', '.join(map(str, adapt.at))} (keep {adapt.keep:g})" if adapt.at else ""
     patience = f"{adapt.on_stall} after {adapt.patience} steps in vain" if adapt.patience else ""

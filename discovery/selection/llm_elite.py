@@ -48,7 +48,9 @@ class _Chain:
 
 
 class LlmElite:
-    """Draws parents from a pool that a model keeps; see the module docstring.
+    """Parents drawn from a pool that a model keeps: promising ones, and such that differ.
+
+    See the module docstring.
 
     Args:
         direction: Which scores are better.

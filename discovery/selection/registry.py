@@ -42,7 +42,7 @@ def _rerank(
     overlap: int = 0,
     **params: Json,
 ) -> Selector:
-    """A model's order of the shortlist of another selector, whose parameters it takes as well."""
+    """Another selector's shortlist in a model's order; takes that one's parameters as well."""
     under = make_selector(base, direction, params, features=features, objectives=objectives, overlap=overlap)
     return LlmRerank(under, shortlist=shortlist)
 

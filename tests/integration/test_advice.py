@@ -206,6 +206,11 @@ def test_asking_without_a_model_is_refused_with_the_fix(tmp_path, capsys, monkey
         said = " ".join(capsys.readouterr().err.split())
         assert "asks a model" in said
         assert "--adviser-url" in said
+    assert (
+        main(["run", "constants-10", "--generator", "mutation", "--adviser-url", "http://127.0.0.1:9/v1"])
+        == 2
+    )
+    assert "nothing asks any; add --reflect" in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
 
 
