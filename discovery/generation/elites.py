@@ -29,7 +29,8 @@ class Elites:
             step: Every step once, in order.
         """
         for outcome in step.outcomes:
-            if outcome.score is None or outcome.duplicate_of is not None:
+            # Not by ``duplicate_of``: which of two equal sources of different chains is the copy, timing decides.
+            if outcome.score is None:
                 continue
             if outcome.source_hash is not None and any(kept[3] == outcome.source_hash for kept in self._kept):
                 continue

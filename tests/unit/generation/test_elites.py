@@ -39,7 +39,7 @@ def test_the_best_sources_are_kept_the_oldest_of_equals_first(steps, most, direc
     for step in committed(steps):
         elites.observe(step)
         for outcome in step.outcomes:
-            if outcome.score is not None and outcome.duplicate_of is None:
+            if outcome.score is not None:
                 every.setdefault(outcome.source_hash, outcome)
     ranked = sorted(every.values(), key=lambda o: (-direction.key(o.score), o.key))[:most]
     assert elites.beside((), 99) == [(o.key, o.score) for o in ranked]
