@@ -109,8 +109,16 @@ class BudgetFinals:
 
     @property
     def rivals(self) -> tuple[Final, ...]:
-        """Those that the leader cannot be told from."""
-        return tuple(f for f in self.finals if f.against_leader is not None and not f.against_leader.is_told)
+        """Those that the leader cannot be told from, neither among all settings nor as baseline and compared one."""
+        return tuple(final for final in self.finals[1:] if not self._is_told(final))
+
+    def _is_told(self, final: Final) -> bool:
+        contrasts = [final.against_leader]
+        if final.name == self.baseline:
+            contrasts.append(self.leader.against_baseline)
+        if self.leader.name == self.baseline:
+            contrasts.append(final.against_baseline)
+        return any(contrast is not None and contrast.is_told for contrast in contrasts)
 
     @property
     def smallest_p(self) -> float:

@@ -31,7 +31,8 @@ def recommendation(finals: BudgetFinals) -> str:
         f"At N = {finals.budget:,}: {leader.name} is recommended ({sure}): it has the best median in "
         f"{_percent(share)} of the resamples of {_seeds(finals.seeds)}."
     )
-    told = [f for f in finals.finals[1:] if f not in finals.rivals]
+    rivals = {final.name for final in finals.rivals}
+    told = [final for final in finals.finals[1:] if final.name not in rivals]
     if told:
         said += f" It is better than {_named(told)} (corrected p at most {ALPHA:g})."
     if finals.rivals:

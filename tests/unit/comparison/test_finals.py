@@ -80,6 +80,20 @@ def test_against_a_baseline_p_is_corrected_for_the_settings_and_among_all_for_th
     assert by_name["a"].against_leader.corrected == pytest.approx(6 * 2 / 2**7)
 
 
+def test_a_baseline_that_is_beaten_is_none_that_the_best_cannot_be_told_from(report):
+    names = {"new": scores(3, 7), "other": scores(2.9, 7), "third": scores(2.8, 7), "old": scores(1, 7)}
+    for baseline in ("old", "new"):
+        (of,) = report(names, baseline=baseline).budgets
+        assert of.leader.name == "new"
+        old = next(final for final in of.finals if final.name == "old")
+        assert not old.against_leader.is_told  # among all six pairs seven seeds show nothing
+        assert old not in of.rivals
+        assert "It is better than" in recommendation(of)
+    assert (
+        next(f for f in report(names).budgets[0].finals if f.name == "old") in report(names).budgets[0].rivals
+    )
+
+
 def test_a_single_seed_is_told_without_any_interval(report):
     (of,) = report({"a": [1.0], "b": [2.0]}).budgets
     assert of.leader.name == "b"
