@@ -1,8 +1,10 @@
 """What a chain asks its adviser, and when it heeds the answer: whatever the timing, and whoever dies."""
 
 import asyncio
+import dataclasses
 import random
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import hypothesis.strategies as st
@@ -15,6 +17,7 @@ from discovery.config import AdviserConfig
 from discovery.errors import StorageError
 from discovery.generation.insights import MOST
 from discovery.records import AdvicePurpose, CandidateKey, Completion, ModelIdentity, TokenUsage
+from discovery.selection import make_selector
 from discovery.testing.fakes import ScriptedGenerator
 from tests.unit.test_chain import (
     Dying,
@@ -84,6 +87,12 @@ def advising(run, oracle, search, reflect=True, share=1.0):
     return make
 
 
+def selector_of(problem, name):
+    """With a pool that is full at once, so that the model is asked about it."""
+    params = {"pool": 2} if name == "llm-elite" else {}
+    return make_selector(name, problem.direction, params)
+
+
 def advice(storage, run, search):
     """All that was asked and answered, apart from when."""
     found = {}
@@ -116,8 +125,8 @@ def check_what_was_shown(storage, run, search):
 @settings(max_examples=5, deadline=None)
 @given(
     overlap=st.integers(0, 2),
-    selector=st.sampled_from(["rpucg", "llm-rerank", "llm-elite"]),
-    cuts=st.lists(st.integers(1, 60), max_size=3),
+    selector=st.sampled_from(["llm-elite", "llm-rerank", "rpucg"]),
+    cuts=st.lists(st.integers(5, 60), min_size=1, max_size=3),
     timing=st.integers(0, 10**6),
     share=st.sampled_from([1.0, 4e-4]),
 )
@@ -130,7 +139,9 @@ def test_neither_timing_nor_the_end_of_processes_changes_what_is_asked(
     async def undisturbed():
         run = a_run(problem, storage)
         adviser = advising(run, Oracle(), search, share=share)
-        reasons = await Process(problem, storage, run, search, budget=budget, adviser=adviser).work()
+        process = Process(problem, storage, run, search, budget=budget, adviser=adviser)
+        process.selector = selector_of(problem, selector)
+        reasons = await process.work()
         assert all(isinstance(reason, str) for reason in reasons), reasons
         return stored(storage, run, 2), advice(storage, run, search)
 
@@ -149,6 +160,7 @@ def test_neither_timing_nor_the_end_of_processes_changes_what_is_asked(
                 budget=budget,
                 adviser=advising(run, oracle, search, share=share),
             )
+            process.selector = selector_of(problem, selector)
             assert process.ledger.spent.completion_tokens == storage.counts(run).completion_tokens
             try:
                 ended = await process.work()
@@ -234,3 +246,32 @@ async def test_without_an_adviser_a_selector_that_asks_needs_none(problem, stora
     run = a_run(problem, storage)
     assert await Process(problem, storage, run, shape(selector="llm-elite")).work() == ["all steps taken"]
     assert storage.counts(run).consultations == 0
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+async def test_a_pool_that_a_model_keeps_is_the_same_after_a_resume(problem, storage, overlap):
+    """It keeps the worst of those shown beside the best, which no score would; what it kept is replayed."""
+
+    class Contrary(Oracle):
+        async def sample(self, request):
+            shown = len(re.findall(r"^# Program", request.prompt.messages[1].content, re.MULTILINE))
+            async for said in super().sample(request):
+                yield dataclasses.replace(said, text=f"ANSWER: {shown}")
+
+    search, ends = shape(steps=14, candidates=1, overlap=overlap, selector="llm-elite"), []
+    for cuts in ([None], [45, None]):
+        run = a_run(problem, storage)
+        for cut in cuts:
+            seen_by = storage if cut is None else Dying(storage, cut)
+            adviser = advising(run, Contrary(), search, reflect=False)
+            process = Process(problem, seen_by, run, search, adviser=adviser)
+            process.selector = selector_of(problem, "llm-elite")
+            with nullcontext() if cut is None else pytest.raises(StorageError):
+                for ended in await process.work():
+                    if isinstance(ended, Exception):
+                        raise ended
+            if cut is not None:
+                assert 4 < len(list(storage.committed_steps(run, 0))) < 12
+        ends.append((stored(storage, run, 1), advice(storage, run, search)))
+    assert len(ends[0][1]) > 3
+    assert ends[0] == ends[1]
