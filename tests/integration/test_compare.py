@@ -68,7 +68,7 @@ def test_killed_again_and_again_it_comes_to_what_it_comes_to_undisturbed(tmp_pat
     killed = str(tmp_path / "killed.db")
     rng = random.Random(1)
     finished, at_work = {}, 0
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(
             command("compare", *GRID, *OPTIONS, "--storage", killed),
             cwd=tmp_path,
