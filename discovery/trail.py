@@ -37,7 +37,8 @@ class Trail:
             step: Every step once, in order.
         """
         for outcome in step.outcomes:
-            if outcome.score is None or outcome.duplicate_of is not None:
+            # Not by ``duplicate_of``: which of two equal sources of different chains is the copy, timing decides.
+            if outcome.score is None:
                 continue
             quality = self._direction.key(outcome.score)
             if all(quality != kept for kept, _ in self._kept):
