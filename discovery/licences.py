@@ -124,7 +124,7 @@ _DEEPSEEK_R1 = Licence(
 BUILT_IN: tuple[Entry, ...] = tuple(
     Entry(pattern=pattern, licence=licence)
     for licence, patterns in (
-        (OWN, ["mutation-1"]),
+        (OWN, ["mutation-?"]),
         (
             _GPT_OSS,
             [f"{place}gpt-oss-{size}" for size in ("20b", "120b") for place in ("openai/", "", "/*/")],

@@ -98,7 +98,7 @@ def test_inputs_are_fresh_in_each_repeat_and_equal_for_all_candidates():
     found, names, stdin = inputs(0)
     assert stdin == inputs(0)[2]
     assert stdin != inputs(1)[2]
-    assert len(found) == len(names) == 126
+    assert len(found) == len(names) == 42
     assert len({each.y.tobytes() for each in found}) == len(found)
     assert struct.unpack("<iiii", stdin[:16]) == (len(found), 60, 200, 50)
     assert np.array_equal(np.frombuffer(stdin[16:], "<f8", 60 * 200).reshape(60, 200), found[0].x)
