@@ -84,7 +84,11 @@ def _group(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not os.environ.get("DISCOVERY_WEEKLY"):
+        later = [item for item in items if item.get_closest_marker("weekly")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in later]
     order = {group: place for place, group in enumerate(TOGETHER)}
     items.sort(key=lambda item: order.get(_group(item.nodeid), len(order)))
 

@@ -24,6 +24,7 @@ def score(program):
 """
 
 
+@pytest.mark.weekly
 def test_weights_are_trained_and_served_again_between_two_measurements(
     vllm_program, tiny_models, tmp_path, monkeypatch, capsys
 ):

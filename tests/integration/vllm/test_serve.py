@@ -186,6 +186,7 @@ def test_a_broken_folder_is_refused_and_the_old_model_still_answers(served, tiny
     assert answer(ready["url"], "tiny") == before
 
 
+@pytest.mark.weekly
 def test_a_checkpoint_takes_the_models_place_while_a_run_goes_on(served, tiny_models, says, capsys, place):
     ready, _ = served
     (place / "unhurried.py").write_text(UNHURRIED)
