@@ -12,6 +12,7 @@ undisturbed one did.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Restarting:
     """Any selector, made anew for a chain each time that its patience is over.
 
     With steps that overlap, a step that was planned before a restart may be committed after it: its parents are
-    forgotten, and so is it.
+    forgotten, and so is it, but for its number.
 
     Args:
         make: Makes the selector under it, which has observed nothing.
@@ -186,6 +187,8 @@ class _Line:
             )
         self._last = step.step
         if not self.counts(step):
+            # That it was taken is told, for selectors that go by the numbers of steps; nothing that came of it.
+            self.selector.observe(replace(step, parents=(), outcomes=(), committed=None))
             return
         self.selector.observe(step)
         self._known.update(outcome.key for outcome in step.outcomes if outcome.score is not None)

@@ -142,3 +142,17 @@ def test_a_chain_ends_after_its_patience_and_the_steps_that_are_open_by_then(ove
 def test_no_patience_at_all_is_refused():
     with pytest.raises(ValueError, match="at least 1 step"):
         Patience(0, Direction.MAXIMIZE)
+
+
+@given(lag=st.integers(0, 4), islands=st.integers(2, 5), patience=st.integers(1, 4), seed=st.integers(0, 99))
+def test_islands_stay_apart_though_steps_of_an_earlier_life_come_late(lag, islands, patience, seed):
+    params = {"islands": islands, "migration": 0}
+    make = partial(make_selector, "islands", Direction.MAXIMIZE, params, overlap=lag)
+    selector, scores = restarting_over(make, patience, Direction.MAXIMIZE), np.random.default_rng(seed)
+    held = [committed_step(0, 0, (), [0.0])]
+    for number in range(1, 36):
+        while held and held[0].step <= max(0, number - 1 - lag):
+            selector.observe(held.pop(0))
+        parents = selector.choose(0, 1, np.random.default_rng([seed, number])).parents
+        assert all(key == INITIAL or key.step % islands == number % islands for key in parents)
+        held.append(committed_step(0, number, parents, [float(scores.integers(-3, 4))]))
