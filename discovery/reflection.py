@@ -79,7 +79,8 @@ def _told(problem: Problem, candidate: ParentView, parents: Sequence[ParentView]
     if candidate.metrics:
         parts.append("\n".join(f"- {name}: {value!r}"[:400] for name, value in candidate.metrics.items()))
     if candidate.feedback:
-        parts.append(f"Feedback: {candidate.feedback[:_FEEDBACK_LENGTH]}")
+        said = candidate.feedback[:_FEEDBACK_LENGTH].splitlines()
+        parts.append("\n".join(["Feedback:", *(f"> {line}" for line in said)]))
     if parents:
         lines = [f"- {parent.score!r}" for parent in parents]
         parts.append("\n".join(["It was made from programs with these scores, the main one first:", *lines]))
