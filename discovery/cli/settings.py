@@ -72,7 +72,26 @@ def make_config(problem: str, file: Path | Mapping[str, Any] | None, **options: 
             table[field] = value
         else:
             settings[option] = value
-    return from_dict(RunConfig, settings)
+    config = from_dict(RunConfig, settings)
+    _refuse_idle(config, options)
+    return config
+
+
+def _refuse_idle(config: RunConfig, options: Mapping[str, Any]) -> None:
+    """Refuse options that say how something is done which is not asked for: they would change nothing.
+
+    Raises:
+        ConfigError: One is given.
+    """
+    keep, stall = options.get("keep_chains"), options.get("on_stall")
+    if keep is not None and not config.adapt.rungs:
+        raise ConfigError(
+            f"--keep-chains {keep} is for rungs, and there are none; add --rungs 1 or more, or leave it out"
+        )
+    if stall is not None and config.adapt.patience is None:
+        raise ConfigError(
+            f"--on-stall {stall} is for when patience is over, and none is given; add --patience STEPS, or leave it out"
+        )
 
 
 def refuse_model_options(**options: float | str | None) -> None:
