@@ -15,7 +15,7 @@ from discovery.records import Direction
 from discovery.selection import make_selector
 from discovery.testing.selector import LANDSCAPES, SelectorContract, play
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "guide" / "selectors.md").read_text()
+GUIDE = (Path(__file__).parents[3] / "docs" / "guide" / "selection.md").read_text()
 (MODULE,) = (code for code in re.findall(r"```python\n(.*?)```", GUIDE, re.S) if "class Newest" in code)
 
 
