@@ -211,7 +211,8 @@ class Chain:
             self._working.popleft()
 
     def _stalled(self) -> str:
-        reason = f"no improvement in {self._ports.adapt.stops_after} steps"
+        patience = self._ports.adapt.stops_after
+        reason = f"no improvement in {patience} step{'' if patience == 1 else 's'}"
         self._ports.progress.chains[self.number].end = reason
         return reason
 

@@ -294,13 +294,19 @@ def _settings(given: Mapping[str, Any], faults: list[str]) -> ProblemSettings:
 
 
 def _text(
-    given: str | None, path: Path, pattern: str, argument: str, variant: str | None, faults: list[str]
+    given: object, path: Path, pattern: str, argument: str, variant: str | None, faults: list[str]
 ) -> str:
+    if given is not None and not isinstance(given, str):
+        usual = pattern.format("")
+        faults.append(
+            f"the {argument} is of type {type(given).__name__}; give one text, or leave it out for a file {usual}"
+        )
+        return ""
     text = given if given is not None else _read(path, pattern, argument, variant, faults)
-    if text is not None and not str(text).strip():
+    if text is not None and not text.strip():
         what = "say what is asked" if argument == "statement" else "write a program that scores"
         faults.append(f"the {argument} is empty; {what}")
-    return str(text or "")
+    return text or ""
 
 
 def _template(path: Path, variant: str | None, faults: list[str]) -> str | None:

@@ -75,9 +75,9 @@ def _task(problem: Problem) -> str:
 
 
 def _told(problem: Problem, candidate: ParentView, parents: Sequence[ParentView], step: CommittedStep) -> str:
-    parts = [f"# The attempt\n\nScore: {candidate.score!r}"]
-    if candidate.metrics:
-        parts.append("\n".join(f"- {name}: {value!r}"[:400] for name, value in candidate.metrics.items()))
+    measured = [f"- {name}: {value!r}"[:400] for name, value in candidate.metrics.items()]
+    scored = [f"Score: {candidate.score!r}", *(["Metrics:", *measured] if measured else [])]
+    parts = ["# The attempt\n\n" + "\n".join(scored)]
     if candidate.feedback:
         said = candidate.feedback[:_FEEDBACK_LENGTH].splitlines()
         parts.append("\n".join(["Feedback:", *(f"> {line}" for line in said)]))

@@ -31,7 +31,8 @@ DEBUG = "DISCOVERY_DEBUG"
 """Environment variable: when it is set, a fault of this program shows its traceback."""
 
 MODULES = {
-    "running": ("run", "resume"),
+    "running": ("run",),
+    "resuming": ("resume",),
     "plan": ("plan",),
     "look": ("runs", "best"),
     "compare": ("compare",),

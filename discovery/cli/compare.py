@@ -309,11 +309,13 @@ def _check(plan: Comparison, table: PriceTable) -> None:
     seen = []
     for setting in plan.settings:
         config = setting.config
-        kind = (config.search.selector, config.search.selector_params, config.generator, config.sandbox)
-        if kind in seen:
-            continue
-        seen.append(kind)
+        search, asked = config.search, (config.generator, config.prompt, config.adviser)
+        kind = (search.selector, search.selector_params, asked, config.sandbox)
         try:
+            config.rungs_at  # noqa: B018  raises where there are too many for this shape
+            if kind in seen:
+                continue
+            seen.append(kind)
             checked(config, table)
         except ConfigError as error:
             raise ConfigError(f"setting {setting.name!r}: {error}") from error

@@ -94,7 +94,7 @@ def plan(
         parents: How many candidates a prompt shows [3].
         overlap: Steps of a chain that may be open beside its oldest one [as for run].
         selector: Which one chooses parents, in the pilot.
-        selector_param: A parameter of it, as NAME=NUMBER; may be repeated.
+        selector_param: A parameter of it, as NAME=VALUE; may be repeated.
         seed: Seed of the pilot and of the simulations [0].
         generator: mutation (embedded) or openai [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].

@@ -121,7 +121,7 @@ def _facts(
         ),
         ("exact", summary.best_exact or ""),
         ("tokens", " (".join(tokens_of(summary)) + ")" if summary.tokens.total else ""),
-        ("advice", " ".join(advice_of(summary))),
+        ("advice", " ".join(advice_of(summary)) if summary.consultations else ""),
         ("cost", ", ".join(filter(None, cost_of(summary)))),
         ("audited", _audited(summary.audit) if summary.audit else ""),
     )

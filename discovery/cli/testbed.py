@@ -17,7 +17,16 @@ from discovery.errors import UsageError
 from discovery.plots import Curve, plot_curves
 from discovery.records import Direction
 from discovery.testbed import Ability, Landscape, Shape, landscape_names, make_landscape
-from discovery.testbed.tournament import ALPHA, BASELINES, Entrant, Standing, Verdict, compete, entrants
+from discovery.testbed.tournament import (
+    ALPHA,
+    BASELINES,
+    Entrant,
+    Standing,
+    Verdict,
+    compete,
+    entrants,
+    seeds_to_tell,
+)
 
 
 @app.command(name="testbed")
@@ -121,7 +130,13 @@ def play_selectors(
 
 
 def _who(landscape: Landscape, named: list[str] | None, overlap: int) -> tuple[list[Entrant], dict[str, str]]:
-    return ([Entrant.parse(text) for text in named], {}) if named else entrants(landscape, overlap)
+    if not named:
+        return entrants(landscape, overlap)
+    playing = [Entrant.parse(text) for text in named]
+    for entrant in playing:
+        if entrant.asks_model(landscape, overlap):
+            raise UsageError(f"selector {entrant.label!r} asks a model, and there is none here; leave it out")
+    return playing, {}
 
 
 def _list(json: bool) -> None:
@@ -212,6 +227,9 @@ def _print(landscape: Landscape, standings: list[Standing], shape: Shape, seeds:
             "tests; (won:lost seeds)",
             markup=False,
         )
+        needed = seeds_to_tell(len(standings), len(baselines))
+        if seeds < needed:
+            notice(f"{seeds} seeds are too few for any p below {ALPHA:g} here: take --seeds {needed} or more")
     else:
         out.print("add --selector greedy or --selector best-of-n for a test against it", markup=False)
 
@@ -220,7 +238,7 @@ def told(verdict: Verdict | None) -> str:
     """A verdict in a few words."""
     if verdict is None:
         return "-"
-    word = {"same": "no difference"}.get(verdict.word, verdict.word)
+    word = {"same": "cannot be told"}.get(verdict.word, verdict.word)
     return f"{word}, p = {verdict.p:.2g} ({verdict.won}:{verdict.lost})"
 
 

@@ -307,6 +307,8 @@ def _assumed(told: _Foretold, ended: str | None) -> tuple[str, ...]:
         said.append(f"evaluations share {told.machine.cpus} CPUs, and so slow each other down")
     if told.prompts:
         said.append("prompts grow with the number of parents they show, and no further")
+    if config.adapt.rungs or config.adapt.patience is not None:
+        said.append("no chain is pruned, begins anew or ends early, and none waits for others at a rung")
     if config.budget.until is not None:
         said.append(f"the target of {config.budget.until:g} is not reached before the end")
     if ended is not None:

@@ -311,8 +311,7 @@ class Endpoint:
             if isinstance(fault.__cause__, openai.APIStatusError) and fault.__cause__.status_code != 503:
                 self.lists_models = False
             raise GeneratorUnavailable(
-                f"{self.shown_url}: {fault}; is the server up, and --base-url right? "
-                "(--serve MODEL starts one)"
+                f"{self.shown_url}: {fault}; is the server up, and its URL right? (--serve MODEL starts one)"
             ) from fault
         except GeneratorRefused as error:
             if isinstance(error.__cause__, openai.APIStatusError) and error.__cause__.status_code in (

@@ -60,11 +60,16 @@ def _said(insight: Insight) -> tuple[str, str]:
     return insight.approach.casefold(), insight.insight.casefold()
 
 
+def _closed(sentence: str) -> str:
+    """A sentence with a mark at its end, so that the next one does not run on from it."""
+    return sentence if sentence[-1] in ".!?:;…" else f"{sentence}."
+
+
 def insights_section(insights: Sequence[Insight]) -> str:
     """What a prompt says of them, oldest first."""
     lines = ["# Insights so far", "", "What earlier candidates tried, and what was learned from each:", ""]
     for insight in insights:
         mark = ", the best until then" if insight.is_improvement else ""
-        said = " ".join(filter(None, (insight.approach, insight.insight)))
+        said = " ".join(map(_closed, filter(None, (insight.approach, insight.insight))))
         lines.append(f"- Score {insight.score!r}{mark}: {said}")
     return "\n".join(lines)

@@ -278,7 +278,8 @@ class Tradeoff:
     **Structure**: two losses from 0 to 1, each smooth with one minimum, at opposite points. **Optimum**: the Pareto
     front, the straight line between these points; its losses are (1 - exp(-(t - 1)^2), 1 - exp(-(t + 1)^2)) for t from
     -1 to 1, and the worst point (1, 1) together with it encloses an area of 0.342116. The front is curved outwards, so
-    that the mean of both losses, which is the score, is best at its two ends (0.490842). **Greed** for the score is
+    that the mean of both losses, which is the score, is best close to its two ends (0.490067, at t = +-0.9575).
+    **Greed** for the score is
     therefore right for the score, and wrong for the front: it goes to one end. The regret is the share of that area
     that what was found does not enclose.
 
@@ -298,7 +299,7 @@ class Tradeoff:
     area: ClassVar[float] = 0.3421155931
     space: ClassVar[Space] = Box(_SIDES, -4.0, 4.0)
     initial: ClassVar[Solution] = (1.5, -1.5, 0.5)
-    best: ClassVar[float] = -(1 - math.exp(-4)) / 2
+    best: ClassVar[float] = -0.4900670908
     near: ClassVar[float] = 0.1
     noise: ClassVar[float] = 0.0
 

@@ -7,6 +7,7 @@ of what would be handed out), and the p of one tournament are corrected together
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,14 @@ class Entrant:
             params[key.replace("-", "_")] = _value(value)
         return cls(label=text, name=name.strip(), params=params)
 
+    def asks_model(self, landscape: Landscape, overlap: int) -> bool:
+        """Whether it is for a model to decide, so that without one it is but the selector under it.
+
+        Raises:
+            ConfigError: As :meth:`selector`.
+        """
+        return hasattr(self.selector(landscape, overlap), "shortlist")
+
     def selector(self, landscape: Landscape, overlap: int) -> Selector:
         """A new one for a landscape.
 
@@ -98,14 +107,12 @@ def entrants(landscape: Landscape, overlap: int = 0) -> tuple[list[Entrant], dic
     for name in [*(n for n in BASELINES if n in names), *(n for n in names if n not in BASELINES)]:
         entrant = Entrant(label=name, name=name)
         try:
-            selector = entrant.selector(landscape, overlap)
+            asks = entrant.asks_model(landscape, overlap)
         except ConfigError as error:
             out[name] = str(error)
             continue
-        if hasattr(selector, "shortlist"):
-            out[name] = (
-                f"{name}: it asks a model, and there is none here; without one it is the selector under it"
-            )
+        if asks:
+            out[name] = f"{name}: it asks a model, and there is none here"
         else:
             found.append(entrant)
     return found, out
@@ -226,6 +233,17 @@ def compete(
 
 
 _ROUNDING = 1e-9
+
+
+def seeds_to_tell(playing: int, baselines: int) -> int:
+    """From how many seeds on a difference that every seed shows has a corrected p below :data:`ALPHA`.
+
+    Args:
+        playing: Entrants, the baselines among them.
+        baselines: How many of them each other one is tested against.
+    """
+    tests = (playing - baselines) * baselines + baselines * (baselines - 1) // 2
+    return next(seeds for seeds in itertools.count(1) if tests * 2.0 ** (1 - seeds) < ALPHA)
 
 
 def _judged(standings: Sequence[Standing]) -> list[Standing]:

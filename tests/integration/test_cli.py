@@ -194,7 +194,9 @@ def test_show_and_runs_have_the_same_keys_and_run_its_own(discovery, stored):
     assert (shown["run"], shown["status"], shown["evaluations"]) == (run, "finished", 12)
     assert [chain["chain"] for chain in shown["chains"]] == [0, 1]
     assert sum(chain["evaluations"] for chain in shown["chains"]) == 12
-    listed = {key: value for key, value in shown.items() if key != "utilisation"}
+    assert (shown["ended_chains"], shown["restarts"]) == ({}, 0)
+    of_show_alone = {"utilisation", "ended_chains", "restarts"}
+    listed = {key: value for key, value in shown.items() if key not in of_show_alone}
     assert discovery("runs", "--storage", storage, "--json").json == [listed]
 
 
@@ -208,6 +210,7 @@ def test_show_tells_how_busy_a_run_was_and_gives_the_series(discovery, stored):
     out = discovery("show", run, "--storage", storage).out
     assert re.search(r"^utilisation  generator \d+ %, evaluators \d+ %$", out, re.MULTILINE)
     assert re.search(r"^waits for    \S", out, re.MULTILINE)
+    assert "\nadvice" not in out, "nobody was asked for any"
     rows = list(csv.DictReader(io.StringIO(discovery("show", run, "--series", "--storage", storage).out)))
     series = discovery("show", run, "--series", "--storage", storage, "--json").json
     assert series["run"] == run

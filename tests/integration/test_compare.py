@@ -154,6 +154,10 @@ def test_interrupted_it_says_how_to_go_on_and_more_seeds_are_added(tmp_path, cap
             ["constants-10", "--chains", "1,64", "--max-evaluations", "60"],
             "'C=64' cannot spend 60 evaluations",
         ),
+        (
+            ["constants-10", "--set", "adapt.rungs=0,2", "--max-evaluations", "24"],
+            "setting 'rungs=2': rungs is 2, and 24 evaluations on 4 chains are too few",
+        ),
         (["constants-10", "--selector", "rpucg,balance", "--jobs", "0"], "--jobs is 0"),
         (["constants-10", "--selector", "rpucg,balance", "--seeds", "0"], "seeds is 0"),
         (["constants-10", "--generator", "mutation", "--model", "m"], "has none; leave one of them out"),

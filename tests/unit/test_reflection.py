@@ -104,8 +104,7 @@ def test_an_attempt_is_shown_by_what_it_changed(problem):
     assert "lower scores are better" in system.content
     assert "Climb the hill." in system.content
     for said in (
-        "Score: 0.5",
-        "- area: 2.5",
+        "Score: 0.5\nMetrics:\n- area: 2.5\n\n",
         "- 0.25",
         "+line_30 = 'better'",
         "1 x timeout: 9 s",

@@ -24,9 +24,14 @@ def test_it_lists_the_landscapes(capsys):
 def test_selectors_are_compared_in_a_table_and_in_json_alike(capsys):
     named = ["--selector", "greedy", "--selector", "rpucg:c=2,restart=7", "--selector", "best-of-n"]
     assert main(["testbed", "deceptive", *SMALL, *named]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr()
+    assert "4 seeds are too few for any p below 0.01 here: take --seeds 10 or more" in " ".join(
+        shown.err.split()
+    )
+    lines = shown.out.splitlines()
     assert "48 evaluations (C=2 L=12 K=2) x 4 seeds" in lines[1]
     (row,) = (line for line in lines if line.startswith("rpucg:c=2,restart=7"))
+    assert "cannot be told, p = " in row
     assert main(["testbed", "deceptive", *SMALL, *named, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [each["selector"] for each in told["selectors"]] == ["greedy", "rpucg:c=2,restart=7", "best-of-n"]
@@ -98,6 +103,7 @@ def test_curves_are_drawn(capsys, tmp_path):
         (["needle", "--selector", "rpucg:d=1"], "has no parameter 'd'"),
         (["needle", "--selector", "rpucg", "--selector", "rpucg"], "each once"),
         (["needle", "--selector", "pareto"], "declares no objectives"),
+        (["needle", "--selector", "greedy", "--selector", "llm-rerank:base=puct"], "asks a model"),
         (["needle", "--seeds", "0"], "seeds is 0"),
         (["needle", "--steps", "0"], "steps is 0"),
         (["needle", "--skill", "2"], "skill is 2.0"),

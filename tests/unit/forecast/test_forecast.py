@@ -7,7 +7,7 @@ import pytest
 
 from discovery.bottleneck import Bottleneck
 from discovery.budget import Budget, Prices
-from discovery.config import RunConfig, SearchConfig, SlotsConfig
+from discovery.config import AdaptConfig, RunConfig, SearchConfig, SlotsConfig
 from discovery.forecast.draws import Draws
 from discovery.forecast.forecast import forecast
 from discovery.forecast.pilot import Judged, Overheads, Pilot, PromptTokens, ServersSeen, Spoken
@@ -85,6 +85,13 @@ def test_servers_that_are_full_are_the_bottleneck():
     assert any("run 8 completions at once" in line for line in told.assumed)
     said = forecast(pilot(), config(chains=16, steps=4, places=None), replace(MACHINE, server_slots=4))
     assert any("run 4 completions at once" in line for line in said.assumed)
+
+
+@pytest.mark.parametrize("adapt", [AdaptConfig(rungs=1), AdaptConfig(patience=3)])
+def test_what_moves_the_budget_is_not_foretold_and_that_is_said(adapt):
+    told = forecast(pilot(), replace(config(), adapt=adapt), MACHINE)
+    assert [line for line in told.assumed if line.startswith("no chain is pruned")]
+    assert not [line for line in forecast(pilot(), config(), MACHINE).assumed if line.startswith("no chain")]
 
 
 @pytest.mark.parametrize(

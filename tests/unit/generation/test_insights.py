@@ -49,7 +49,7 @@ def test_improvements_stay_longer_than_the_rest():
 
 def test_a_prompt_says_them_between_the_parents_and_what_changes(problem_of):
     parents = [view(make_candidate(INITIAL, "x = 0"), Score(value=1.0))]
-    said = [insight(1, best=True), insight(2)]
+    said = [insight(1, best=True), insight(2, approach="doubles x")]
     plain, told = (
         compose(problem_of(), parents=parents),
         compose(problem_of(), parents=parents, insights=said),
@@ -57,5 +57,6 @@ def test_a_prompt_says_them_between_the_parents_and_what_changes(problem_of):
     assert told[0] == plain[0]
     text = told[1].content
     assert text.index("# Program 1") < text.index("# Insights so far") < text.index("# So far")
-    assert "- Score 0.3333333333333333, the best until then: approach 1. it helps" in text
+    assert "- Score 0.3333333333333333, the best until then: approach 1. it helps.\n" in text
+    assert ": doubles x. it helps.\n" in text
     assert text.replace(insights_section(said) + "\n\n", "") == plain[1].content

@@ -111,7 +111,10 @@ def test_the_front_is_found_bit_by_bit_and_its_middle_has_the_worst_scores():
     assert regrets[0] == regrets[1]
     assert regrets[1:] == sorted(regrets[1:], reverse=True)
     assert regrets[1] > 0.9 > 0.35 > regrets[-1] > 0
-    assert landscape.worth((0, 0, 0)) < landscape.worth((1 / side,) * 3) == pytest.approx(landscape.best)
+    assert landscape.worth((0, 0, 0)) < landscape.worth((1 / side,) * 3)
+    scores = [landscape.worth((t / side,) * 3) for t in np.linspace(-1, 1, 20_001)]
+    assert max(scores) == pytest.approx(landscape.best, abs=1e-9)
+    assert max(scores) <= landscape.best + 1e-10
 
 
 def test_the_cliff_hides_what_lies_behind_it_from_whoever_looks_at_the_best_only():
