@@ -434,7 +434,10 @@ def test_until_ends_a_run_at_the_first_score_that_is_good_enough(discovery):
 
 def test_selectors_and_their_parameters(discovery):
     listed = [each["name"] for each in discovery("selectors", "--json").json]
-    for selector in sorted({*listed} - {"pareto"}):
+    advised = {name for name in listed if name.startswith("llm-")}
+    for selector in advised:
+        discovery("run", "constants-10", *SHAPE, "--selector", selector).refused(selector, "asks a model")
+    for selector in sorted({*listed} - advised - {"pareto"}):
         assert discovery("run", "constants-10", *SHAPE, "--selector", selector, "--json").code == 0
     chosen = ("--selector-param", "gamma=0.5", "--selector-param", "c=2")
     run = discovery("run", "constants-10", *SHAPE, *chosen, "--json").json["run"]
