@@ -28,6 +28,7 @@ from discovery.records import (
     SandboxRecord,
 )
 from discovery.storage.base import RunRecord, Storage, Write
+from discovery.warm import given_to
 
 _LEASE_S = 30.0
 
@@ -100,7 +101,7 @@ async def audit(storage: Storage, run: str, evaluator: Evaluator, top: int = 5) 
     candidates = []
     kept = []
     for candidate, claimed in claims:
-        again = await evaluator.rescore(candidate)
+        again = await evaluator.rescore(candidate, given_to(storage, record.id, candidate.warm_start))
         agreement = compare(evaluator.problem, claimed, again)
         candidates.append(
             Audited(
@@ -196,15 +197,17 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
     # Of equally good ones the earlier first: sorting is stable.
     ranked = [key for key, score in sorted(scored, key=lambda item: -direction.key(item[1]))]
     first = storage.candidate(run, INITIAL)
-    found: dict[str, tuple[Candidate, Evaluation]] = {}
+    # A program that was given another construction is another evaluation.
+    found: dict[tuple[str, CandidateKey | None], tuple[Candidate, Evaluation]] = {}
     for key in ([best.key] if best is not None else []) + ranked:
         if len(found) >= top:
             break
         candidate, claimed = storage.candidate(run, key), claim(key)
-        if candidate is None or claimed is None or candidate.source_hash in found:
+        if candidate is None or claimed is None:
             continue
-        if first is None or candidate.source_hash != first.source_hash:
-            found[candidate.source_hash] = (candidate, claimed)
+        equal = (candidate.source_hash, candidate.warm_start)
+        if equal not in found and (first is None or equal != (first.source_hash, first.warm_start)):
+            found[equal] = (candidate, claimed)
     claims = sorted(found.values(), key=lambda claim: -direction.key(_value(claim[1])))
     claimed = claim(INITIAL)
     if first is not None and claimed is not None:

@@ -30,6 +30,7 @@ from discovery.ports import Ports
 from discovery.problem import Problem
 from discovery.records import CandidateKey, Message
 from discovery.storage.base import StoredStep
+from discovery.warm import Leader
 
 _LOOK_BACK = 8
 """Steps that are looked at for what a prompt was counted as."""
@@ -52,7 +53,12 @@ class Briefing:
         self._metrics: dict[CandidateKey, dict[str, object]] = {}
 
     async def messages(
-        self, number: int, past: Past, keys: Sequence[CandidateKey], insights: Sequence[Insight] = ()
+        self,
+        number: int,
+        past: Past,
+        keys: Sequence[CandidateKey],
+        insights: Sequence[Insight] = (),
+        given: Leader | None = None,
     ) -> tuple[Message, ...]:
         """The prompt of a step.
 
@@ -61,6 +67,7 @@ class Briefing:
             past: What it may see.
             keys: The parents, the main one first.
             insights: What was learned from earlier candidates, oldest first.
+            given: Whose artifact the programs of the step will be given; None where they are given none.
         """
         ports = self._ports
         elites = self._elites(past, keys)
@@ -72,6 +79,7 @@ class Briefing:
             failures=past.failures,
             elites=elites,
             insights=insights,
+            given=given.score if given is not None else None,
             form=self._form,
         )
         context = context_of(ports.prompt, ports.generator)

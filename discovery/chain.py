@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from discovery import trail
+from discovery import trail, warm
 from discovery.barrier import Barrier
 from discovery.briefing import Briefing
 from discovery.counsel import Counsel
@@ -73,6 +73,7 @@ class Chain:
         self._parents = ParentViews(ports.run, ports.storage)
         elites = ports.prompt.elites + ports.search.parents if ports.prompt.elites else 0
         self._past = Past(ports.selector, self._direction, ports.overlap, elites)
+        self._handout = warm.Handout(ports.storage, ports.run)
         self._briefing = Briefing(ports, self.number, self._parents)
         self._counsel = Counsel(ports, lease, self._parents)
         self._course = Course(self._direction, ports.overlap, ports.adapt.stops_after)
@@ -236,6 +237,7 @@ class Chain:
         self._past.see(number - 1 - ports.overlap)
         seed = (ports.seed, self.number, number)
         selection = await self._counsel.choose(number, ports.search.parents, seed)
+        given = self._handout.of(self._past.leading.leader) if ports.problem.settings.warm_start else None
         step = Step(
             chain=self.number,
             step=number,
@@ -246,12 +248,13 @@ class Chain:
                 "params": dict(ports.selector.params),
                 "values": dict(selection.values),
                 trail.NAME: trail.as_json(self._past.trail.keys()),
+                **({warm.NAME: str(given.key)} if given is not None else {}),
             },
             best_before=self._past.best,
             planned_at=datetime.now(UTC),
         )
         messages = await self._briefing.messages(
-            number, self._past, selection.parents, self._counsel.insights
+            number, self._past, selection.parents, self._counsel.insights, given
         )
         prompt = Prompt(chain=self.number, step=number, messages=messages, parents=selection.parents)
         await opened.begin(step, prompt)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from discovery import trial
 from discovery.agreement import compare, shown
-from discovery.errors import ProblemError, ScoringError
+from discovery.errors import DataError, ProblemError, ScoringError
 from discovery.findings import Finding, Level, doubtful, from_message, last_line, one_line, wrong
 from discovery.inspection import MIN_WALL_S, can_be_tried, inspected, inspected_files
 from discovery.outcomes import numbers
@@ -25,6 +25,7 @@ from discovery.referee import load_verifier
 from discovery.toolchain import toolchain
 from discovery.trial import ScoreSource as ScoreSource
 from discovery.twists import twisted
+from discovery.warm import encoded
 
 MAX_TWISTED_S = 5.0
 """An evaluation that takes longer is not repeated for each answer that a scorer must refuse."""
@@ -99,6 +100,7 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
         findings = [*_check_first(problem, first), *_check_repeated(problem, first, again)]
         findings += _check_metrics(problem, first)
         if first.score is not None:
+            findings += await _check_warm_start(problem, first.score, score)
             broken = await score(problem, _broken(problem))
             findings += _check_broken(problem, first.score, broken)
             if broken.score is None:
@@ -113,6 +115,35 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
             )
         ]
     return findings
+
+
+async def _check_warm_start(problem: Problem, first: Score, score: ScoreSource) -> list[Finding]:
+    """Give the initial candidate what it handed out, as the first step does."""
+    if not problem.settings.warm_start:
+        return []
+    if first.artifact is None:
+        return [
+            doubtful(
+                "warm_start",
+                "the score of the initial candidate has no artifact, so there is nothing to hand on",
+                "return Score(value=..., artifact=the construction as it counts)",
+            )
+        ]
+    try:
+        given = encoded(first.artifact)
+    except DataError as error:
+        return [wrong("warm_start", f"the artifact: {error}", "hand on less: what a program goes on from")]
+    again = await score(problem, problem.initial, given)
+    if again.failure is None:
+        return []
+    return [
+        wrong(
+            "warm_start",
+            "the initial candidate does not score when it is given its own artifact: "
+            f"{again.failure.kind}: {one_line(again.failure.message)}",
+            "let program and scorer take both: None at first, and an artifact in the form that was handed out",
+        )
+    ]
 
 
 async def _check_twisted(problem: Problem, first: Evaluation, score: ScoreSource) -> list[Finding]:

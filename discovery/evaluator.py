@@ -36,6 +36,7 @@ from discovery.judging import Judging, Usage
 from discovery.problem import Problem
 from discovery.records import (
     Candidate,
+    CandidateKey,
     Durations,
     Evaluation,
     EvaluationState,
@@ -59,6 +60,8 @@ from discovery.toolchain import suffix_of, toolchain
 _ATTEMPTS = 3
 _MOST_EXCUSED = 20
 _OUTPUT_CHARS = 4000
+_NOTHING = data.encode([[], {}])
+"""The arguments of a call without any."""
 
 Keep = Callable[[Evaluation], Awaitable[Evaluation]]
 """Stores a finished evaluation, and returns it as it is stored."""
@@ -83,7 +86,10 @@ class Evaluator:
         slots: How many evaluations run at once; fewer where each has CPUs for itself and there are not enough.
         label: Run id, for finding orphans.
         recycle_after: Evaluations after which a slot gets a new sandbox.
-        find_source: Finds a stored finished evaluation of a source by its hash; None looks nothing up.
+        find_source: Finds a stored finished evaluation of a source by its hash and by what it was given as a warm
+            start; None looks nothing up.
+        find_artifact: Finds what the candidates of the run are given as a warm start, by whose artifact it is; None
+            for an evaluator without a run.
 
     Raises:
         ConfigError: The problem asks for more CPUs for each evaluation than there are.
@@ -97,7 +103,8 @@ class Evaluator:
         slots: int,
         label: str = "discovery",
         recycle_after: int = 1000,
-        find_source: Callable[[str], Evaluation | None] | None = None,
+        find_source: Callable[[str, CandidateKey | None], Evaluation | None] | None = None,
+        find_artifact: Callable[[CandidateKey], bytes] | None = None,
     ) -> None:
         self.problem = problem
         self.record: SandboxRecord | None = None
@@ -113,8 +120,9 @@ class Evaluator:
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
         self.meter = self.pool.meter
         self._find_source = find_source
+        self._find_artifact = find_artifact
         self._seen: set[int] = set()
-        self._in_flight: dict[str, asyncio.Future[Evaluation]] = {}
+        self._in_flight: dict[tuple[str, CandidateKey | None], asyncio.Future[Evaluation]] = {}
 
     async def start(self) -> SandboxRecord | None:
         """Start the scorer's host, remove what dead processes have left, and verify the sandbox.
@@ -140,6 +148,8 @@ class Evaluator:
     async def evaluate(self, candidate: Candidate, keep: Keep | None = None) -> Evaluation:
         """Score a candidate, or take over the result of an equal one if the scorer is deterministic.
 
+        Equal are those of one source that are given the same warm start.
+
         Args:
             candidate: Stored before.
             keep: Stores the result; equal programs that come meanwhile wait for that, so that none is scored again.
@@ -154,26 +164,26 @@ class Evaluator:
         keep = keep or _as_it_is
         if not self.problem.settings.deterministic:
             return await keep(await self._in_slot(candidate, Purpose.SEARCH))
-        source_hash = candidate.source_hash
-        while (running := self._in_flight.get(source_hash)) is not None:
+        equal = (candidate.source_hash, candidate.warm_start)
+        while (running := self._in_flight.get(equal)) is not None:
             await asyncio.wait([running])
             if not running.cancelled() and running.exception() is None:
                 return await keep(_duplicate(candidate, running.result()))
-        known = self._known(source_hash)
+        known = self._known(candidate)
         if known is not None and known.key != candidate.key:
             return await keep(_duplicate(candidate, known))
         future: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
-        self._in_flight[source_hash] = future
+        self._in_flight[equal] = future
         try:
             evaluation = await keep(await self._in_slot(candidate, Purpose.SEARCH))
             if keep is not _as_it_is:
-                self.remember(source_hash)
+                self.remember(candidate.source_hash)
             future.set_result(evaluation)
             return evaluation
         finally:
             future.cancel()
-            if self._in_flight.get(source_hash) is future:
-                del self._in_flight[source_hash]
+            if self._in_flight.get(equal) is future:
+                del self._in_flight[equal]
 
     async def verify(self, candidate: Candidate, claimed: Evaluation) -> Evaluation:
         """Score a candidate again in a scorer's process that has never scored, and compare.
@@ -194,11 +204,12 @@ class Evaluator:
         anew = claimed.suspicion is not None
         return confirmed(self.problem, claimed, await self._in_slot(candidate, Purpose.VERIFY, anew=anew))
 
-    async def rescore(self, candidate: Candidate) -> Evaluation:
+    async def rescore(self, candidate: Candidate, warm_start: bytes | None = None) -> Evaluation:
         """Score a candidate from nothing: with a sandbox and a scorer's process that nothing has used; exactly, too.
 
         Args:
             candidate: The candidate.
+            warm_start: What its program is given, encoded, where the evaluator cannot find that by itself.
 
         Returns:
             A finished evaluation with purpose AUDIT.
@@ -206,25 +217,33 @@ class Evaluator:
         Raises:
             SandboxError: As for :meth:`evaluate`.
         """
-        return await self._in_slot(candidate, Purpose.AUDIT, anew=True)
+        return await self._in_slot(candidate, Purpose.AUDIT, anew=True, warm_start=warm_start)
 
-    async def evaluate_data(self, candidate: Candidate, solution: data.Data) -> Evaluation:
+    async def evaluate_data(
+        self, candidate: Candidate, solution: data.Data, warm_start: bytes | None = None
+    ) -> Evaluation:
         """Score a solution given as data, as if the problem's entry function had returned it; exactly, too.
 
         Args:
             candidate: Names the evaluation; its source is what ``program.source`` shows.
             solution: Plain data.
+            warm_start: What the entry function was given, encoded.
 
         Returns:
             A finished evaluation.
         """
         entry = self.problem.settings.entry
+        given = (
+            []
+            if not self.problem.settings.warm_start
+            else [None if warm_start is None else data.decode(warm_start)]
+        )
         encoded = data.encode(solution)
         started = datetime.now(UTC)
         begun = time.monotonic()
 
         async def serve(request: ProgramRequest) -> SandboxResult:
-            if request.function == entry and data.decode(request.body) == [[], {}]:
+            if request.function == entry and request.body in (_NOTHING, data.encode([given, {}])):
                 return SandboxResult(data=encoded, wall_s=0.0)
             wanted = f"{request.function}(...)" if request.function else "the program as a process"
             failure = Failure(
@@ -234,7 +253,7 @@ class Evaluator:
             return SandboxResult(failure=failure, wall_s=0.0)
 
         async with self.pool.fresh_worker() as worker:
-            judging, usage = self._judging(worker), Usage()
+            judging, usage = self._judging(worker, warm_start), Usage()
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
                 if is_baseline:
@@ -263,12 +282,18 @@ class Evaluator:
         self._host.close()
         self._cores.restore()
 
-    def _known(self, source_hash: str) -> Evaluation | None:
-        if self._find_source is None or _short(source_hash) not in self._seen:
+    def _known(self, candidate: Candidate) -> Evaluation | None:
+        if self._find_source is None or _short(candidate.source_hash) not in self._seen:
             return None
-        return self._find_source(source_hash)
+        return self._find_source(candidate.source_hash, candidate.warm_start)
 
-    async def _in_slot(self, candidate: Candidate, purpose: Purpose, *, anew: bool = False) -> Evaluation:
+    async def _in_slot(
+        self, candidate: Candidate, purpose: Purpose, *, anew: bool = False, warm_start: bytes | None = None
+    ) -> Evaluation:
+        if warm_start is None and candidate.warm_start is not None:
+            if self._find_artifact is None:
+                raise ValueError(f"candidate {candidate.key} was given a warm start; give its data")
+            warm_start = self._find_artifact(candidate.warm_start)
         attempt = excused = 0
         while True:
             # Before a candidate is blamed for the end of its sandbox, that one was seen to work.
@@ -277,7 +302,7 @@ class Evaluator:
             lent = self.pool.fresh_slot(proven=is_last) if fresh else self.pool.slot()
             async with lent as slot:
                 try:
-                    return await self._attempt(slot, candidate, purpose, attempt)
+                    return await self._attempt(slot, candidate, purpose, attempt, warm_start)
                 except (SandboxError, ScoringError) as error:
                     slot.spoil(str(error))
                     last = error
@@ -293,12 +318,14 @@ class Evaluator:
             else:
                 attempt += 1
 
-    async def _attempt(self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int) -> Evaluation:
+    async def _attempt(
+        self, slot: Slot, candidate: Candidate, purpose: Purpose, attempt: int, warm_start: bytes | None
+    ) -> Evaluation:
         started = datetime.now(UTC)
         begun = time.monotonic()
         own, baseline = Usage(), Usage()
         async with self._means(slot, purpose) as means:
-            judging = self._judging(means.worker)
+            judging = self._judging(means.worker, warm_start)
             serve = self._serving(means, candidate.source, own)
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
@@ -338,8 +365,8 @@ class Evaluator:
         finally:
             self._cores.give(cores)
 
-    def _judging(self, worker: ScorerWorker) -> Judging:
-        return Judging(self.problem, worker, has_exact=self._host.has_exact)
+    def _judging(self, worker: ScorerWorker, warm_start: bytes | None) -> Judging:
+        return Judging(self.problem, worker, has_exact=self._host.has_exact, warm_start=warm_start)
 
     def _serving(self, means: _Means, source: str, usage: Usage) -> Serve:
         """What answers a scorer's requests about a source."""

@@ -82,5 +82,6 @@ EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, Stage) or _are_named(Stage, v, "name"),
         "a Stage(...) or a list of them, each of another name",
     ),
+    "warm_start": (lambda v: isinstance(v, bool), "True or False"),
     "schema": (lambda v: v is None or _is_schema(v), "a JSON Schema: a dict of what JSON can hold"),
 }

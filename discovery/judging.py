@@ -41,12 +41,16 @@ class Judging:
         problem: The problem.
         worker: Does it.
         has_exact: Whether the problem has an exact scorer.
+        warm_start: What the program is given, and the baseline as well, encoded; None for nothing.
     """
 
-    def __init__(self, problem: Problem, worker: ScorerWorker, *, has_exact: bool) -> None:
+    def __init__(
+        self, problem: Problem, worker: ScorerWorker, *, has_exact: bool, warm_start: bytes | None = None
+    ) -> None:
         self._problem = problem
         self._worker = worker
         self._has_exact = has_exact
+        self._warm_start = warm_start
 
     async def once(
         self, source: str, serve: Serve, usage: Usage, repeat: int = 0, stage: int | None = None
@@ -68,7 +72,7 @@ class Judging:
                 limit, setting = own, f"timeout_s of {who}"
         try:
             async with asyncio.timeout(limit):
-                return await self._worker.score(source, serve, repeat, stage)
+                return await self._worker.score(source, serve, repeat, stage, self._warm_start)
         except TimeoutError:
             usage.timed_out = True
             kind = FailureKind.TIMEOUT if usage.serving else FailureKind.SCORER

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from discovery.sandbox.isolation import require as require_isolation
 from discovery.selection import AdvisedSelector, Selector, make_selector
 from discovery.selection.restarting import restarting
 from discovery.storage.base import RunRecord, Storage
+from discovery.warm import WarmStarts
 
 EMBEDDED = "mutation"
 """The generator whose candidates are our own: the only one that may run without a sandbox."""
@@ -340,7 +342,8 @@ async def _assembled(
         slots=evaluation_slots(config),
         label=record.id,
         recycle_after=config.sandbox.recycle_after,
-        find_source=lambda source_hash: storage.find_source(record.id, source_hash),
+        find_source=partial(storage.find_source, record.id),
+        find_artifact=WarmStarts(storage, record.id).get,
     )
     atexit.register(evaluator.cleanup)
     try:

@@ -14,6 +14,7 @@ from discovery.records import CommittedStep, Direction
 from discovery.selection.base import Selector
 from discovery.selection.restarting import Patience, Restarting
 from discovery.trail import Trail
+from discovery.warm import Leading
 
 
 class Past:
@@ -37,6 +38,8 @@ class Past:
         """How often the selector has forgotten all but the initial candidate."""
         self.trail = Trail(direction)
         """What generators learn from beside the parents, since the last restart."""
+        self.leading = Leading(direction)
+        """Whose construction is handed on where the problem asks for that, since the last restart."""
         self._first: CommittedStep | None = None
         self._selector = selector
         self._direction = direction
@@ -55,6 +58,7 @@ class Past:
             restarting = self._selector if isinstance(self._selector, Restarting) else None
             if restarting is None or restarting.counts(step):
                 self.trail.observe(step)
+                self.leading.observe(step)
             self._selector.observe(step)
             self.failures.observe(step)
             self.elites.observe(step)
@@ -65,11 +69,13 @@ class Past:
                 self._begin_anew(restarting.restarts(step.chain), step)
 
     def _begin_anew(self, restarts: int, step: CommittedStep) -> None:
-        """Forget with the selector what generators learn from."""
+        """Forget with the selector what generators learn from, and what is handed on: it leads up the same hill."""
         self._first = self._first or step
         if restarts > self.restarts:
             self.restarts, self.trail = restarts, Trail(self._direction)
+            self.leading = Leading(self._direction)
             self.trail.observe(self._first)
+            self.leading.observe(self._first)
 
 
 class Course:

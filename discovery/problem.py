@@ -146,6 +146,7 @@ class ProblemSettings:
     objectives: tuple[Objective, ...] = ()
     stages: tuple[Stage, ...] = ()
     schema: Mapping[str, Json] | None = None
+    warm_start: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -199,7 +200,9 @@ def problem(
             ``features`` (a list of :class:`Feature`: public metrics by which candidates differ in kind; the selector
             ``islands`` keeps the best of each kind), ``objectives`` (a list of :class:`Objective`: public metrics that
             count beside the score; the selector ``pareto`` continues from what no other candidate beats in all),
-            ``stages`` (a list of :class:`Stage`: cheap first scores that a candidate must reach, in this order) and
+            ``stages`` (a list of :class:`Stage`: cheap first scores that a candidate must reach, in this order),
+            ``warm_start`` (whether the scorer hands the best construction of the search so far to its program:
+            ``program.call("solve", program.warm_start)``; it is the artifact of the chain's best candidate) and
             ``schema`` (a JSON Schema: solutions are data, JSON documents that fit it, and nothing runs; the language
             is ``json``, the initial candidate a document, and the scorer reads ``program.data``).
 
@@ -290,7 +293,10 @@ def _settings(given: Mapping[str, Any], faults: list[str]) -> ProblemSettings:
         for key in ("command", "build"):
             if values.get(key) is not None:
                 faults.append(f"there is a {key}, and with a schema nothing runs; leave one of them out")
-    return ProblemSettings(**values)
+    made = ProblemSettings(**values)
+    if made.warm_start and (made.schema is not None or made.is_text):
+        faults.append("there is a warm_start, and nothing runs that could be given one; leave it out")
+    return made
 
 
 def _text(

@@ -58,12 +58,16 @@ class Program:
         source: The candidate's text.
         channel: The way to its sandbox.
         repeat: Which of the problem's repeats this scoring is, from 0.
+        warm_start: See :attr:`warm_start`.
     """
 
-    def __init__(self, source: str, channel: ProgramChannel, repeat: int = 0) -> None:
+    def __init__(
+        self, source: str, channel: ProgramChannel, repeat: int = 0, warm_start: Data = None
+    ) -> None:
         self._source = source
         self._channel = channel
         self._repeat = repeat
+        self._warm_start = warm_start
         self._data: Data = None
         self._is_read = False
 
@@ -79,6 +83,15 @@ class Program:
         Inputs made from it are fresh in each repeat, and the same for all candidates.
         """
         return self._repeat
+
+    @property
+    def warm_start(self) -> Data:
+        """The best construction of the search so far, where the problem declares ``warm_start``; hand it on as it is.
+
+        It is the artifact of the best candidate of the chain as of when this one was planned, as plain data; the
+        baseline of the same turn has the same. None for the initial candidate, and where that best has no artifact.
+        """
+        return self._warm_start
 
     @property
     def data(self) -> Data:

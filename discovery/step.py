@@ -41,6 +41,7 @@ from discovery.records import (
 )
 from discovery.storage.base import Lease, StoredStep
 from discovery.trail import stored_trail
+from discovery.warm import stored_warm_start
 
 _FRUITLESS_TRIES = 8
 
@@ -305,6 +306,7 @@ class OpenStep:
                     source=extracted,
                     parents=stored.step.parents,
                     created_at=datetime.now(UTC),
+                    warm_start=stored_warm_start(stored.step.selection),
                 )
                 await self._ports.journal.append(self._lease, candidate)
         if evaluation is None:

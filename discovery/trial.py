@@ -7,7 +7,8 @@ through the sandbox.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from discovery.adversarial import wrong_solutions
 from discovery.agreement import is_noisy
@@ -21,8 +22,21 @@ from discovery.records import Evaluation
 from discovery.referee import FILE, Verifier, agrees, load_verifier
 from discovery.standalone import standalone
 
-ScoreSource = Callable[[Problem, str], Awaitable[Evaluation]]
-"""Evaluates a source text in a sandbox."""
+
+class ScoreSource(Protocol):
+    """Evaluates a source text in a sandbox."""
+
+    async def __call__(self, problem: Problem, source: str, warm_start: bytes | None = None, /) -> Evaluation:
+        """A finished evaluation.
+
+        Args:
+            problem: The problem.
+            source: The program.
+            warm_start: What it is given, encoded; None for nothing.
+        """
+        ...
+
+
 LEAST_WRONG = 10
 """So many wrong solutions a problem is to bring, where it brings any."""
 

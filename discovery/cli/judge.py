@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
+from discovery import data
 from discovery.agreement import shown
 from discovery.cli.app import app, notice, out, print_json, program, properties
 from discovery.cli.watch import plain
 from discovery.config import SandboxConfig
+from discovery.errors import DataError, UsageError
 from discovery.findings import Finding, Level
 from discovery.launch import choose_backend, evaluator_for
 from discovery.plots import best_known
@@ -26,6 +28,7 @@ from discovery.problem import Problem
 from discovery.records import INITIAL, Candidate, Direction, Evaluation, FailureKind, Score
 from discovery.sandbox.base import SandboxBackend
 from discovery.solutions import is_data, read_solution, read_text
+from discovery.warm import encoded
 
 if TYPE_CHECKING:
     from discovery.evaluator import Evaluator
@@ -39,6 +42,7 @@ def score(
     problem: str,
     solution: Path,
     *,
+    warm_start: Path | None = None,
     sandbox: str = "auto",
     require_isolation: Annotated[list[str] | None, Parameter(negative=())] = None,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -50,6 +54,7 @@ def score(
     Args:
         problem: Name of a bundled or installed problem, or a path.
         solution: A program file, or data: a .json file, or an array in a .npy file.
+        warm_start: JSON file of the construction that the program is given, such as `discovery best` writes beside it.
         sandbox: auto, bubblewrap, docker or process.
         require_isolation: Refuse to start unless this was verified to hold here: untrusted, full, none, or properties.
         json: Print one JSON object on standard output, nothing else.
@@ -57,7 +62,8 @@ def score(
     Exit code 0 when it is valid, 1 when it is not.
     """
     loaded = load_problem(problem)
-    evaluation = asyncio.run(score_file(loaded, solution, sandbox, properties(require_isolation)))
+    given = _given(loaded, warm_start) if warm_start is not None else None
+    evaluation = asyncio.run(score_file(loaded, solution, sandbox, properties(require_isolation), given))
     found, failure = evaluation.score, evaluation.failure
     if json:
         print_json(
@@ -123,8 +129,26 @@ def _repeats(problem: Problem, score: Score) -> str:
     return f"  ({repeats.statistic} of {len(score.samples)} repeats{confidence})"
 
 
+def _given(problem: Problem, file: Path) -> bytes:
+    """What a program is to be given, from a file."""
+    if not problem.settings.warm_start:
+        raise UsageError(
+            f"--warm-start {file}: problem {problem.name!r} gives its programs nothing; declare warm_start=True "
+            "there, or leave the option out"
+        )
+    try:
+        return encoded(data.loads_document(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, DataError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"--warm-start {file}: {why}; expected a JSON file of one construction") from error
+
+
 async def score_file(
-    problem: Problem, solution: Path, sandbox: str = "auto", require: tuple[str, ...] | None = None
+    problem: Problem,
+    solution: Path,
+    sandbox: str = "auto",
+    require: tuple[str, ...] | None = None,
+    warm_start: bytes | None = None,
 ) -> Evaluation:
     """Score a file, exactly where that can be.
 
@@ -133,13 +157,14 @@ async def score_file(
         solution: A program, or data.
         sandbox: Name of the backend that a program runs in.
         require: What must have been verified to hold of it.
+        warm_start: What the program is given, encoded; None for nothing.
 
     Raises:
         UsageError: The file cannot be read, or holds no data.
     """
     if not is_data(solution):
         candidate = _candidate(read_text(solution))
-        return await _evaluate(problem, candidate, _backend(sandbox), require)
+        return await _evaluate(problem, candidate, _backend(sandbox), require, warm_start)
     value = read_solution(solution, problem)
     # What a scorer of documents reads is the text.
     candidate = _candidate(read_text(solution) if solution.suffix.lower() == ".json" else dumps(value))
@@ -148,7 +173,7 @@ async def score_file(
     evaluator = Evaluator(problem, slots=1)
     try:
         await evaluator.start()
-        return await evaluator.evaluate_data(candidate, value)
+        return await evaluator.evaluate_data(candidate, value, warm_start)
     finally:
         await evaluator.close()
 
@@ -158,10 +183,14 @@ def _candidate(source: str) -> Candidate:
 
 
 async def _evaluate(
-    problem: Problem, candidate: Candidate, backend: SandboxBackend, require: tuple[str, ...] | None
+    problem: Problem,
+    candidate: Candidate,
+    backend: SandboxBackend,
+    require: tuple[str, ...] | None,
+    warm_start: bytes | None,
 ) -> Evaluation:
     async with evaluator_for(problem, backend, require=require or ()) as evaluator:
-        return await evaluator.rescore(candidate)  # from nothing, and exactly where that can be
+        return await evaluator.rescore(candidate, warm_start)  # from nothing, and exactly where that can be
 
 
 def _backend(sandbox: str) -> SandboxBackend:
@@ -202,11 +231,13 @@ def check(
             # One for all, started when it is first needed: each scoring is by a sandbox and a process of its own.
             kept: list[Evaluator] = []
 
-            async def score_source(problem: Problem, source: str) -> Evaluation:
+            async def score_source(
+                problem: Problem, source: str, warm_start: bytes | None = None
+            ) -> Evaluation:
                 if not kept:
                     evaluator = evaluator_for(problem, chosen.backend, require=required or ())
                     kept.append(await stack.enter_async_context(evaluator))
-                return await kept[0].rescore(_candidate(source))
+                return await kept[0].rescore(_candidate(source), warm_start)
 
             return await check_problem(ref, score_source)
 

@@ -79,7 +79,7 @@ def best(
     storage: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Write the best program of a run with its pictures, and print it.
+    """Write the best program of a run with its pictures, and print it; with what it was given, where it was.
 
     Args:
         run: Its id, or a unique beginning of it.
@@ -112,6 +112,7 @@ def best(
                 "artifact": scores[0].artifact if scores else None,
                 "source": candidate.source if candidate else None,
                 "program": str(results.program) if results.program else None,
+                "warm_start": str(results.warm_start) if results.warm_start else None,
                 "picture": str(results.picture) if results.picture else None,
                 "progress": str(results.progress) if results.progress else None,
                 "utilisation": str(results.utilisation) if results.utilisation else None,
@@ -128,7 +129,13 @@ def best(
     )
     if summary.best_exact is not None:
         out.print(f"exactly {plain(summary.best_exact)}")
-    for path in (results.program, results.picture, results.progress, results.utilisation):
+    for path in (
+        results.program,
+        results.warm_start,
+        results.picture,
+        results.progress,
+        results.utilisation,
+    ):
         if path is not None:
             out.print(f"  {path}", markup=False)
     return 0

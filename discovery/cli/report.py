@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from discovery.records import INITIAL, Announcement, CandidateKey, RunStatus
 from discovery.run import config_of
 from discovery.storage.base import RunRecord, Storage
 from discovery.summary import RunSummary
+from discovery.warm import NAME, stored_artifact
 
 PICTURES = "DISCOVERY_PICTURES"
 """Environment variable: ``off`` leaves out the pictures of runs, which take about a second."""
@@ -43,6 +45,7 @@ class Results:
         picture: The problem's picture of the best solution, when it draws one.
         utilisation: Plot of how busy the run was, where that was measured.
         problems: What could not be written, in one line each.
+        warm_start: The construction that the best program was given; None where it was given none.
     """
 
     program: Path | None
@@ -50,6 +53,7 @@ class Results:
     picture: Path | None
     utilisation: Path | None = None
     problems: tuple[str, ...] = ()
+    warm_start: Path | None = None
 
 
 def as_json(summary: RunSummary) -> dict[str, Any]:
@@ -163,14 +167,16 @@ def save_results(storage: Storage, run: str, folder: Path | None = None) -> Resu
     folder = folder if folder is not None else RESULTS / record.id
     problem = problem_of(storage, record.id)
     best = best_announced(storage.announcements(record.id), record.direction)
+    given: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         program = _save_program(storage, record.id, best.key, folder) if best else None
+        given = _save_warm_start(storage, record.id, best.key, folder) if best else None
     except OSError as error:
         raise UsageError(f"cannot write results to {folder}: {error}; choose another folder") from error
     if os.environ.get(PICTURES) == "off":
-        return Results(program=program, progress=None, picture=None, utilisation=None, problems=())
-    return _save_pictures(storage, record, problem, best, program, folder)
+        return Results(program=program, progress=None, picture=None, warm_start=given)
+    return replace(_save_pictures(storage, record, problem, best, program, folder), warm_start=given)
 
 
 def _save_pictures(
@@ -275,6 +281,17 @@ def _save_program(storage: Storage, run: str, key: CandidateKey, folder: Path) -
     return path
 
 
+def _save_warm_start(storage: Storage, run: str, key: CandidateKey, folder: Path) -> Path | None:
+    """The construction that a program was given, for scoring it again as it was."""
+    path = folder / f"{NAME}.json"
+    candidate = storage.candidate(run, key)
+    if candidate is None or candidate.warm_start is None:
+        path.unlink(missing_ok=True)  # of an earlier best
+        return None
+    path.write_text(json.dumps(stored_artifact(storage, run, candidate.warm_start)) + "\n", encoding="utf-8")
+    return path
+
+
 def _save_picture(
     storage: Storage, run: str, best: Announcement, problem: Problem, folder: Path
 ) -> Path | None:
@@ -336,6 +353,7 @@ def report(
     print_table(table)
     for label, path in (
         ("program", results.program),
+        ("given", results.warm_start),
         ("picture", results.picture),
         ("plot", results.progress),
         ("utilisation", results.utilisation),
@@ -347,7 +365,8 @@ def report(
     console.print("\nNext:")
     commands = [f"show {summary.run}{storage_option}", f"best {summary.run}{storage_option}"]
     if results.program is not None and problem is not None:
-        commands.append(f"score {shlex.quote(_ref(problem))} {shlex.quote(str(results.program))}")
+        given = "" if results.warm_start is None else f" --warm-start {shlex.quote(str(results.warm_start))}"
+        commands.append(f"score {shlex.quote(_ref(problem))} {shlex.quote(str(results.program))}{given}")
     if summary.best_exact:
         commands.append(f"certify {summary.run}{storage_option}")
     if summary.status is not RunStatus.FINISHED:

@@ -268,6 +268,7 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
                 "run": record.id,
                 "candidate": str(key),
                 "parents": [str(parent) for parent in candidate.parents] if candidate else [],
+                "warm_start": str(candidate.warm_start) if candidate and candidate.warm_start else None,
                 "source": candidate.source if candidate else None,
                 "answer": _answer(storage, record.id, key),
                 "reflection": None
@@ -296,6 +297,8 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
     if candidate is not None:
         out.print(plain(candidate.source))
         out.print(Text(f"parents: {', '.join(map(str, candidate.parents)) or 'none'}", style="dim"))
+        if candidate.warm_start is not None:
+            out.print(Text(f"it was given the construction of {candidate.warm_start}", style="dim"))
     elif (answer := _answer(storage, record.id, key)) is not None:
         out.print(Text("no program was found in this answer of the model:", style="dim"))
         out.print(plain(answer))

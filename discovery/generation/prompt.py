@@ -8,7 +8,7 @@ Parts come in the order of their constancy, since a server's prefix cache holds 
 | parents, oldest first | with most steps: those of the step before, a newer one in the place of an older |
 | insights | where one is added, at their end |
 | elites | when the parents do, or a better candidate comes |
-| best score, and how far each parent is from it | when the parents do, or the best |
+| best score, how far each parent is from it, what is given | when the parents do, or the best |
 | failures | with nearly every step |
 | which parent is to be improved | with most steps |
 
@@ -115,6 +115,7 @@ def compose(
     failures: FailureStatistics | None = None,
     elites: Sequence[Elite] = (),
     insights: Sequence[Insight] = (),
+    given: float | None = None,
     form: Form = USUAL_FORM,
     detail: Detail = FULL,
 ) -> tuple[Message, ...]:
@@ -127,6 +128,8 @@ def compose(
         failures: What went wrong so far; None says nothing about it.
         elites: Good candidates beside the parents, the best first.
         insights: What was learned from earlier candidates, oldest first.
+        given: The score of the construction that the program will be given, where the problem declares that; None
+            where there is none.
         form: What prompts of the run look like.
         detail: How much of all this is said.
 
@@ -149,7 +152,7 @@ def compose(
         "parents": _parents(problem, shown, main, detail),
         "insights": insights_section(insights) if insights and detail.insights else "",
         "elites": _elites(elites[: detail.elites], best, {each.key: each.insight for each in insights}),
-        "best": _standing(shown, best),
+        "best": _standing(shown, best) + _handed(problem, given),
         "failures": "" if failures is None else _failures(failures, form, detail),
         "main": str(main),
         "request": _request(main, len(parents)),
@@ -255,6 +258,15 @@ def _metric(value: object) -> str:
 def _standing(shown: Sequence[ParentView], best: float | None) -> str:
     lines = [f"- Program {n}: {_difference(parent.score, best)}" for n, parent in enumerate(shown, start=1)]
     return "\n".join([f"Best score so far: {best!r}.", *lines])
+
+
+def _handed(problem: Problem, given: float | None) -> str:
+    """What the program will be given, where the problem declares that."""
+    if not problem.settings.warm_start:
+        return ""
+    if given is None:
+        return "\n\nThere is no construction yet that the program could be given."
+    return f"\n\nThe construction that the program will be given scores {given!r}."
 
 
 def _difference(score: float, best: float | None) -> str:

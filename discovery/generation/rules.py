@@ -94,6 +94,13 @@ def _program_rules(problem: Problem, than: str) -> list[str]:
         f"A separate scorer judges what the program hands out, and nothing else; {than} scores are better.",
         _limits(settings.limits),
     ]
+    if settings.warm_start:
+        who = "It" if chain.command is not None else f"`{settings.entry}`"
+        rules.append(
+            f"{who} is given the best construction found so far, as plain data and in the way that the problem states; "
+            "at first there may be none. It may go on from that rather than begin anew. What it hands out is judged, "
+            "and given to later programs if it is the best."
+        )
     if settings.packages:
         rules.append(f"Besides the standard library it may use: {', '.join(settings.packages)}.")
     elif settings.language.lower() == "python":

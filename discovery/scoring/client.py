@@ -74,8 +74,16 @@ class ScorerWorker:
         self._sock = sock
         self._buffer = bytearray()
         self._dead = False
+        self._warm_start: bytes | None = None
 
-    async def score(self, source: str, serve: Serve, repeat: int = 0, stage: int | None = None) -> Verdict:
+    async def score(
+        self,
+        source: str,
+        serve: Serve,
+        repeat: int = 0,
+        stage: int | None = None,
+        warm_start: bytes | None = None,
+    ) -> Verdict:
         """Have one candidate scored.
 
         Args:
@@ -83,6 +91,7 @@ class ScorerWorker:
             serve: Runs the scorer's requests in a sandbox.
             repeat: Which of the problem's repeats it is, from 0.
             stage: Which of the problem's stages is to score it, from 0; None: the scorer itself.
+            warm_start: Encoded data that its program is given; sent only where it is not what the last one was given.
 
         Returns:
             The scorer's verdict, or the stage's.
@@ -91,6 +100,11 @@ class ScorerWorker:
             ScoringError: The worker died or broke its protocol. It must be killed and replaced, as after a
                 cancellation.
         """
+        if warm_start != self._warm_start:
+            await self._send(
+                Frame({"kind": "warm_start", "is_there": warm_start is not None}, warm_start or b"")
+            )
+            self._warm_start = warm_start
         asked = Frame(
             {"kind": "score", "repeat": repeat, "stage": stage}, source.encode("utf-8", "surrogatepass")
         )

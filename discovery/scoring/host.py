@@ -91,10 +91,17 @@ class _SocketChannel:
 
 
 def score(
-    problem: Problem, source: str, sock: socket.socket, repeat: int, stage: Stage | None = None
+    problem: Problem,
+    source: str,
+    sock: socket.socket,
+    repeat: int,
+    stage: Stage | None = None,
+    warm_start: bytes | None = None,
 ) -> Frame:
     """Run the problem's scorer, or one of its stages, on one candidate and say what came of it."""
-    program = Program(source, _SocketChannel(sock), repeat)
+    # Read anew for each scoring: a scorer may change what it is handed.
+    given = None if warm_start is None else data.decode(warm_start)
+    program = Program(source, _SocketChannel(sock), repeat, given)
     scorer = problem.scorer if stage is None else stage.scorer
     try:
         scored = problem.checked(scorer(program))
@@ -191,14 +198,18 @@ def _failed(kind: str, message: str, detail: str | None) -> Frame:
 
 def work(problem: Problem, verifier: Verifier | None, sock: socket.socket) -> None:
     """Score candidates until the socket closes."""
+    warm_start: bytes | None = None
     while (request := receive(sock)) is not None:
+        if request.kind == "warm_start":
+            warm_start = request.body if request.header["is_there"] else None
+            continue
         if request.kind == "exact":
             answer = confirm(verifier, request.header["value"], data.decode(request.body, widen=True))
         else:
             source = request.body.decode("utf-8", "surrogatepass")
             number = request.header["stage"]
             stage = None if number is None else problem.settings.stages[number]
-            answer = score(problem, source, sock, request.header["repeat"], stage)
+            answer = score(problem, source, sock, request.header["repeat"], stage, warm_start)
         sock.sendall(pack(answer))
 
 

@@ -338,8 +338,10 @@ class Storage(Protocol):
         """All evaluations of a candidate, searches first, by attempt."""
         ...
 
-    def find_source(self, run: str, source_hash: str) -> Evaluation | None:
-        """A finished, not duplicated search evaluation of a candidate with that source, or None."""
+    def find_source(
+        self, run: str, source_hash: str, warm_start: CandidateKey | None = None
+    ) -> Evaluation | None:
+        """A finished, not duplicated search evaluation of a candidate with that source and warm start, or None."""
         ...
 
     def consultation(self, run: str, chain: int, step: int, purpose: AdvicePurpose) -> Consultation | None:

@@ -271,14 +271,16 @@ class RdbStorage:
         with self._db.reading() as connection:
             return reading.evaluations_of(connection, self._key(connection, run), key)
 
-    def find_source(self, run: str, source_hash: str) -> Evaluation | None:
-        """A finished, not duplicated search evaluation of a candidate with that source, or None.
+    def find_source(
+        self, run: str, source_hash: str, warm_start: CandidateKey | None = None
+    ) -> Evaluation | None:
+        """A finished, not duplicated search evaluation of a candidate with that source and warm start, or None.
 
         The initial candidate counts; of several, the first by place.
         """
         with self._db.reading() as connection:
             key = self._key(connection, run)
-            return reading.find_source(connection, key, bytes.fromhex(source_hash))
+            return reading.find_source(connection, key, bytes.fromhex(source_hash), warm_start)
 
     def consultation(self, run: str, chain: int, step: int, purpose: AdvicePurpose) -> Consultation | None:
         """One consultation, or None."""

@@ -26,7 +26,7 @@ from discovery.records import (
 )
 from discovery.storage import candidate_rows, contents, rows
 from discovery.storage.base import StoredStep
-from discovery.storage.codec import json_out, key_out, keys_out, text_out
+from discovery.storage.codec import json_out, key_in, key_out, keys_out, text_out
 from discovery.storage.models import (
     COMMITTED,
     RUNNING,
@@ -219,11 +219,17 @@ def evaluations_of(connection: Connection, run: int, key: CandidateKey) -> list[
     return evaluation_records(connection, found)
 
 
-def find_source(connection: Connection, run: int, digest: bytes) -> Evaluation | None:
-    """A finished, not duplicated search evaluation of a source: the first by place, or None."""
+def find_source(
+    connection: Connection, run: int, digest: bytes, warm_start: CandidateKey | None
+) -> Evaluation | None:
+    """A finished, not duplicated search evaluation of a source with a warm start: the first by place, or None."""
     # Not a join with an order and a limit, which makes SQLite walk all evaluations in that order.
     places = sa.select(candidates.c.chain, candidates.c.step, candidates.c.idx).where(
-        candidates.c.run == run, candidates.c.source_hash == digest
+        candidates.c.run == run,
+        candidates.c.source_hash == digest,
+        candidates.c.warm_start.is_(None)
+        if warm_start is None
+        else candidates.c.warm_start == key_in(warm_start),
     )
     place = sa.tuple_(evaluations.c.chain, evaluations.c.step, evaluations.c.idx)
     originals = connection.execute(

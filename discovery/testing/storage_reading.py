@@ -179,6 +179,21 @@ class StepsContract:
         append(storage, other[0], make_candidate(one, "x = 2"), make_failed(one))
         assert storage.find_source("run-1", make_candidate(one, "x = 2").source_hash) is None
 
+    def test_source_is_found_with_its_own_warm_start(self, storage_factory: StorageFactory) -> None:
+        """Neither that of a program which was given nothing, nor that of one which was given something else."""
+        storage = storage_factory()
+        lease = start(storage)[0]
+        given = (None, INITIAL, CandidateKey(0, 1, 0))
+        source = make_candidate(INITIAL, "x = 1").source_hash
+        for step, warm_start in enumerate(given, start=2):
+            assert storage.find_source("run-1", source, warm_start) is None
+            key = CandidateKey(0, step, 0)
+            candidate = replace(make_candidate(key, "x = 1"), warm_start=warm_start)
+            append(storage, lease, candidate, make_scored(key, float(step)))
+        for step, warm_start in enumerate(given, start=2):
+            found = storage.find_source("run-1", source, warm_start)
+            assert found == make_scored(CandidateKey(0, step, 0), float(step))
+
 
 class TotalsContract:
     """Totals, summaries and series are read back for people."""

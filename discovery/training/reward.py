@@ -102,7 +102,8 @@ class LiveReward:
             For each completion its reward; None where nothing of its group has a score.
 
         Raises:
-            UsageError: There is no column that names a problem, or a problem cannot be loaded.
+            UsageError: There is no column that names a problem, or a problem cannot be loaded, or gives its programs
+                a warm start.
             SandboxError: No sandbox works any more.
         """
         problems = columns.get("problem_path") or columns.get("problem")
@@ -143,9 +144,13 @@ class LiveReward:
     ) -> list[float | None]:
         for name in dict.fromkeys(problems):
             if name not in self._evaluators:
-                opened = evaluator_for(
-                    self._load(name), self._backend, slots=self._slots, require=self._require
-                )
+                problem = self._load(name)
+                if problem.settings.warm_start:
+                    raise UsageError(
+                        f"programs of {name!r} are given the best construction of a search, which rows do not carry, "
+                        "so no reward would be of what the prompt says; leave its rows out"
+                    )
+                opened = evaluator_for(problem, self._backend, slots=self._slots, require=self._require)
                 self._evaluators[name] = await self._stack.enter_async_context(opened)
         try:
             async with asyncio.TaskGroup() as group:

@@ -36,6 +36,7 @@ from discovery.records import CandidateKey, Evaluation, Purpose
 from discovery.storage.base import RunRecord, Storage
 from discovery.trajectories.curate import curated
 from discovery.trajectories.records import Filter, Keep, Selection, TrajectoryOutline
+from discovery.warm import given_to
 
 Evaluators = Callable[[RunRecord], AbstractAsyncContextManager[Evaluator]]
 """A started evaluator of a run's problem as it is now; asked for only where something has to be evaluated. Runs of one
@@ -136,12 +137,13 @@ class _Open:
     Args:
         claim: It.
         record: Its run.
-        source_hash: Of its program.
+        equal: What it has in common with all candidates of equal results: its program, and whose artifact that was
+            given, which is a name within its run.
     """
 
     claim: _Claim
     record: RunRecord
-    source_hash: str
+    equal: Hashable
 
 
 class _Court:
@@ -209,7 +211,9 @@ class _Court:
             and record.has_seen(e.finished_at)
         ]
         if not audits:
-            return _Open(claim=claim, record=record, source_hash=candidate.source_hash)
+            given = candidate.warm_start
+            whose = None if given is None else (record.id, given)
+            return _Open(claim=claim, record=record, equal=(candidate.source_hash, whose))
         self.known += 1
         latest = audits[-1]
         audit = latest if latest.failure is not None else audited_evaluation(problem, claimed, latest)
@@ -233,7 +237,7 @@ class _Court:
         noisy = is_noisy(evaluator.problem)
         equal: dict[Hashable, list[_Open]] = {}
         for case in cases:
-            equal.setdefault(case.claim.name if noisy else case.source_hash, []).append(case)
+            equal.setdefault(case.claim.name if noisy else case.equal, []).append(case)
         waiting = deque(equal.values())
 
         async def work() -> None:
@@ -252,7 +256,8 @@ class _Court:
         first = equal[0].claim
         candidate = self._storage.candidate(*first.name)
         assert candidate is not None  # it was there when the claim was opened, and nothing is ever removed
-        again = await evaluator.rescore(candidate)
+        given = given_to(self._storage, first.outline.run, candidate.warm_start)
+        again = await evaluator.rescore(candidate, given)
         self.evaluated += 1
         problem = evaluator.problem
         for case in equal:

@@ -54,6 +54,7 @@ from discovery.storage.journal import Journal
 from discovery.testing.fakes import ScriptedGenerator
 from discovery.testing.selector import committed_step
 from discovery.trail import Trail, stored_trail
+from discovery.warm import stored_warm_start
 
 PLUGIN = """
 from discovery import Feature, Objective, problem
@@ -125,13 +126,20 @@ def metrics_of(value):
     return {"half": value / 2, "name": "n"} | ({"digit": value % 3} if value % 4 else {})
 
 
+def artifact_of(value):
+    """Of two scores in three, the initial one not among them."""
+    return [value] if value % 3 else None
+
+
 def judged(problem, candidate):
     value, now = number_in(candidate.source), datetime.now(UTC)
     failure = Failure(kind=FailureKind.INVALID, message=f"{value} is negative") if value < 0 else None
     return Evaluation(
         key=candidate.key,
         state=EvaluationState.FAILED if failure else EvaluationState.SCORED,
-        score=None if failure else Score(value=float(value), metrics=metrics_of(value)),
+        score=None
+        if failure
+        else Score(value=float(value), metrics=metrics_of(value), artifact=artifact_of(value)),
         failure=failure,
         scorer_version=problem.version,
         started_at=now,
@@ -347,10 +355,27 @@ def stored(storage, run, chains):
                     step,
                     whole.prompt.messages,
                     dataclasses.replace(whole.step, planned_at=None, committed_at=None),
-                    [candidate.source for candidate in whole.candidates.values()],
+                    [(candidate.source, candidate.warm_start) for candidate in whole.candidates.values()],
                 )
             )
     return found
+
+
+def check_what_was_given(storage, run, search):
+    """Programs were given the artifact of the oldest of the best that the step might know of, where it has one."""
+    for chain in range(search.chains):
+        led = {0: (INITIAL, 0.0)}
+        leader = led[0]
+        for step in storage.committed_steps(run, chain):
+            whole = storage.step(run, chain, step.step)
+            key, score = led[max(0, step.step - 1 - search.overlap)]
+            given = key if score % 3 else None
+            assert stored_warm_start(whole.step.selection) == given
+            assert {candidate.warm_start for candidate in whole.candidates.values()} <= {given}
+            for outcome in step.outcomes:
+                if outcome.score is not None and outcome.score > leader[1]:
+                    leader = (outcome.key, outcome.score)
+            led[step.step] = leader
 
 
 def check_what_was_seen(storage, run, search):
@@ -381,11 +406,15 @@ def check_what_was_seen(storage, run, search):
     evaluations=st.integers(1, 26),
     cuts=st.lists(st.integers(1, 50), max_size=3),
     timing=st.integers(0, 10**6),
+    warm_start=st.booleans(),
 )
 def test_neither_timing_nor_the_end_of_processes_changes_a_run(
-    problem, storage, overlap, selector, evaluations, cuts, timing
+    problem, storage, overlap, selector, evaluations, cuts, timing, warm_start
 ):
     search = shape(chains=2, overlap=overlap, selector=selector)
+    problem = dataclasses.replace(
+        problem, settings=dataclasses.replace(problem.settings, warm_start=warm_start)
+    )
 
     async def undisturbed():
         run = a_run(problem, storage)
@@ -409,6 +438,8 @@ def test_neither_timing_nor_the_end_of_processes_changes_a_run(
         assert storage.open_steps(run, 0) == storage.open_steps(run, 1) == []
         assert storage.counts(run).evaluations == evaluations
         check_what_was_seen(storage, run, search)
+        if warm_start:
+            check_what_was_given(storage, run, search)
         return stored(storage, run, 2)
 
     assert asyncio.run(in_pieces()) == asyncio.run(undisturbed())

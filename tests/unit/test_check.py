@@ -1,6 +1,7 @@
 """Every fault of a problem is found, all at once, each with its fix; a good problem has none."""
 
 import dataclasses
+import re
 import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from discovery import data
 from discovery.check import check_problem, each_problem
 from discovery.errors import Invalid, MissingComponent, ProblemError, ProgramFailed, ScoringError
 from discovery.findings import Finding, Level
@@ -71,11 +73,12 @@ class Scoring:
         self.sandbox_s = sandbox_s
         self.sources: list[str] = []
 
-    async def __call__(self, problem: Problem, source: str) -> Evaluation:
+    async def __call__(self, problem: Problem, source: str, warm_start: bytes | None = None) -> Evaluation:
         self.sources.append(source)
+        given = None if warm_start is None else data.decode(warm_start)
         score: Score | None = None
         try:
-            score = problem.checked(problem.scorer(Program(source, InProcess(source))))
+            score = problem.checked(problem.scorer(Program(source, InProcess(source), 0, given)))
             failure = None
             if not problem.in_bounds(score.value):
                 score, failure = None, Failure(kind=FailureKind.OUT_OF_BOUNDS, message="out")
@@ -377,6 +380,40 @@ RANDOM = GOOD.replace("Score(value=abs(value - 0.5))", "Score(value=next(VALUES)
 async def test_a_scorer_that_disagrees_with_itself(check):
     finding = only(await check(RANDOM))
     assert "not deterministic: the same program got 0.1, then 0.2" in finding.message
+
+
+WARM = (
+    GOOD.replace('initial="""def solve():\n    return 0.1\n""",', "initial=INITIAL,")
+    .replace("bounds=(0.0, 1.0),", "bounds=(0.0, 1.0), warm_start=True,")
+    .replace('program.call("solve")', 'program.call("solve", program.warm_start)')
+)
+TAKES_ALL = "def solve(given):\n    return 0.25 if given is None else given / 2\n"
+
+
+@pytest.mark.parametrize(
+    ("initial", "artifact", "words"),
+    [
+        (TAKES_ALL, "value", None),
+        (TAKES_ALL, "'x' * (4 << 20)", "at most|may take 4,194,304"),
+        (TAKES_ALL, "None", "no artifact, so there is nothing to hand on"),
+        (TAKES_ALL, "[value]", "does not score when it is given its own artifact: scorer: unsupported"),
+        (
+            "def solve(given):\n    return given * 8 if given else 0.25\n",
+            "value",
+            "own artifact: invalid: 2.0 is not",
+        ),
+    ],
+)
+async def test_the_initial_candidate_is_given_what_it_handed_out(check, initial, artifact, words):
+    text = WARM.replace("INITIAL", repr(initial)).replace(
+        "abs(value - 0.5)", f"abs(value - 0.5), artifact={artifact}"
+    )
+    findings = await check(text)
+    if words is None:
+        assert findings == []
+    else:
+        assert re.search(words, only(findings).message)
+        assert only(findings).where == "warm_start"
 
 
 async def test_noise_that_is_declared_is_no_fault(check):

@@ -114,6 +114,9 @@ def test_cpu_seconds_are_whole_for_the_kernel(limits, seconds):
         ({"features": ["size"]}, "features is ['size']; it must be a Feature(...) or a list of them"),
         ({"features": [SIZE, Feature("size", 2, 3)]}, "features is [Feature(name='size', "),
         ({"objectives": SIZE}, "objectives is Feature("),
+        ({"warm_start": "yes"}, "warm_start is 'yes'; it must be True or False"),
+        ({"warm_start": True, "language": "text"}, "there is a warm_start, and nothing runs"),
+        ({"warm_start": True, "schema": {}}, "there is a warm_start, and nothing runs"),
         ({"bound": (0, 1)}, "unknown setting 'bound'; known: bounds, build"),
     ],
 )

@@ -199,6 +199,20 @@ def test_a_prompt_can_be_sent_whatever_candidates_returned(problem_of):
     assert "  - `no ?`" in messages[1].content
 
 
+def test_a_program_that_is_given_a_construction_is_told_so_and_how_good_it_is(problem_of):
+    plain, warm = problem_of(), problem_of(warm_start=True)
+    first, later = (compose(warm, parents=[parent()], given=score) for score in (None, 0.1234567890123))
+    assert first[0] == later[0], "the rule is constant"
+    assert "`solve` is given the best construction found so far" in first[0].content
+    assert "There is no construction yet that the program could be given." in first[1].content
+    assert "The construction that the program will be given scores 0.1234567890123." in later[1].content
+    assert shared(first, later) > len(first[0].content) + first[1].content.index("# So far")
+    for message in compose(plain, parents=[parent()], given=0.5):
+        assert "construction" not in message.content
+    run = problem_of(warm_start=True, command=("python3", "{program}"))
+    assert "- It is given the best construction" in compose(run, parents=[parent()])[0].content
+
+
 def test_no_parent(problem_of):
     with pytest.raises(ValueError, match="at least one parent"):
         compose(problem_of(), parents=[])
