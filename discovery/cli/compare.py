@@ -98,7 +98,7 @@ def compare(
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion, reasoning included [8192].
         prices: Table of prices by model [$DISCOVERY_PRICES, or .discovery/prices.toml].
-        jobs: Runs at once [1].
+        jobs: Runs at once.
         sandbox: auto, bubblewrap, docker or process [auto].
         evaluation_slots: Evaluations at once, of each run [one per CPU, divided by --jobs].
         generation_slots: Completions in flight, of each run [as many as the servers can do].

@@ -125,6 +125,12 @@ def tokens_of(summary: RunSummary) -> tuple[str, str]:
     return f"{tokens.total:,}", f"{tokens.prompt:,} of prompts, {tokens.completion:,} of completions"
 
 
+def fates(record: RunRecord) -> Mapping[int, str]:
+    """Why chains took no more steps though the run went on, by their numbers."""
+    ended = record.facts.get("ended_chains") or {}
+    return {number: reason for reason, numbers in ended.items() for number in numbers}
+
+
 def advice_of(summary: RunSummary) -> tuple[str, str]:
     """How often a model was asked what is no candidate, and the tokens of that; both empty where it never was."""
     if not summary.consultations:

@@ -9,7 +9,7 @@ from typing import Annotated
 from discovery.cli.app import again, app, out, print_json, program, properties
 from discovery.cli.execution import Scheduler, execute
 from discovery.cli.options import BUDGET, MACHINE, RECORD, SEARCH, SERVERS
-from discovery.cli.report import as_json
+from discovery.cli.report import as_json, fates
 from discovery.cli.serving import place_model, refuse_engine, refuse_other_servers, served
 from discovery.cli.settings import depth_for, repriced
 from discovery.cli.watch import number
@@ -19,6 +19,7 @@ from discovery.prices import load_prices
 from discovery.records import RunStatus
 from discovery.run import config_of
 from discovery.storage import open_existing
+from discovery.storage.base import RunRecord
 from discovery.summary import RunSummary, status_of, summarize
 
 
@@ -102,7 +103,7 @@ def resume(
             if json:
                 print_json(as_json(summary))
             else:
-                _say_finished(summary, before, again(storage))
+                _say_finished(summary, record, before, again(storage))
             return 0
         chosen = choose_backend(settings.sandbox, settings.generator.kind)
         place = None
@@ -117,9 +118,12 @@ def resume(
         with_storage.close()
 
 
-def _say_finished(summary: RunSummary, config: RunConfig, storage_option: str) -> None:
+def _say_finished(summary: RunSummary, record: RunRecord, config: RunConfig, storage_option: str) -> None:
     reason = f" ({summary.message})" if summary.message else ""
     out.print(f"run {summary.run} has finished{reason}: best {number(summary.best_score)}", markup=False)
+    if len(fates(record)) >= config.search.chains:
+        out.print("All its chains have ended by --on-stall stop, so a larger budget would change nothing.")
+        return
     more = 2 * max(summary.evaluations, config.planned_evaluations)
     out.print(
         f"It goes on with a larger budget: {program()} resume {summary.run} --max-evaluations {more}{storage_option}",

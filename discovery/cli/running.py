@@ -76,13 +76,13 @@ def run(
         steps: L, how deep each goes [25, or more where --max-evaluations asks for more].
         candidates: K, completions per step [4].
         parents: How many candidates a prompt shows [3].
-        overlap: Steps of a chain that may be open beside its oldest one [0; 1 where slots would stand idle].
+        overlap: Steps that a chain may have open beside its oldest [0; 1 where slots would stand idle].
         selector: What chooses parents; `discovery selectors` tells what each one does [rpucg].
         selector_param: A parameter of the selector, as NAME=VALUE; may be repeated.
         rungs: How many times the worst chains are pruned; the others get their evaluations [0].
         keep_chains: Share of the chains that goes on at each rung [0.5].
         patience: Steps of a chain without an improvement until --on-stall happens [never].
-        on_stall: What --patience leads to: the chain begins anew, or ends [restart].
+        on_stall: Begin a stalled chain anew, or end it [restart].
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
@@ -94,8 +94,8 @@ def run(
         answer_tokens: Most tokens of the answer forced when reasoning took all --max-tokens, 0 for none [4096].
         edits: What is asked for: rewrite (whole programs) or diff (SEARCH/REPLACE blocks) [rewrite].
         reflect: Ask the model what each committed candidate teaches, and tell later prompts.
-        adviser_url: URL of the server that --reflect and selectors like llm-rerank ask; may be repeated [the model's].
-        keep: What is stored of completions: text, tokens (ids too) or logprobs (log-probabilities too) [logprobs].
+        adviser_url: URL of a server that --reflect and selectors ask; may be repeated [the model's own].
+        keep: Stored of completions: text, tokens (ids too) or logprobs (log-probabilities too) [logprobs].
         seed: Run seed [0].
         sandbox: auto, bubblewrap, docker or process [auto].
         require_isolation: Refuse to start unless this holds here: untrusted, full, none, or properties.

@@ -14,7 +14,7 @@ from rich.text import Text
 from discovery.agreement import shown
 from discovery.bottleneck import bottleneck
 from discovery.cli.app import again, app, out, print_json, print_table, program
-from discovery.cli.report import advice_of, as_json, cost_of, tokens_of, with_interval
+from discovery.cli.report import advice_of, as_json, cost_of, fates, tokens_of, with_interval
 from discovery.cli.watch import duration, number, plain, printable, utilisation
 from discovery.comparison.plan import COMPARISON, SETTING
 from discovery.config import RunConfig, SandboxConfig
@@ -76,7 +76,7 @@ def show(
     finally:
         with_storage.close()
     if json:
-        adapted = {"ended_chains": _fates(record), "restarts": record.facts.get("restarts", 0)}
+        adapted = {"ended_chains": fates(record), "restarts": record.facts.get("restarts", 0)}
         print_json({**as_json(summary), **adapted, "utilisation": _utilisation_as_json(points)})
         return 0
     facts = Table.grid(padding=(0, 2))
@@ -85,7 +85,7 @@ def show(
             facts.add_row(Text(label, style="dim"), Text(printable(value)))
     out.print(Text(summary.run, style="bold"))
     print_table(facts)
-    print_table(_chains(summary, _fates(record)))
+    print_table(_chains(summary, fates(record)))
     out.print("\nNext:")
     for command in _next(summary):
         out.print(f"  {program()} {command}{again(storage)}", markup=False)
@@ -145,12 +145,6 @@ def _search(config: RunConfig) -> str:
     patience = f"{adapt.on_stall} after {adapt.patience} steps in vain" if adapt.patience else ""
     overlap = f"overlap {config.overlap}" if config.overlap else ""
     return ", ".join(filter(None, (shape, overlap, rungs, patience)))
-
-
-def _fates(record: RunRecord) -> Mapping[int, str]:
-    """Why chains took no more steps though the run went on, by their numbers."""
-    ended = record.facts.get("ended_chains") or {}
-    return {number: reason for reason, numbers in ended.items() for number in numbers}
 
 
 def _chains(summary: RunSummary, fates: Mapping[int, str]) -> Table:

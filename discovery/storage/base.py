@@ -99,10 +99,7 @@ class RunRecord:
 
     @property
     def arrived_at(self) -> datetime | None:
-        """When it was brought in from an archive: what was finished until then, nobody here has seen happen.
-
-        None for a run that was made here.
-        """
+        """When an archive brought it in: nobody here saw what was finished until then. None: it was made here."""
         said = self.facts.get(ARRIVED_AT)
         return datetime.fromisoformat(said) if isinstance(said, str) else None
 
@@ -320,10 +317,7 @@ class Storage(Protocol):
         ...
 
     def open_steps(self, run: str, chain: int) -> list[StoredStep]:
-        """The planned steps of a chain that are not committed, in order, with all that is stored of them.
-
-        There are few, and they come after all committed ones.
-        """
+        """The few planned steps after a chain's committed ones, in order, with all that is stored of them."""
         ...
 
     def step(self, run: str, chain: int, step: int) -> StoredStep | None:
@@ -387,8 +381,7 @@ class Storage(Protocol):
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Scores of all finished search evaluations in the order they finished; for plots.
 
-        None stands for a failure, or a second scoring that disagreed or is still to come. The initial candidate's is
-        among them.
+        None: a failure, or a second scoring that disagreed or is still to come. The initial candidate's is there too.
         """
         ...
 

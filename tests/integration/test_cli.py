@@ -166,6 +166,27 @@ def test_run_ends_with_what_it_found_and_what_comes_next(discovery, drawn):
     assert scored.json["score"] == discovery("show", run, "--json").json["best_score"]
 
 
+def test_chains_that_all_ended_are_offered_no_larger_budget(discovery, home):
+    options = (
+        "--chains",
+        2,
+        "--candidates",
+        2,
+        "--steps",
+        60,
+        "--sandbox",
+        "process",
+        "--scheduler",
+        "local",
+    )
+    patience = ("--patience", 1, "--on-stall", "stop")
+    run = discovery("run", "constants-10", *options, *patience, "--json").json
+    assert run["message"] == "no improvement in 1 step"
+    again = discovery("resume", run["run"])
+    assert "a larger budget would change nothing" in again.out
+    assert "--max-evaluations" not in again.out
+
+
 def test_pictures_can_be_left_out(discovery, home, monkeypatch):
     monkeypatch.setenv("DISCOVERY_PICTURES", "off")
     ended = discovery("run", "circle-packing-26", *SHAPE, "--max-evaluations", 1)
@@ -477,6 +498,7 @@ def test_a_finished_run_goes_on_with_a_larger_budget(discovery):
     again = discovery("resume", run)
     assert (again.code, again.err) == (0, "")
     assert "has finished" in again.out
+    assert "It goes on with a larger budget: " in again.out
     assert f"discovery resume {run} --max-evaluations" in again.out
     assert discovery("resume", run, "--json").json["evaluations"] == 5
     more = ("--scheduler", "local", "--sandbox", "process", "--json")
