@@ -365,7 +365,11 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0 for any free one")
     parser.add_argument("--slots", type=int, default=defaults.slots)
     parser.add_argument(
-        "--latency", type=float, default=defaults.latency_s, help="median seconds of a choice"
+        "--latency",
+        dest="latency_s",
+        type=float,
+        default=defaults.latency_s,
+        help="median seconds of a choice",
     )
     parser.add_argument("--sigma", type=float, default=defaults.sigma, help="spread of the time's logarithm")
     parser.add_argument(
@@ -381,22 +385,9 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--style", choices=("harmony", "think"), default=defaults.style)
     parser.add_argument("--model", default=defaults.models[0])
     parser.add_argument("--api-key", default=None)
-    given = parser.parse_args(args)
-    config = FakeConfig(
-        slots=given.slots,
-        latency_s=given.latency,
-        sigma=given.sigma,
-        straggling=given.straggling,
-        straggle=given.straggle,
-        seed=given.seed,
-        tokens=given.tokens,
-        stream_interval=given.stream_interval,
-        context=given.context,
-        style=given.style,
-        models=(given.model,),
-        api_key=given.api_key,
-    )
-    asyncio.run(_serve(config, given.host, given.port))
+    given = vars(parser.parse_args(args))
+    host, port, model = (given.pop(name) for name in ("host", "port", "model"))
+    asyncio.run(_serve(FakeConfig(models=(model,), **given), host, port))
 
 
 if __name__ == "__main__":
