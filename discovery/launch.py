@@ -26,6 +26,7 @@ from discovery.prices import PriceTable, load_prices, priced
 from discovery.problem import Problem
 from discovery.records import Json, ModelIdentity, RunStatus
 from discovery.run import Run, config_of, new_run, resumed
+from discovery.rungs import refuse_out_of_reach
 from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
 from discovery.sandbox.cgroups import available
@@ -163,7 +164,7 @@ def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
             f"--adviser-url {config.adviser.base_url[0]} is for questions, and nothing asks any; add --reflect or a "
             "selector that asks a model (llm-rerank, llm-elite), or leave it out"
         )
-    config.rungs_at  # noqa: B018  raises where there are too many
+    refuse_out_of_reach(config.rungs_at, config.planned_evaluations, config.search.chains, config.adapt.keep)
     generator_of(config, problem)
     _refuse_edits(config, problem)
     config = with_template(config)
@@ -184,7 +185,7 @@ def with_template(config: RunConfig) -> RunConfig:
     if prompt.template is None or prompt.template_text is not None:
         return config
     try:
-        text = Path(prompt.template).expanduser().read_text(encoding="utf-8")
+        text = Path(prompt.template).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(

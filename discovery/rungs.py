@@ -64,6 +64,23 @@ def settled(total: int, chains: int, rungs: int, keep: float, candidates: int) -
     return tuple(places)
 
 
+def refuse_out_of_reach(at: Sequence[int], total: int, chains: int, keep: float) -> None:
+    """Refuse rungs that somebody placed where a run never comes; arguments as for :func:`settled`.
+
+    Raises:
+        ConfigError: The evaluations are spent before one of them.
+    """
+    needed, before, living = 0, 0, chains
+    for rung, place in enumerate(at, start=1):
+        needed += living * (place - before)
+        if needed > total:
+            raise ConfigError(
+                f"at is {list(at)}, and it takes {needed} evaluations to bring {living} chains to rung {rung}, "
+                f"of {total} in all; place them lower, or take more evaluations"
+            )
+        before, living = place, survivors(living, keep)
+
+
 class Rungs:
     """The shares of a run's chains in its budget.
 

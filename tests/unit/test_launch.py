@@ -4,7 +4,16 @@ from datetime import UTC, datetime
 import pytest
 
 from discovery import launch
-from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SlotsConfig, to_dict
+from discovery.config import (
+    AdaptConfig,
+    GeneratorConfig,
+    PromptConfig,
+    RunConfig,
+    SandboxConfig,
+    SearchConfig,
+    SlotsConfig,
+    to_dict,
+)
 from discovery.errors import ConfigError, InsufficientIsolation, MissingComponent
 from discovery.plugins import load_problem
 from discovery.records import Direction, RunStatus
@@ -125,3 +134,23 @@ async def test_a_problem_may_require_what_a_sandbox_does_not_hold(tmp_path):
     with pytest.raises(ConfigError, match="unknown isolation 'quiet'"):
         async with launch.evaluator_for(toy, InProcessBackend(), require=("quiet",)):
             pytest.fail("it was let through")
+
+
+def test_rungs_that_a_run_never_comes_to_are_refused():
+    search = SearchConfig(chains=4, steps=10, candidates=2)
+    for at, says in (
+        ((21,), "84 evaluations to bring 4 chains to rung 1, of 80"),
+        ((8, 33), "82 evaluations to bring 2 chains to rung 2, of 80"),
+    ):
+        config = RunConfig(problem="constants-10", search=search, adapt=AdaptConfig(rungs=len(at), at=at))
+        with pytest.raises(ConfigError, match=says):
+            launch.checked(config)
+    last = AdaptConfig(rungs=2, at=(8, 32))
+    assert launch.checked(RunConfig(problem="constants-10", search=search, adapt=last)).rungs_at == (8, 32)
+
+
+def test_a_template_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "words.md"
+    path.write_text("<!-- user -->\n${parents}\n\n${request}\n", encoding="utf-8-sig")
+    config = RunConfig(problem="constants-10", prompt=PromptConfig(template=str(path)))
+    assert launch.checked(config).prompt.template_text.startswith("<!-- user -->")

@@ -220,9 +220,7 @@ def contents(storage, run, chains):
                     {index: candidate.source for index, candidate in sorted(whole.candidates.items())},
                 )
             )
-        for answer in storage.answers(run, chain):
-            found.append(storage.consultation(run, chain, answer.step, answer.purpose).text)
-            found.append(dataclasses.replace(answer))
+        found += storage.answers(run, chain)
     return found
 
 
