@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from discovery.bundle import layout
 from discovery.records import Failure, FailureKind, text_hash
 from discovery.sandbox.base import CommandRun, SandboxResult
 from discovery.sandbox.outcome import clean
@@ -27,7 +28,7 @@ _MESSAGE_CHARS = 300
 # Of a run of such characters only the first can be where it begins: else what a program has its compiler say takes
 # time in proportion to its square.
 _FOLDER = r"(?<![\w.+/-])/(?:[\w.+/-]*/)?"
-_PLACE = re.compile(_FOLDER + r"(?=program\.\w+)")
+_USUAL_NAME = r"program\.\w+"
 # Names that a compiler draws: equal faults of equal programs have to read equally.
 _DRAWN = re.compile(_FOLDER + r"(?:cc\w{6}(?=\.\w)|rustc\w{6}/)")
 _ERROR = re.compile(r"\berror\b(?!s? generated)|undefined reference|cannot find", re.I)
@@ -69,15 +70,26 @@ class Builds:
     Args:
         toolchain: With a build command.
         suffix: Ending of the program's file.
+        files: Paths of a program's files, the entry first, where it has several.
         most_bytes: Built files kept.
     """
 
-    def __init__(self, toolchain: Toolchain, suffix: str, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        toolchain: Toolchain,
+        suffix: str,
+        *,
+        files: tuple[str, ...] = (),
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         if toolchain.build is None:
             raise ValueError("there is nothing to build: the toolchain has no build command")
         self._argv = toolchain.build
         self._limits = toolchain.build_limits
         self._suffix = suffix
+        self._files = files
+        names = "|".join([_USUAL_NAME, *(re.escape(file) + r"\b" for file in files)])
+        self._place = re.compile(f"{_FOLDER}(?={names})")
         self._most_bytes = most_bytes
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
@@ -86,7 +98,7 @@ class Builds:
     def anew(self) -> Builds:
         """Builds of the same kind that know nothing of what was built so far."""
         toolchain = Toolchain(build=self._argv, build_limits=self._limits)
-        return Builds(toolchain, self._suffix, most_bytes=self._most_bytes)
+        return Builds(toolchain, self._suffix, files=self._files, most_bytes=self._most_bytes)
 
     async def of(self, source: str, run: Run) -> Built:
         """Build a source, or take what was built of it.
@@ -100,6 +112,7 @@ class Builds:
 
         Raises:
             SandboxError: The sandbox failed; whoever else waits for this source builds it.
+            BundleError: It has not the files that it should have.
         """
         key = text_hash(source)
         while True:
@@ -128,8 +141,16 @@ class Builds:
             future.cancel()
 
     def _request(self, source: str) -> CommandRun:
+        laid = layout(source, self._files)
         return CommandRun(
-            source=source, argv=self._argv, suffix=self._suffix, stdin=b"", limits=self._limits, collects=True
+            source=laid.source,
+            argv=self._argv,
+            suffix=self._suffix,
+            stdin=b"",
+            limits=self._limits,
+            collects=True,
+            file=laid.file,
+            files=laid.files,
         )
 
     def _keep(self, key: str, binary: bytes) -> None:
@@ -142,7 +163,7 @@ class Builds:
 
     def _judged(self, result: SandboxResult) -> Built:
         said = result.stderr if result.stderr.strip() else (result.data or b"").decode(errors="replace")
-        output = clean(_plainly(said)).strip()
+        output = clean(self._plainly(said)).strip()
         failure = self._failure(result, output)
         return Built(
             binary=result.binary if failure is None else None,
@@ -176,6 +197,11 @@ class Builds:
             )
         return Failure(kind=FailureKind.BUILD, message=message, detail=detail)
 
+    def _plainly(self, said: str) -> str:
+        """What a compiler said, with files under names that are the same in every sandbox."""
+        plain = self._place.sub("", said)
+        return _DRAWN.sub(lambda match: "" if match[0].endswith("/") else "program", plain)
+
     def _limit_message(self, kind: FailureKind) -> str:
         if kind is FailureKind.TIMEOUT:
             return f"ran past the CPU limit of {self._limits.cpu_limit_s} s, while it was built"
@@ -185,11 +211,6 @@ class Builds:
             )
         megabytes = self._limits.memory_bytes / (1 << 20)
         return f"ran past the memory limit of {megabytes:,.0f} MiB, while it was built"
-
-
-def _plainly(said: str) -> str:
-    """What a compiler said, with files under names that are the same in every sandbox."""
-    return _DRAWN.sub(lambda match: "" if match[0].endswith("/") else "program", _PLACE.sub("", said))
 
 
 def _first_error(output: str) -> str:

@@ -101,7 +101,7 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
         findings += _check_metrics(problem, first)
         if first.score is not None:
             findings += await _check_warm_start(problem, first.score, score)
-            broken = await score(problem, _broken(problem))
+            broken = await score(problem, problem.with_entry(_broken(problem)))
             findings += _check_broken(problem, first.score, broken)
             if broken.score is None:
                 findings += await _check_twisted(problem, first, score)

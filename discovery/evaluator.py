@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from discovery import data, rounds
 from discovery.agreement import confirmed
 from discovery.builds import Builds
+from discovery.bundle import BundleError
 from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
 from discovery.judging import Judging, Usage
@@ -115,7 +116,11 @@ class Evaluator:
         self._backend = backend
         self._toolchain = toolchain(problem.settings)
         self._spec = spec_of(problem, self._toolchain, label)
-        self._builds = Builds(self._toolchain, suffix_of(problem.settings)) if self._toolchain.build else None
+        self._builds = (
+            Builds(self._toolchain, suffix_of(problem.settings), files=problem.files)
+            if self._toolchain.build
+            else None
+        )
         self._host = ScorerHost(problem)
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
         self.meter = self.pool.meter
@@ -388,14 +393,21 @@ class Evaluator:
     ) -> SandboxResult:
         """Do what the scorer asks, in the slot's sandbox; a program that has to be built is built there first."""
         limits = _shortened(self.problem.settings.limits, request.timeout_s)
+        try:
+            laid = self.problem.layout(source)
+        except BundleError as error:
+            failure = Failure(kind=FailureKind.INVALID, message=f"not the files of this problem: {error}")
+            return SandboxResult(failure=failure, wall_s=0.0)
         if request.function is not None:
             return await means.slot.run(
                 FunctionCall(
-                    source=source,
+                    source=laid.source,
                     function=request.function,
                     arguments=request.body,
                     limits=limits,
                     cores=means.cores,
+                    file=laid.file,
+                    files=laid.files,
                 )
             )
         binary = None
@@ -410,13 +422,15 @@ class Evaluator:
             binary = built.binary
         return await means.slot.run(
             CommandRun(
-                source=source,
+                source=laid.source,
                 argv=(*(self._toolchain.command or ("python3", "{program}")), *request.args),
                 suffix=suffix_of(self.problem.settings),
                 stdin=request.body,
                 limits=limits,
                 cores=means.cores,
                 binary=binary,
+                file=laid.file,
+                files=laid.files,
             )
         )
 

@@ -83,5 +83,6 @@ EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a Stage(...) or a list of them, each of another name",
     ),
     "warm_start": (lambda v: isinstance(v, bool), "True or False"),
+    "entry_file": (lambda v: v is None or (isinstance(v, str) and bool(v)), "the path of a file or None"),
     "schema": (lambda v: v is None or _is_schema(v), "a JSON Schema: a dict of what JSON can hold"),
 }

@@ -9,9 +9,11 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from discovery.blocks import END, START
+from discovery.bundle import unbundled
 from discovery.bundled import PROBLEM_FILE
 from discovery.data import loads_document
 from discovery.errors import ConfigError, DataError
@@ -125,9 +127,26 @@ def _check_words(name: str, command: tuple[str, ...], wanted: tuple[str, ...]) -
 def _check_initial(problem: Problem) -> Iterator[Finding]:
     if not problem.initial.strip():
         return
-    yield from _check_blocks(problem.initial)
+    if not problem.files:
+        yield from _check_program(problem, problem.initial)
+        return
+    for path, text in unbundled(problem.initial).items():
+        is_entry = path == problem.files[0]
+        for finding in _check_program(problem, text) if is_entry else _check_file(problem, path, text):
+            yield replace(finding, message=f"{path}: {finding.message}")
+
+
+def _check_file(problem: Problem, path: str, text: str) -> Iterator[Finding]:
+    """One of several files that is not the entry."""
+    yield from _check_blocks(text)
+    if problem.settings.language.lower() == "python" and path.endswith(".py"):
+        yield from _parsed(text)[1]
+
+
+def _check_program(problem: Problem, initial: str) -> Iterator[Finding]:
+    yield from _check_blocks(initial)
     entry, language = problem.settings.entry, problem.settings.language
-    if toolchain(problem.settings).build is not None and _is_python(problem.initial, entry):
+    if toolchain(problem.settings).build is not None and _is_python(initial, entry):
         yield wrong(
             "initial",
             f"the language is {language!r}, and the initial program is Python: it defines {entry!r}",
@@ -135,25 +154,30 @@ def _check_initial(problem: Problem) -> Iterator[Finding]:
         )
     if problem.settings.schema is not None:
         try:
-            loads_document(problem.initial)
+            loads_document(initial)
         except DataError as error:
             yield wrong(
                 "initial", f"not JSON: {error}", "with a schema the initial candidate is a JSON document"
             )
     if language.lower() != "python":
         return
-    try:
-        tree = ast.parse(problem.initial)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        yield wrong("initial", f"line {line}: not Python: {error}", "mend the line")
-        return
-    if toolchain(problem.settings).command is None and entry not in _defined(tree):
+    tree, faults = _parsed(initial)
+    if tree is None:
+        yield from faults
+    elif toolchain(problem.settings).command is None and entry not in _defined(tree):
         yield wrong(
             "entry",
             f"the initial candidate defines no {entry!r}",
             f"define it, or say entry=... in the declaration (it is {entry!r} unless said)",
         )
+
+
+def _parsed(text: str) -> tuple[ast.Module | None, list[Finding]]:
+    try:
+        return ast.parse(text), []
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        return None, [wrong("initial", f"line {line}: not Python: {error}", "mend the line")]
 
 
 def _is_python(source: str, entry: str) -> bool:

@@ -9,7 +9,8 @@ The smallest plugin is one file::
         return -abs(program.call("solve") - 0.5)
 
 The usual one is a folder with ``problem.py``, ``statement.md`` and ``initial.<ext>`` beside it, and a ``prompt.md``
-where prompts shall have words of their own (:mod:`discovery.generation.templates`).
+where prompts shall have words of their own (:mod:`discovery.generation.templates`). Where candidates are of several
+files, a folder ``initial`` holds them (:mod:`discovery.bundle`).
 
 A scorer runs in a process of its own that never imports candidate code. It gets a :class:`Program`, whose ``call``
 and ``run`` execute the candidate inside a sandbox and hand back *data*; the scorer decides validity and recomputes
@@ -29,9 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from discovery.blocks import Frame
+from discovery.bundle import BundleFrame, Layout, bundled, layout, unbundled
 from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Stage
 from discovery.errors import ProblemError
 from discovery.expected import EXPECTED, ONE_OR_MORE
+from discovery.initial import baseline_source, initial_files
 from discovery.program import DATA_LANGUAGE, TEXT_LANGUAGES, Program
 from discovery.records import Direction, Json, Score, text_hash
 
@@ -46,7 +49,7 @@ class Problem:
     Args:
         name: Lower-case letters, digits and dashes.
         statement: Markdown that the model sees.
-        initial: Source text of the initial candidate.
+        initial: Source text of the initial candidate; of several files their bundle.
         scorer: The decorated function.
         direction: Whether higher scores are better.
         settings: Everything else that was declared.
@@ -55,6 +58,7 @@ class Problem:
             and ``data-*`` but what says nothing of a score.
         template: The folder's ``prompt.md``, a template of prompts; None where there is none.
         baseline: Source of the program that repeats are scored in turn with, where it is not the initial candidate.
+        files: Paths of a candidate's files, the entry first; empty where candidates are one text.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Problem:
     version: str
     template: str | None = None
     baseline: str | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def compared_with(self) -> str:
@@ -74,9 +79,22 @@ class Problem:
         return self.initial if self.baseline is None else self.baseline
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> Frame | BundleFrame:
         """The EVOLVE-BLOCK frame of the initial candidate."""
-        return Frame.of(self.initial)
+        return BundleFrame.of(self.initial) if self.files else Frame.of(self.initial)
+
+    @property
+    def entry_text(self) -> str:
+        """The text of the initial candidate's entry file, or all of it where that is one text."""
+        return self.layout(self.initial).source
+
+    def layout(self, source: str) -> Layout:
+        """How a candidate lies in a sandbox; raises BundleError where it is none of this problem."""
+        return layout(source, self.files)
+
+    def with_entry(self, text: str) -> str:
+        """The initial candidate with another text in its entry file: that text, where there is but one."""
+        return bundled({**unbundled(self.initial), self.files[0]: text}) if self.files else text
 
     def checked(self, result: Score | float) -> Score:
         """What the scorer returned, as a Score.
@@ -147,6 +165,7 @@ class ProblemSettings:
     stages: tuple[Stage, ...] = ()
     schema: Mapping[str, Json] | None = None
     warm_start: bool = False
+    entry_file: str | None = None
 
     @property
     def is_text(self) -> bool:
@@ -169,7 +188,8 @@ def problem(
     Args:
         name: Lower-case letters, digits and dashes.
         statement: Markdown for the model. None reads ``statement.md`` beside the file.
-        initial: Source text of the initial candidate. None reads the one file ``initial.*`` beside the file.
+        initial: Source text of the initial candidate. None reads the one file ``initial.*`` beside the file, or all
+            files of the folder ``initial``: then candidates are of several files.
         direction: ``maximize`` or ``minimize``.
         variant: Which one of a family it is (see :func:`discovery.family.family`): texts that are not given are read
             from ``statement-VARIANT.md`` and ``initial-VARIANT.*``, or from ``statement.md`` and ``initial.*`` with
@@ -201,6 +221,7 @@ def problem(
             ``islands`` keeps the best of each kind), ``objectives`` (a list of :class:`Objective`: public metrics that
             count beside the score; the selector ``pareto`` continues from what no other candidate beats in all),
             ``stages`` (a list of :class:`Stage`: cheap first scores that a candidate must reach, in this order),
+            ``entry_file`` (which of several files is executed; the one named ``main`` unless said),
             ``warm_start`` (whether the scorer hands the best construction of the search so far to its program:
             ``program.call("solve", program.warm_start)``; it is the artifact of the chain's best candidate) and
             ``schema`` (a JSON Schema: solutions are data, JSON documents that fit it, and nothing runs; the language
@@ -217,10 +238,11 @@ def problem(
         path = Path(inspect.getsourcefile(inspect.unwrap(scorer)) or ".").resolve()
         faults: list[str] = []
         text = _text(statement, path, "statement{}.md", "statement", variant, faults)
-        source = _text(initial, path, "initial{}.*", "initial", variant, faults)
-        template = _template(path, variant, faults)
         declared_settings = _settings(settings, faults)
-        baseline = _baseline(declared_settings.repeats, path, faults)
+        files = initial_files(path, variant, declared_settings, faults, is_given=initial is not None)
+        source = bundled(files) if files else _text(initial, path, "initial{}.*", "initial", variant, faults)
+        template = _template(path, variant, faults)
+        baseline = baseline_source(declared_settings.repeats, path, tuple(files), faults)
         declared = Problem(
             name=str(name),
             statement=text,
@@ -232,6 +254,7 @@ def problem(
             version=_version(text, source, template, baseline, path),
             template=template,
             baseline=baseline,
+            files=tuple(files),
         )
         if not _NAME.fullmatch(declared.name):
             faults.insert(0, f"the name is {name!r}; use lower-case letters, digits and dashes")
@@ -353,19 +376,6 @@ def _files(path: Path, pattern: str) -> list[Path]:
 
 _NOT_SCORING = ("initial.", "initial-", "adversarial.")
 """How the names of files begin that say nothing of what a score is: they are no part of a problem's version."""
-
-
-def _baseline(repeats: Repeats | None, path: Path, faults: list[str]) -> str | None:
-    if repeats is None or not isinstance(repeats.baseline, str):
-        return None
-    file = path.parent / repeats.baseline
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        faults.append(
-            f"repeats: the baseline {file} cannot be read: {error}; name a program's file beside {path.name}"
-        )
-        return None
 
 
 def _version(statement: str, initial: str, template: str | None, baseline: str | None, path: Path) -> str:

@@ -59,12 +59,19 @@ class Program:
         channel: The way to its sandbox.
         repeat: Which of the problem's repeats this scoring is, from 0.
         warm_start: See :attr:`warm_start`.
+        files: Its files, where it has several: path to text.
     """
 
     def __init__(
-        self, source: str, channel: ProgramChannel, repeat: int = 0, warm_start: Data = None
+        self,
+        source: str,
+        channel: ProgramChannel,
+        repeat: int = 0,
+        warm_start: Data = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self._source = source
+        self._files = dict(files or {})
         self._channel = channel
         self._repeat = repeat
         self._warm_start = warm_start
@@ -73,8 +80,13 @@ class Program:
 
     @property
     def source(self) -> str:
-        """The candidate's text."""
+        """The candidate's text; of several files their bundle."""
         return self._source
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The candidate's files, path to text, the entry first; empty where candidates of the problem are one text."""
+        return dict(self._files)
 
     @property
     def repeat(self) -> int:

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from discovery import data
+from discovery.bundle import BundleError, bundled, check_same, read_folder, unbundled
 from discovery.data import Data
 from discovery.errors import DataError, UsageError, boundary
 from discovery.problem import Problem
@@ -35,6 +36,23 @@ def read_text(file: Path) -> str:
         return _bytes(file, None).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"solution {file}: it is not UTF-8 text; {_EXPECTED}") from error
+
+
+def read_program(place: Path, problem: Problem) -> str:
+    """The source of a program: a file, or where candidates are of several files a folder of them or their bundle.
+
+    Raises:
+        UsageError: It cannot be read, or has not the problem's files.
+    """
+    if not problem.files:
+        return read_text(place)
+    expected = f"expected a folder with {', '.join(problem.files)}, or data"
+    try:
+        files = read_folder(place, problem.files[0]) if place.is_dir() else unbundled(read_text(place))
+        check_same(files, problem.files)
+    except (BundleError, OSError) as error:
+        raise UsageError(f"solution {place}: {error}; {expected}") from error
+    return bundled(files)
 
 
 def read_solution(file: Path, problem: Problem) -> Data:

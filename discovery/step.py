@@ -295,8 +295,8 @@ class OpenStep:
         index = completion.key.index
         candidate, evaluation = stored.candidates.get(index), stored.evaluations.get(index)
         if evaluation is None and candidate is None:
-            is_diff = self._ports.prompt.edits == "diff"
-            main = self._parents.get(stored.step.parents[0]).source if is_diff else None
+            is_part = self._ports.prompt.edits == "diff" or self._ports.problem.files
+            main = self._parents.get(stored.step.parents[0]).source if is_part else None
             extracted = extract(completion, self._ports.problem, main=main)
             if isinstance(extracted, Failure):
                 evaluation = await self._keep(self._failed(completion.key, extracted))

@@ -101,6 +101,13 @@ def suffix_of(settings: ProblemSettings) -> str:
     return _SUFFIXES.get(settings.language.lower(), ".txt")
 
 
-def in_words(command: tuple[str, ...], settings: ProblemSettings) -> str:
-    """A command as people and models read it, with file names for what stands in it for files."""
-    return " ".join(command).replace(PROGRAM, f"program{suffix_of(settings)}").replace(BINARY, "./program")
+def in_words(command: tuple[str, ...], settings: ProblemSettings, files: tuple[str, ...] = ()) -> str:
+    """A command as people and models read it, with file names for what stands in it for files.
+
+    Args:
+        command: Its words.
+        settings: The problem's.
+        files: Paths of a program's files where it has several, the entry first.
+    """
+    program = files[0] if files else f"program{suffix_of(settings)}"
+    return " ".join(command).replace(PROGRAM, program).replace(BINARY, "./program")

@@ -67,7 +67,7 @@ async def tried(problem: Problem, score: ScoreSource, *, programs: bool) -> list
             if each.program is None:
                 findings += _check_wrong(problem, verifier, each)
             elif programs:
-                findings += _check_refused(each, await score(problem, each.program))
+                findings += _check_refused(each, await score(problem, problem.with_entry(each.program)))
     except ProblemError as error:
         return [*findings, from_message("adversarial", one_line(str(error)))]
     if 0 < count < LEAST_WRONG:
@@ -83,7 +83,9 @@ async def tried(problem: Problem, score: ScoreSource, *, programs: bool) -> list
         for reference in problem.settings.references:
             if reference.file not in known:
                 source = problem.path.with_name(reference.file).read_text(encoding="utf-8")
-                findings += _check_program(problem, reference, await score(problem, source))
+                findings += _check_program(
+                    problem, reference, await score(problem, problem.with_entry(source))
+                )
     return findings
 
 

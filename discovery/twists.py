@@ -68,7 +68,8 @@ class Twisted:
 def twisted(problem: Problem) -> Iterator[Twisted]:
     """The initial candidate of a Python problem with its answer twisted; nothing of other languages."""
     settings = problem.settings
-    if settings.language.lower() != "python" or not _defines(problem.initial, settings.entry):
+    initial = problem.entry_text
+    if settings.language.lower() != "python" or not _defines(initial, settings.entry):
         return
     for words, everywhere, instead, whole in (
         ("""with the text "nan" for each number""", True, "'nan'", _TWIST),
@@ -80,7 +81,7 @@ def twisted(problem: Problem) -> Iterator[Twisted]:
         wrapped = _WRAPPED.format(
             everywhere=everywhere, instead=instead, whole=whole, nothing=_NOTHING, entry=settings.entry
         )
-        yield Twisted(words=words, source=problem.initial + wrapped)
+        yield Twisted(words=words, source=problem.with_entry(initial + wrapped))
 
 
 def _defines(source: str, name: str) -> bool:

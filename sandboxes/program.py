@@ -27,14 +27,16 @@ def call(request: dict, limits: dict, source: str, arguments: bytes, result: int
     """Execute a source as the module ``candidate``, call its function, write the result; never returns.
 
     Args:
-        request: ``function`` and ``seed``.
+        request: ``function`` and ``seed``; ``files`` where the program has others than its entry.
         limits: Fields of ``discovery.problem.Limits``.
         source: The program.
         arguments: Encoded ``[args, kwargs]``.
         result: Descriptor to write ``D`` and encoded data, or ``F`` and a failure, to.
         path: The program's file, for tracebacks and for processes that import it.
     """
-    answer = _answer(request, limits, source, arguments, path)
+    folder = os.path.dirname(path)  # noqa: PTH120
+    texts = {path: source, **{f"{folder}/{file}": text for file, text in request.get("files", {}).items()}}
+    answer = _answer(request, limits, texts, arguments, path)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -44,14 +46,19 @@ def call(request: dict, limits: dict, source: str, arguments: bytes, result: int
     _exit(0)
 
 
-def _answer(request: dict, limits: dict, source: str, arguments: bytes, path: str) -> bytes:
+def _answer(request: dict, limits: dict, texts: dict, arguments: bytes, path: str) -> bytes:
+    source = texts[path]
     try:
         args, kwargs = data.decode(arguments)
         _seed(request["seed"])
         module = types.ModuleType("candidate")
         module.__file__ = path
         sys.modules["candidate"] = module
-        linecache.cache[path] = (len(source), None, source.splitlines(True), path)
+        for file, text in texts.items():
+            linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+        if len(texts) > 1:
+            # All that this process still needs is imported: a file named like one of it changes nothing here.
+            sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
         function = module.__dict__.get(request["function"])
         if not callable(function):
@@ -59,13 +66,13 @@ def _answer(request: dict, limits: dict, source: str, arguments: bytes, path: st
             return _failure("missing_function", f"the program defines no function {name!r}")
         value = function(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  the boundary between the candidate and this process
-        return _raised(error, source, path, limits)
+        return _raised(error, texts, limits)
     try:
         encoded = data.encode(value)
     except data.DataError as error:
         return _failure("bad_data", str(error))
     except BaseException as error:  # noqa: BLE001  values with methods of their own
-        return _raised(error, source, path, limits)
+        return _raised(error, texts, limits)
     if len(encoded) > limits["result_bytes"]:
         return _failure(
             "output",
@@ -81,39 +88,47 @@ def _seed(seed: int) -> None:
         numpy_random.seed(seed & 0xFFFFFFFF)
 
 
-def _raised(error: BaseException, source: str, path: str, limits: dict) -> bytes:
+def _raised(error: BaseException, texts: dict, limits: dict) -> bytes:
     frames = []
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if code.co_filename == path:
-            frames.append((trace.tb_lineno, code.co_name))
+        if code.co_filename in texts:
+            frames.append((code.co_filename, trace.tb_lineno, code.co_name))
         trace = trace.tb_next
     error.__traceback__ = None  # lets go of what the frames hold, before anything is written
-    if isinstance(error, SyntaxError) and error.filename == path and error.lineno:
-        frames.append((error.lineno, "<module>"))
+    if isinstance(error, SyntaxError) and error.filename in texts and error.lineno:
+        frames.append((error.filename, error.lineno, "<module>"))
         text = str(error.msg)
     else:
         text = _text(error)
-    line = f" (line {frames[-1][0]})" if frames else ""
+    line = f" ({_place(*frames[-1][:2], texts)})" if frames else ""
     name = type(error).__name__[:100]
     if isinstance(error, MemoryError):
         megabytes = limits["memory_bytes"] / (1 << 20)
         return _failure("memory", f"ran past the memory limit of {megabytes:,.0f} MiB{line}")
     if isinstance(error, SystemExit):
         return _failure("crashed", f"exited with sys.exit({text[:80]}){line}")
-    lines = source.splitlines()
     shown = frames[-_FRAMES:]
     detail = ["Traceback (most recent call last):"]
     if len(frames) > _FRAMES:
         detail.append(f"  ... {len(frames) - _FRAMES} more")
-    for number, function in shown:
-        detail.append(f"  line {number}, in {function}")
+    for file, number, function in shown:
+        detail.append(f"  {_place(file, number, texts)}, in {function}")
+        lines = texts[file].splitlines()
         if 0 < number <= len(lines):
             detail.append(f"    {lines[number - 1].strip()[:200]}")
     detail.append(f"{name}: {text}")
     short = " ".join(text.split())[: MESSAGE_CHARS - 150]
     return _failure("crashed", f"{name}: {short}{line}" if short else f"{name}{line}", "\n".join(detail))
+
+
+def _place(file: str, number: int, texts: dict) -> str:
+    """A line, with its file where the program has several."""
+    if len(texts) == 1:
+        return f"line {number}"
+    folder = os.path.dirname(next(iter(texts)))  # noqa: PTH120
+    return f"{file[len(folder) + 1 :]}, line {number}"
 
 
 def _text(error: BaseException) -> str:
@@ -162,6 +177,31 @@ def save(path: str, contents: bytes, mode: int, result: int, shared: bool) -> No
         told = f"the program's {len(contents):,} bytes cannot be written to its directory: {error.strerror}"
         write(result, _failure("crashed", told))
         _exit(1)
+
+
+def save_beside(path: str, files: dict, most: int, result: int, shared: bool) -> None:
+    """Write further files of the program's; where they are too much together, as ``save`` does where one is.
+
+    Args:
+        path: The entry's file.
+        files: Paths in its folder to texts.
+        most: Bytes that all of them may have.
+        result: Descriptor for the failure.
+        shared: As ``save`` takes it.
+
+    Raises:
+        OSError: The disk is full, and others use it.
+    """
+    folder = os.path.dirname(path)  # noqa: PTH120
+    contents = {f"{folder}/{file}": text.encode() for file, text in files.items()}
+    total = sum(map(len, contents.values()))
+    if total > most:
+        told = f"the program's files have {total - most:,} bytes more than may be written"
+        write(result, _failure("crashed", told))
+        _exit(1)
+    for file, content in contents.items():
+        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        save(file, content, 0o600, result, shared)
 
 
 def execute(request: dict, result: int, path: str, binary: str) -> None:

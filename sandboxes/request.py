@@ -203,6 +203,9 @@ class Request:
             self._report[_CPU.size : _CPU.size + 1] = b"."
             binary = f"{self._box}/binary"
             program.save(path, source, 0o600, _RESULT, self._guard.shares_disk)
+            if files := task.get("files"):
+                most = header["limits"]["file_bytes"]
+                program.save_beside(path, files, most - len(source), _RESULT, self._guard.shares_disk)
             if len(parts) > 3:
                 program.save(binary, parts[3], 0o700, _RESULT, self._guard.shares_disk)
         except Exception as error:  # noqa: BLE001  the boundary of the child's setup: the host raises this

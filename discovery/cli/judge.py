@@ -27,7 +27,7 @@ from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.records import INITIAL, Candidate, Direction, Evaluation, FailureKind, Score
 from discovery.sandbox.base import SandboxBackend
-from discovery.solutions import is_data, read_solution, read_text
+from discovery.solutions import is_data, read_program, read_solution, read_text
 from discovery.warm import encoded
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def score(
 
     Args:
         problem: Name of a bundled or installed problem, or a path.
-        solution: A program file, or data: a .json file, or an array in a .npy file.
+        solution: A program file, or a folder of its files; or data: a .json file, or an array in a .npy file.
         warm_start: JSON file of the construction that the program is given, such as `discovery best` writes beside it.
         sandbox: auto, bubblewrap, docker or process.
         require_isolation: Refuse to start unless this was verified to hold here: untrusted, full, none, or properties.
@@ -154,7 +154,7 @@ async def score_file(
 
     Args:
         problem: The problem.
-        solution: A program, or data.
+        solution: A program, a folder of one of several files, or data.
         sandbox: Name of the backend that a program runs in.
         require: What must have been verified to hold of it.
         warm_start: What the program is given, encoded; None for nothing.
@@ -163,7 +163,7 @@ async def score_file(
         UsageError: The file cannot be read, or holds no data.
     """
     if not is_data(solution):
-        candidate = _candidate(read_text(solution))
+        candidate = _candidate(read_program(solution, problem))
         return await _evaluate(problem, candidate, _backend(sandbox), require, warm_start)
     value = read_solution(solution, problem)
     # What a scorer of documents reads is the text.

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from discovery.best import announced_evaluation, best_announced
+from discovery.bundle import unbundled, write_folder
 from discovery.cli.app import print_table, program
 from discovery.cli.watch import duration, money, number
 from discovery.errors import DiscoveryError, UsageError
@@ -282,6 +283,9 @@ def _save_program(storage: Storage, run: str, key: CandidateKey, folder: Path) -
         from discovery.toolchain import suffix_of
 
         suffix = suffix_of(problem.settings)
+        if problem.files:
+            write_folder(folder / "best", unbundled(candidate.source))
+            return folder / "best"
     path = folder / f"best{suffix}"
     path.write_text(candidate.source, encoding="utf-8", errors="surrogatepass")
     return path

@@ -76,7 +76,17 @@ def holds_edits(text: str) -> bool:
     Args:
         text: With newlines only.
     """
-    return any(_is(_SEARCH, line) for line in text.split("\n"))
+    return any(map(begins, text.split("\n")))
+
+
+def begins(line: str) -> bool:
+    """Whether a line begins an edit."""
+    return _is(_SEARCH, line)
+
+
+def ends(line: str) -> bool:
+    """Whether a line ends an edit that was begun."""
+    return _is(_REPLACE, line)
 
 
 def edited(program: str, text: str, *, is_cut: bool = False) -> str:

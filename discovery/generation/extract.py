@@ -18,17 +18,21 @@ the text itself, with what is fenced in it in other languages.
 Where edits were asked for, the answer's SEARCH/REPLACE blocks are applied to the main parent
 (:mod:`discovery.generation.diffs`). One without any is still taken where it clearly is a whole program: one block, in
 the right language, that fits the frame and defines what the scorer calls.
+
+Where candidates are of several files, an answer gives those that change (:mod:`discovery.generation.multifile`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from discovery.blocks import END, START, BlocksMissing, Frame
+from discovery.bundle import BundleFrame
 from discovery.data import loads_document
 from discovery.errors import DataError
 from discovery.generation.diffs import EditsFailed, edited, holds_edits
+from discovery.generation.fences import FENCE, CodeBlock, block_of, code_blocks
+from discovery.generation.multifile import assembled
 from discovery.problem import Problem
 from discovery.program import TEXT_LANGUAGES
 from discovery.records import Completion, Failure, FailureKind
@@ -37,7 +41,6 @@ from discovery.toolchain import toolchain
 BARE_GENERATORS = frozenset({"mutation"})
 """Generators whose text is the program itself."""
 
-_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*((?:[^ \t\n]+(?:[ \t]+(?=[^ \t\n]))?)*+)[ \t]*$")
 MOST_UNUSUAL = 32
 """Blocks in an answer whose unusual readings are tried; each of those takes time in proportion to the answer."""
 _ALIASES = {
@@ -52,30 +55,14 @@ _ALIASES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CodeBlock:
-    """A fenced code block of an answer.
-
-    Args:
-        info: First word of the info string, lower case; empty when there is none.
-        text: What is inside, its lines ending in newlines.
-        closed: Whether its closing fence is there.
-        start: Line number of its opening fence, from 0.
-    """
-
-    info: str
-    text: str
-    closed: bool
-    start: int
-
-
 def extract(completion: Completion, problem: Problem, *, main: str | None = None) -> str | Failure:
     """The program that a completion proposes.
 
     Args:
         completion: As stored.
         problem: Whose frame, language and entry point decide.
-        main: The source of the main parent, where edits of it were asked for; None where a whole program was.
+        main: The source of the main parent, where edits of it were asked for, or where candidates are of several
+            files; None where a whole program was.
 
     Returns:
         The whole source, EVOLVE-BLOCKs enforced; or a failure of kind NO_PROGRAM, EDIT or BLOCKS.
@@ -89,6 +76,8 @@ def extract(completion: Completion, problem: Problem, *, main: str | None = None
     frame = problem.frame
     if completion.model.generator in BARE_GENERATORS:
         return _framed(frame, text)
+    if isinstance(frame, BundleFrame):
+        return assembled(frame, text, problem.initial if main is None else main, is_cut=finish == "length")
     if problem.settings.schema is not None:
         document = _document(text, finish)
         return document if isinstance(document, Failure) else _framed(frame, document)
@@ -152,56 +141,6 @@ def _document(text: str, finish: str | None) -> str | Failure:
     return source.strip() + "\n"
 
 
-def code_blocks(text: str, *, nested: bool = False) -> tuple[CodeBlock, ...]:
-    """The fenced code blocks of a text, in order.
-
-    Args:
-        text: With newlines only.
-        nested: Read a fence with an info string inside a block as the start of a nested block, instead of
-            as a line like any other.
-
-    Returns:
-        All blocks; only the last can be not closed.
-    """
-    blocks: list[CodeBlock] = []
-    lines = text.split("\n")
-    opening: re.Match[str] | None = None
-    start = depth = 0
-    for number, line in enumerate(lines):
-        match = _FENCE.match(line)
-        if match is None:
-            continue
-        if opening is None:
-            if match[2][0] == "`" and "`" in match[3]:
-                continue
-            opening, start, depth = match, number, 1
-        elif match[2][0] == opening[2][0] and len(match[2]) >= len(opening[2]):
-            if match[3]:
-                depth += nested and "`" not in match[3]
-                continue
-            depth -= 1
-            if depth == 0:
-                blocks.append(_block(opening, lines[start + 1 : number], start, closed=True))
-                opening = None
-    if opening is not None:
-        blocks.append(_block(opening, lines[start + 1 :], start, closed=False))
-    return tuple(blocks)
-
-
-def _block(opening: re.Match[str], lines: list[str], start: int, *, closed: bool) -> CodeBlock:
-    indent = opening[1]
-    if indent:
-        lines = [line[len(indent) :] if line.startswith(indent) else line.lstrip() for line in lines]
-    words = opening[3].split()
-    text = "\n".join(lines)
-    return CodeBlock(
-        info=words[0].lower().strip("{}.") if words else "",
-        text=text if not text or text.endswith("\n") else text + "\n",
-        closed=closed,
-        start=start,
-    )
-
-
 def _find(problem: Problem, frame: Frame, text: str, finish: str | None) -> str | Failure:
     plain = code_blocks(text)
     if problem.settings.is_text and not any(_is_right(problem, block) for block in plain):
@@ -238,7 +177,7 @@ def _reopened(text: str, plain: tuple[CodeBlock, ...]) -> list[CodeBlock]:
     found = []
     for block in plain:
         for number in range(block.start + 1, block.start + 1 + block.text.count("\n")):
-            match = _FENCE.match(lines[number])
+            match = FENCE.match(lines[number])
             if match and match[3] and "`" not in match[3]:
                 inner = code_blocks("\n".join(lines[number:]))[:1]
                 found += [CodeBlock(b.info, b.text, b.closed, number) for b in inner]
@@ -251,11 +190,11 @@ def _widest(text: str, plain: tuple[CodeBlock, ...]) -> list[CodeBlock]:
     lines = text.split("\n")
     found = []
     for block in plain[:-1]:
-        opening = _FENCE.match(lines[block.start])
+        opening = FENCE.match(lines[block.start])
         for number in range(len(lines) - 1, block.start, -1):
-            match = _FENCE.match(lines[number])
+            match = FENCE.match(lines[number])
             if opening and match and not match[3] and match[2] == opening[2]:
-                found.append(_block(opening, lines[block.start + 1 : number], block.start, closed=True))
+                found.append(block_of(opening, lines[block.start + 1 : number], block.start, closed=True))
                 break
     return found
 
@@ -299,7 +238,7 @@ def _looks_like_program(problem: Problem, text: str) -> bool:
     return any(line.strip() in telling for line in text.split("\n"))
 
 
-def _framed(frame: Frame, text: str) -> str | Failure:
+def _framed(frame: Frame | BundleFrame, text: str) -> str | Failure:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -31,12 +31,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from discovery.blocks import BlocksMissing, Frame
+from discovery.bundle import unbundled
 from discovery.config import PromptConfig
 from discovery.errors import ConfigError, ProblemError
 from discovery.generation import rules
 from discovery.generation.base import Elite, ParentView
 from discovery.generation.failures import MESSAGES_SHOWN, FailureStatistics, one_line
-from discovery.generation.fences import fenced
+from discovery.generation.fences import fenced, tag_of
 from discovery.generation.fitting import FULL, Detail
 from discovery.generation.insights import Insight, insights_section
 from discovery.generation.templates import USUAL, Template, filled
@@ -204,16 +205,15 @@ def _parents(problem: Problem, shown: Sequence[ParentView], main: int, detail: D
     whole = others if detail.sources is None else others[len(others) - detail.sources :]
     parts = []
     for number, parent in enumerate(shown, start=1):
-        source: str | None = parent.source
-        if number == main and detail.frozen is not None:
-            source = _abridged(problem.frame, parent.source, detail.frozen)
-        elif number != main and number not in whole:
-            source = None
-        parts.append(_parent(problem, parent, f"# Program {number}", source, detail.feedback))
+        source = parent.source if number == main or number in whole else None
+        frozen = detail.frozen if number == main else None
+        parts.append(_parent(problem, parent, f"# Program {number}", source, detail.feedback, frozen))
     return "\n\n".join(parts)
 
 
-def _parent(problem: Problem, parent: ParentView, title: str, source: str | None, feedback: int) -> str:
+def _parent(
+    problem: Problem, parent: ParentView, title: str, source: str | None, feedback: int, frozen: int | None
+) -> str:
     lines = [title, "", f"Score: {parent.score!r}"]
     if source is None:
         return "\n".join([*lines, "Its text is left out here, for want of room."])
@@ -226,7 +226,27 @@ def _parent(problem: Problem, parent: ParentView, title: str, source: str | None
             said = said[: feedback - 1] + "…"
         lines.append("Feedback:")
         lines += [f"> {line}" for line in said.splitlines()]
-    return "\n".join([*lines, "", fenced(source, problem.settings.language)])
+    return "\n".join([*lines, "", _source(problem, source, frozen)])
+
+
+def _source(problem: Problem, source: str, frozen: int | None) -> str:
+    """A source in a fence; of several files those that may change, each under its path.
+
+    Args:
+        problem: Whose candidate it is.
+        source: All of it.
+        frozen: Lines to be shown at each end of a frozen part; None for all.
+    """
+    frame = problem.frame
+    if isinstance(frame, Frame):
+        shown = source if frozen is None else _abridged(frame, source, frozen)
+        return fenced(shown, problem.settings.language)
+    files = unbundled(source)
+    parts = []
+    for path, own in frame.frames.items():
+        shown = files[path] if frozen is None else _abridged(own, files[path], frozen)
+        parts.append(f"`{path}`:\n\n{fenced(shown, tag_of(path))}")
+    return "\n\n".join(parts)
 
 
 def _abridged(frame: Frame, source: str, most: int) -> str:

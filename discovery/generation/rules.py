@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 
 from discovery.blocks import END, START
+from discovery.bundle import BundleFrame
 from discovery.declared import Limits
-from discovery.generation.fences import fenced, tag
+from discovery.generation.fences import fenced, tag, tag_of
 from discovery.problem import Problem
 from discovery.records import Direction, Json
 from discovery.toolchain import in_words, toolchain
@@ -35,10 +36,10 @@ def better(problem: Problem) -> str:
 def rules(problem: Problem) -> str:
     """The rules, each a line of a list."""
     if problem.settings.is_text:
-        return "\n".join(_text_rules(problem, better(problem)))
+        return "\n".join([*_text_rules(problem, better(problem)), *_frozen_files(problem)])
     if problem.settings.schema is not None:
         return "\n".join(_data_rules(better(problem), problem.settings.schema))
-    return "\n".join(_program_rules(problem, better(problem)))
+    return "\n".join([*_program_rules(problem, better(problem)), *_frozen_files(problem)])
 
 
 def answer_format(problem: Problem, *, edits: bool = False) -> str:
@@ -56,6 +57,8 @@ def answer_format(problem: Problem, *, edits: bool = False) -> str:
     think = "Think first, briefly: what limits the score, and what change would lift it. Then "
     fence = tag(problem.settings.language)
     what = "text" if problem.settings.is_text else "program"
+    if problem.files:
+        return f"{think}{_files_format(problem, edits)}"
     if edits:
         return (
             f"{think}change the {what} that is to be improved by one or several blocks of this form, last of all:\n\n"
@@ -79,16 +82,53 @@ def answer_format(problem: Problem, *, edits: bool = False) -> str:
     )
 
 
+def _files_format(problem: Problem, edits: bool) -> str:
+    """How to answer where candidates are of several files."""
+    example = next(iter(problem.files))
+    frame = problem.frame
+    if isinstance(frame, BundleFrame):
+        example = next(iter(frame.frames))
+    block = (
+        "in one fenced code block whose first line names its path after the language, as in "
+        f"```{tag_of(example)} {example}"
+    )
+    if edits:
+        return (
+            "change the files of the program that is to be improved by one or several blocks of this form, last of "
+            "all, each with the path of its file on the line before it:\n\n"
+            f"{example}\n{EDIT_FORMAT}\n\n"
+            "What stands after SEARCH must be whole lines of that file, as many as make the place the only one, "
+            "indented as they are there. Blocks are applied in their order. Leave nothing out inside a block: no "
+            "ellipsis, no placeholders. Files without a block stay as they are; no file can be added or removed. "
+            f"Where nearly all changes, give instead of such blocks each file that changes, whole, {block}."
+        )
+    return (
+        f"give each file that changes, whole, {block}, last of all. Files that are not given stay as they are in the "
+        "program that is to be improved; no file can be added or removed. No fragments, no differences, no "
+        "placeholders. Where a file holds fences of its own, use more backticks around it."
+    )
+
+
+def _frozen_files(problem: Problem) -> list[str]:
+    """The files that never change, where there are some: the same in all programs, so they are shown once."""
+    frame = problem.frame
+    if not isinstance(frame, BundleFrame) or not frame.frozen:
+        return []
+    shown = [f"`{path}`:\n\n{fenced(text, tag_of(path))}" for path, text in frame.frozen.items()]
+    return ["", "Files that stay as they are:", "", "\n\n".join(shown)]
+
+
 def _program_rules(problem: Problem, than: str) -> list[str]:
     settings = problem.settings
     chain = toolchain(settings)
     if chain.build is not None and chain.command is not None:
-        build, command = in_words(chain.build, settings), in_words(chain.command, settings)
+        build, command = (in_words(words, settings, problem.files) for words in (chain.build, chain.command))
         use = f"It is built by `{build}` and run as a process of its own: `{command}`."
     elif chain.command is not None:
         use = f"It is run as a process of its own: `{' '.join(chain.command)}`."
     else:
-        use = f"It must define `{settings.entry}`, which the scorer calls as the problem states."
+        where = f" in `{problem.files[0]}`" if problem.files else ""
+        use = f"It must define `{settings.entry}`{where}, which the scorer calls as the problem states."
     rules = [
         f"The program is written in {settings.language}. {use}",
         f"A separate scorer judges what the program hands out, and nothing else; {than} scores are better.",
@@ -106,6 +146,12 @@ def _program_rules(problem: Problem, than: str) -> list[str]:
     elif settings.language.lower() == "python":
         rules.append("It may use the standard library only.")
     rules.append("It has no network, no other files and no arguments beyond those stated.")
+    if problem.files:
+        files = ", ".join(f"`{path}`" for path in problem.files)
+        rules.insert(
+            1,
+            f"It is made of the files {files}, in one folder; `{problem.files[0]}` is the one that is used.",
+        )
     rules += _regions(problem)
     return [f"- {rule}" for rule in rules]
 

@@ -28,11 +28,13 @@ class FunctionCall:
     """Execute a Python source as a module, then call one of its top-level functions.
 
     Args:
-        source: The candidate.
+        source: The candidate; of several files the entry.
         function: Name of the function.
         arguments: ``data.encode([args, kwargs])``.
-        limits: Bounds of this call.
+        limits: Bounds of this call; ``file_bytes`` bounds the sum of several files, too.
         cores: Numbers of the only CPUs that it may run on; empty for any.
+        file: Name of the entry's file; None for the usual one.
+        files: Further files beside it, path to text, which it may import.
     """
 
     source: str
@@ -40,6 +42,8 @@ class FunctionCall:
     arguments: bytes
     limits: Limits
     cores: tuple[int, ...] = ()
+    file: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class CommandRun:
         cores: Numbers of the only CPUs that it may run on; empty for any.
         binary: Contents of ``{binary}``, put there executable before the command starts; None for none.
         collects: Whether the command is a build: what it leaves at ``{binary}`` is handed out.
+        file: Name of the program's file; None for the usual one, which ends in the suffix.
+        files: Further files beside it, path to text.
     """
 
     source: str
@@ -69,6 +75,8 @@ class CommandRun:
     cores: tuple[int, ...] = ()
     binary: bytes | None = None
     collects: bool = False
+    file: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,9 @@ def request_frame(request: FunctionCall | CommandRun) -> bytes:
     else:
         task = {"argv": list(request.argv)}
         file, extra = f"program{request.suffix}", request.stdin
+    if request.files:
+        # With the task, which is the child's alone.
+        task["files"] = {path: _valid(text) for path, text in request.files.items()}
     parts = [json.dumps(task).encode(), source, extra]
     if isinstance(request, CommandRun) and request.binary is not None:
         parts.append(request.binary)
@@ -107,17 +110,24 @@ def request_frame(request: FunctionCall | CommandRun) -> bytes:
         "limits": _limits(request.limits),
         "executes": isinstance(request, CommandRun),
         "collects": isinstance(request, CommandRun) and request.collects,
-        "file": file,
+        "file": request.file or file,
         "cores": list(request.cores),
         "sizes": [len(part) for part in parts],
     }
     return frame(b"R", header, *parts)
 
 
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def _seed(source: bytes, request: FunctionCall) -> int:
     digest = hashlib.blake2b(source, digest_size=8)
     digest.update(request.function.encode())
     digest.update(request.arguments)
+    for path, text in request.files.items():
+        digest.update(path.encode())
+        digest.update(text.encode("utf-8", "replace"))
     return int.from_bytes(digest.digest(), "big")
 
 

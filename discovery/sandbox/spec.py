@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
+from discovery.bundle import unbundled
 from discovery.declared import Limits
 from discovery.problem import Problem
 from discovery.sandbox.base import SandboxSpec
@@ -26,11 +27,21 @@ def spec_of(problem: Problem, toolchain: Toolchain, label: str) -> SandboxSpec:
     is_python = settings.language == "python"
     return SandboxSpec(
         packages=settings.packages,
-        preload=preloaded(problem.initial, settings.packages) if is_python else settings.packages,
+        preload=_preloaded(problem) if is_python else settings.packages,
         image=toolchain.image,
         limits=widest(settings.limits, toolchain.build_limits if toolchain.build else None),
         label=label,
     )
+
+
+def _preloaded(problem: Problem) -> tuple[str, ...]:
+    """What a Python problem's sandboxes import once, over all files of a candidate."""
+    packages = problem.settings.packages
+    texts = [problem.initial]
+    if problem.files:
+        texts = [text for path, text in unbundled(problem.initial).items() if path.endswith(".py")]
+    found = [name for text in texts for name in preloaded(text, packages)]
+    return tuple(dict.fromkeys([*packages, *found]))
 
 
 def preloaded(source: str, packages: tuple[str, ...]) -> tuple[str, ...]:

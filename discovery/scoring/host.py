@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from discovery import data
+from discovery.bundle import BundleError, unbundled
 from discovery.declared import Stage
 from discovery.errors import DataError, DiscoveryError, Invalid, ProgramFailed
 from discovery.plugins import load_problem
@@ -99,9 +100,13 @@ def score(
     warm_start: bytes | None = None,
 ) -> Frame:
     """Run the problem's scorer, or one of its stages, on one candidate and say what came of it."""
+    try:
+        files = unbundled(source) if problem.files else None
+    except BundleError:  # a solution that is data; of a program the sandbox's side says it
+        files = None
     # Read anew for each scoring: a scorer may change what it is handed.
     given = None if warm_start is None else data.decode(warm_start)
-    program = Program(source, _SocketChannel(sock), repeat, given)
+    program = Program(source, _SocketChannel(sock), repeat, given, files)
     scorer = problem.scorer if stage is None else stage.scorer
     try:
         scored = problem.checked(scorer(program))

@@ -286,18 +286,38 @@ class Bench:
             undo.pop_all()
 
     async def call(
-        self, source: str, *args: data.Data, function: str = "solve", limits: Limits = QUICK
+        self,
+        source: str,
+        *args: data.Data,
+        function: str = "solve",
+        limits: Limits = QUICK,
+        file: str | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> SandboxResult:
         """Call a function of a program."""
         sandbox = await self.sandbox()
         arguments = data.encode([list(args), {}])
         return await sandbox.run(
-            FunctionCall(source=source, function=function, arguments=arguments, limits=limits)
+            FunctionCall(
+                source=source,
+                function=function,
+                arguments=arguments,
+                limits=limits,
+                file=file,
+                files=files or {},
+            )
         )
 
-    async def value(self, source: str, *args: data.Data, limits: Limits = QUICK) -> Any:
+    async def value(
+        self,
+        source: str,
+        *args: data.Data,
+        limits: Limits = QUICK,
+        file: str | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> Any:
         """What a program returns; it must not fail."""
-        result = await self.call(source, *args, limits=limits)
+        result = await self.call(source, *args, limits=limits, file=file, files=files)
         assert result.failure is None, result.failure
         assert result.data is not None
         return data.decode(result.data)
@@ -311,6 +331,8 @@ class Bench:
         limits: Limits = QUICK,
         binary: bytes | None = None,
         collects: bool = False,
+        file: str | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> SandboxResult:
         """Run a program as a process, or build one."""
         sandbox = await self.sandbox()
@@ -323,6 +345,8 @@ class Bench:
                 limits=limits,
                 binary=binary,
                 collects=collects,
+                file=file,
+                files=files or {},
             )
         )
 
@@ -399,7 +423,17 @@ def failed(result: SandboxResult, *kinds: FailureKind) -> str:
 
 def cases() -> tuple[Case, ...]:
     """All cases, behaviours first."""
-    for part in ("behaviours", "limits", "builds", "attacks", "floods", "forgeries", "kernel", "zygote"):
+    for part in (
+        "behaviours",
+        "limits",
+        "builds",
+        "files",
+        "attacks",
+        "floods",
+        "forgeries",
+        "kernel",
+        "zygote",
+    ):
         importlib.import_module(f"discovery.testing.sandbox_{part}")
     return tuple(sorted(_CASES.values(), key=lambda c: (c.hostile, c.name)))
 
