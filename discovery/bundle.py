@@ -115,6 +115,17 @@ def unbundled(text: str) -> dict[str, str]:
     return {path: "".join(found) for path, found in files.items()}
 
 
+def is_bundle(text: str) -> bool:
+    """Whether a text is a bundle."""
+    if not text.startswith(_SIGN):
+        return False
+    try:
+        unbundled(text)
+    except BundleError:
+        return False
+    return True
+
+
 def ended(text: str) -> str:
     """A text whose last line has its newline."""
     return text if not text or text.endswith("\n") else text + "\n"
@@ -210,9 +221,9 @@ def _found(folder: Path) -> Iterator[Path]:
 def _entry(folder: Path, texts: Mapping[str, str], entry: str | None) -> str:
     if entry is not None:
         if entry not in texts:
-            raise BundleError(f"entry_file is {entry!r}, which is not in {folder}; it has {', '.join(texts)}")
+            raise BundleError(f"{folder} has no {entry}, which is to be the entry; it has {', '.join(texts)}")
         if "/" in entry:
-            raise BundleError(f"entry_file is {entry!r}; it has to lie in {folder} itself")
+            raise BundleError(f"the entry {entry} lies in a folder; it has to lie in {folder} itself")
         return entry
     mains = [path for path in texts if "/" not in path and path.partition(".")[0] == "main"]
     if len(mains) != 1:

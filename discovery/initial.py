@@ -19,7 +19,7 @@ FOLDER = "initial"
 
 def initial_files(
     path: Path, variant: str | None, settings: ProblemSettings, faults: list[str], *, is_given: bool
-) -> dict[str, str]:
+) -> dict[str, str] | None:
     """The initial candidate's files.
 
     Args:
@@ -30,7 +30,7 @@ def initial_files(
         is_given: Whether the declaration has the initial candidate's text.
 
     Returns:
-        Path to text, the entry first; empty where the initial candidate is one text, or has faults.
+        Path to text, the entry first; None where the initial candidate is one text, none where they have faults.
     """
     names = [FOLDER] if variant is None else [f"{FOLDER}-{variant}", FOLDER]
     folders = [path.parent / name for name in names if (path.parent / name).is_dir()]

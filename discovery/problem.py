@@ -240,9 +240,12 @@ def problem(
         text = _text(statement, path, "statement{}.md", "statement", variant, faults)
         declared_settings = _settings(settings, faults)
         files = initial_files(path, variant, declared_settings, faults, is_given=initial is not None)
-        source = bundled(files) if files else _text(initial, path, "initial{}.*", "initial", variant, faults)
+        if files is None:
+            source = _text(initial, path, "initial{}.*", "initial", variant, faults)
+        else:
+            source = bundled(files) if files else ""
         template = _template(path, variant, faults)
-        baseline = baseline_source(declared_settings.repeats, path, tuple(files), faults)
+        baseline = baseline_source(declared_settings.repeats, path, tuple(files or ()), faults)
         declared = Problem(
             name=str(name),
             statement=text,
@@ -254,7 +257,7 @@ def problem(
             version=_version(text, source, template, baseline, path),
             template=template,
             baseline=baseline,
-            files=tuple(files),
+            files=tuple(files or ()),
         )
         if not _NAME.fullmatch(declared.name):
             faults.insert(0, f"the name is {name!r}; use lower-case letters, digits and dashes")

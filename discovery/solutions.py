@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from discovery import data
-from discovery.bundle import BundleError, bundled, check_same, read_folder, unbundled
+from discovery.bundle import BundleError, bundled, check_same, is_bundle, read_folder, unbundled
 from discovery.data import Data
 from discovery.errors import DataError, UsageError, boundary
 from discovery.problem import Problem
@@ -48,7 +48,15 @@ def read_program(place: Path, problem: Problem) -> str:
         return read_text(place)
     expected = f"expected a folder with {', '.join(problem.files)}, or data"
     try:
-        files = read_folder(place, problem.files[0]) if place.is_dir() else unbundled(read_text(place))
+        if place.is_dir():
+            files = read_folder(place, problem.files[0])
+        else:
+            text = read_text(place)
+            if not is_bundle(text):
+                raise UsageError(
+                    f"solution {place}: it is one file, and candidates are of several; {expected}"
+                )
+            files = unbundled(text)
         check_same(files, problem.files)
     except (BundleError, OSError) as error:
         raise UsageError(f"solution {place}: {error}; {expected}") from error

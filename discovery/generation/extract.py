@@ -66,6 +66,9 @@ def extract(completion: Completion, problem: Problem, *, main: str | None = None
 
     Returns:
         The whole source, EVOLVE-BLOCKs enforced; or a failure of kind NO_PROGRAM, EDIT or BLOCKS.
+
+    Raises:
+        ValueError: Candidates are of several files, and there is no main parent.
     """
     text, finish = completion.text, completion.finish_reason
     if text is None or not text.strip():
@@ -77,7 +80,9 @@ def extract(completion: Completion, problem: Problem, *, main: str | None = None
     if completion.model.generator in BARE_GENERATORS:
         return _framed(frame, text)
     if isinstance(frame, BundleFrame):
-        return assembled(frame, text, problem.initial if main is None else main, is_cut=finish == "length")
+        if main is None:
+            raise ValueError("an answer gives some of several files; pass main=, the main parent's source")
+        return assembled(frame, text, main, is_cut=finish == "length")
     if problem.settings.schema is not None:
         document = _document(text, finish)
         return document if isinstance(document, Failure) else _framed(frame, document)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from discovery.bundle import is_bundle
 from discovery.errors import StorageError, UsageError
 from discovery.records import (
     INITIAL,
@@ -140,16 +141,24 @@ def samples(storage: Storage, selection: Selection, rewards: Sequence[str] | Non
 
 
 def _samples(storage: Storage, selection: Selection, rewards: Sequence[str]) -> Iterator[Sample]:
-    run, refuted, asks_edits = None, dict[CandidateKey, Failure](), False
+    run, refuted, gives_part = None, dict[CandidateKey, Failure](), False
     for selected in selection.selected:
         if selected.trajectory.run != run:
             run = selected.trajectory.run
             refuted = storage.disagreements(run)
-            asks_edits = (storage.get_run(run).config.get("prompt") or {}).get("edits") == "diff"
+            gives_part = _gives_part(storage, run)
         for number in selected.steps:
             sample = _sample(storage, selected, number, refuted, rewards)
-            main = storage.candidate(run, sample.step.parents[0]) if asks_edits else None
+            main = storage.candidate(run, sample.step.parents[0]) if gives_part else None
             yield dataclasses.replace(sample, main=main.source) if main is not None else sample
+
+
+def _gives_part(storage: Storage, run: str) -> bool:
+    """Whether completions of a run are parts of what they propose: edits, or some of several files."""
+    if (storage.get_run(run).config.get("prompt") or {}).get("edits") == "diff":
+        return True
+    initial = storage.candidate(run, INITIAL)
+    return initial is not None and is_bundle(initial.source)
 
 
 def _sample(

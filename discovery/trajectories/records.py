@@ -210,7 +210,8 @@ class Sample:
         split: What it is for.
         rewards: Name of a reward to one number for each attempt, in their order; None where it is not defined.
             Names and formulas are in :mod:`discovery.trajectories.rewards`.
-        main: Source of the main parent, where edits of it were asked for; None where whole programs were.
+        main: Source of the main parent, where edits of it were asked for, or candidates are of several files; None
+            where whole programs were asked for.
     """
 
     trajectory: TrajectoryOutline
