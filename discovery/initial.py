@@ -39,7 +39,7 @@ def initial_files(
             faults.append(
                 f"entry_file is for several files; put those of the initial candidate into {FOLDER}/"
             )
-        return {}
+        return None
     folder = folders[0]
     alone = sorted(file.name for file in path.parent.glob(f"{folder.name}.*") if file.is_file())
     if alone:
