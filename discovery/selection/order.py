@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 WORD = "ANSWER"
-_LABELLED = re.compile(rf"^\W*{WORD}\W*?[:=]\s*(.*)$", re.IGNORECASE | re.MULTILINE)
+_LABELLED = re.compile(rf"^[^\w\n]*{WORD}\W*?[:=]\s*(.*)$", re.IGNORECASE | re.MULTILINE)
 _BARE = re.compile(r"[\s\d,;>\[\]().#]+")
 _NUMBER = re.compile(r"(?<![\d.-])\d{1,6}(?![\d.]*\d)")
 _MOST_CHARACTERS = 20_000
