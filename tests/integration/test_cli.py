@@ -941,7 +941,9 @@ def test_servers_that_do_not_answer_or_refuse(discovery, refusing, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
         options = ("--model", "m", "--sandbox", "process", "--scheduler", "local")
-        discovery("run", "constants-10", "--base-url", url, *options).refused(url, "--base-url")
+        discovery("run", "constants-10", "--base-url", url, *options).refused(
+            url, "is the server up, and its URL right?"
+        )
         discovery("run", "constants-10", "--base-url", refusing, *options).refused(refusing, "OPENAI_API_KEY")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
         keyed = discovery("run", "constants-10", "--base-url", refusing, *options)
