@@ -147,7 +147,8 @@ class Adviser:
                     self.meter.change(-1)
         await self._journal.append(lease, asked)
         usage = asked.tokens or TokenUsage()
-        self._ledger.add_advice(usage.prompt or 0, usage.completion or 0, usage.cached or 0)
+        model = asked.model.model if asked.model is not None else None
+        self._ledger.add_advice(usage.prompt or 0, usage.completion or 0, usage.cached or 0, model=model)
         self._progress.advised(usage.prompt or 0, usage.completion or 0)
         return asked
 

@@ -118,13 +118,16 @@ class Prices:
         """Money for what was spent; None where nothing has a price."""
         if not self.is_known:
             return None
-        cached = min(spent.cached_tokens, spent.prompt_tokens)
-        return (
-            self.of_tokens(
-                Tokens(prompt=spent.prompt_tokens - cached, completion=spent.completion_tokens), cached
-            )
-            + (self.hour or 0.0) * spent.seconds / 3600
+        tokens = Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens)
+        by_token = (
+            self.with_cache(tokens, spent.cached_tokens) if spent.token_cost is None else spent.token_cost
         )
+        return by_token + (self.hour or 0.0) * spent.seconds / 3600
+
+    def with_cache(self, tokens: Tokens, cached: int) -> float:
+        """Money for so many tokens, of whose prompts so many lay in the server's cache."""
+        cached = min(cached, tokens.prompt)
+        return self.of_tokens(tokens - Tokens(prompt=cached), cached)
 
     def of_tokens(self, tokens: Tokens, cached: int = 0) -> float:
         """Money for so many tokens, and for so many more of prompts that lay in the server's cache."""
@@ -171,6 +174,7 @@ class Spent:
         completion_tokens: Tokens of completions.
         cached_tokens: Those of the prompts' that lay in a server's cache.
         seconds: Wall time of the run's process, in seconds.
+        token_cost: Money for all of these tokens, where not all have the same prices; None where they have.
     """
 
     evaluations: int = 0
@@ -178,6 +182,7 @@ class Spent:
     completion_tokens: int = 0
     cached_tokens: int = 0
     seconds: float = 0.0
+    token_cost: float | None = None
 
 
 class Ledger:
@@ -192,7 +197,8 @@ class Ledger:
     Args:
         budget: The caps.
         spent: What earlier processes of the run spent.
-        prices: For ``max_cost``.
+        prices: For ``max_cost``; with a tariff those of what is not known yet, and so the dearest.
+        tariff: Prices of a model, by its name, where they differ; None where ``prices`` are those of all.
         spoiled: Tokens that were spent for nothing so far, which count as well.
         clock: Monotonic seconds.
     """
@@ -203,6 +209,7 @@ class Ledger:
         spent: Spent | None = None,
         *,
         prices: Prices | None = None,
+        tariff: Callable[[str | None], Prices] | None = None,
         spoiled: Callable[[], Tokens] = lambda: NO_TOKENS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -212,6 +219,8 @@ class Ledger:
         self.waiting = 0
         """Requests that wait for others in flight to need less than is reserved for them."""
         self._spoiled = spoiled
+        self._tariff = tariff
+        self._token_cost = spent.token_cost or 0.0
         self._clock = clock
         self._started = clock()
         self._earlier_s = spent.seconds
@@ -227,13 +236,15 @@ class Ledger:
     @property
     def spent(self) -> Spent:
         """What is spent by now, in-flight work not counted."""
-        tokens = self._tokens + self._spoiled()
+        spoiled = self._spoiled()
+        tokens = self._tokens + spoiled
         return Spent(
             evaluations=self._evaluations,
             prompt_tokens=tokens.prompt,
             completion_tokens=tokens.completion,
             cached_tokens=self._cached,
             seconds=self._earlier_s + self._clock() - self._started,
+            token_cost=None if self._tariff is None else self._token_cost + self.prices.of_tokens(spoiled),
         )
 
     @property
@@ -241,13 +252,16 @@ class Ledger:
         """Money spent by now; None where nothing has a price."""
         return self.prices.cost(self.spent)
 
-    def expected_tokens(self, choices: int, limit: int | None, characters: int | None = None) -> Tokens:
+    def expected_tokens(
+        self, choices: int, limit: int | None, characters: int | None = None, requests: int = 1
+    ) -> Tokens:
         """What a request is taken to need.
 
         Args:
             choices: Completions that it is still to give; nothing is needed for 0.
             limit: The most tokens of each, where there is a limit.
             characters: Length of its prompt; None when the prompt's tokens are counted already.
+            requests: How many times that prompt is still to be counted.
         """
         if not choices:
             return NO_TOKENS
@@ -256,7 +270,7 @@ class Ledger:
             estimate = math.ceil(characters / CHARACTERS_PER_TOKEN)
             prompt = self._last_prompt if self._last_prompt is not None else estimate
         each = self._largest if self._largest is not None else (limit or 0)
-        return Tokens(prompt=prompt, completion=choices * each)
+        return Tokens(prompt=requests * prompt, completion=choices * each)
 
     async def admit(self, tokens: Tokens) -> str | None:
         """Reserve tokens for one more request, or say why it may not start.
@@ -329,7 +343,13 @@ class Ledger:
         settled.set()
 
     def add_tokens(
-        self, prompt: int | None, completion: int, cached: int = 0, *, is_forced: bool = False
+        self,
+        prompt: int | None,
+        completion: int,
+        cached: int = 0,
+        *,
+        is_forced: bool = False,
+        model: str | None = None,
     ) -> None:
         """Count the tokens of one completion, as its server reported them.
 
@@ -339,24 +359,30 @@ class Ledger:
             cached: So many of the prompt's lay in the server's cache.
             is_forced: Whether its answer took a request of its own, whose prompt is among these: they tell nothing of
                 prompts to come.
+            model: Whose they are, for its prices.
         """
-        self._tokens += Tokens(prompt=prompt or 0, completion=completion)
-        self._cached += cached
+        self._count(Tokens(prompt=prompt or 0, completion=completion), cached, model)
         if prompt is not None and not is_forced:
             self._last_prompt = prompt
         if completion:
             self._largest = max(self._largest or 0, completion)
 
-    def add_advice(self, prompt: int, completion: int, cached: int = 0) -> None:
+    def add_advice(self, prompt: int, completion: int, cached: int = 0, *, model: str | None = None) -> None:
         """Count the tokens of an answer that is no completion: they tell nothing of what completions will need.
 
         Args:
             prompt: Of its prompt.
             completion: Its own.
             cached: So many of the prompt's lay in the server's cache.
+            model: Whose they are, for its prices.
         """
-        self._tokens += Tokens(prompt=prompt, completion=completion)
+        self._count(Tokens(prompt=prompt, completion=completion), cached, model)
+
+    def _count(self, tokens: Tokens, cached: int, model: str | None) -> None:
+        self._tokens += tokens
         self._cached += cached
+        if self._tariff is not None:
+            self._token_cost += self._tariff(model).with_cache(tokens, cached)
 
     def add_evaluation(self) -> None:
         """Count one finished search evaluation."""

@@ -22,6 +22,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
+
 from discovery import trail, warm
 from discovery.barrier import Barrier
 from discovery.briefing import Briefing
@@ -38,6 +40,7 @@ from discovery.records import (
     CommittedStep,
     Evaluation,
     Failure,
+    Json,
     Prompt,
     Step,
     StepState,
@@ -72,7 +75,8 @@ class Chain:
         self._direction = ports.problem.direction
         self._parents = ParentViews(ports.run, ports.storage)
         elites = ports.prompt.elites + ports.search.parents if ports.prompt.elites else 0
-        self._past = Past(ports.selector, self._direction, ports.overlap, elites)
+        dealer = ports.arms.dealer(self._direction) if ports.arms is not None else None
+        self._past = Past(ports.selector, self._direction, ports.overlap, elites, dealer)
         self._handout = warm.Handout(ports.storage, ports.run)
         self._briefing = Briefing(ports, self.number, self._parents)
         self._counsel = Counsel(ports, lease, self._parents)
@@ -101,7 +105,8 @@ class Chain:
         progress.best, progress.best_key = evaluation.score.value, INITIAL
         self._take_in(beginning(self.number, self._ports.outcome(evaluation, initial.source_hash)))
         storage, run = self._ports.storage, self._ports.run
-        for step in storage.committed_steps(run, self.number, metrics_of(self._ports.selector)):
+        metrics, spending = metrics_of(self._ports.selector), self._ports.asks_spending
+        for step in storage.committed_steps(run, self.number, metrics, spending=spending):
             counts = after_disagreements(step, self._disagreed)
             for outcome in counts.outcomes:
                 self._ports.count(outcome)
@@ -249,6 +254,7 @@ class Chain:
                 "values": dict(selection.values),
                 trail.NAME: trail.as_json(self._past.trail.keys()),
                 **({warm.NAME: str(given.key)} if given is not None else {}),
+                **self._dealt(seed),
             },
             best_before=self._past.best,
             planned_at=datetime.now(UTC),
@@ -260,6 +266,13 @@ class Chain:
         await opened.begin(step, prompt)
         self._planned = number
         self._promised += opened.count
+
+    def _dealt(self, seed: tuple[int, ...]) -> dict[str, Json]:
+        """Who makes each of a step's completions, as it is stored with it: all K, however many there is room for."""
+        if self._past.dealer is None:
+            return {}
+        rng = np.random.default_rng(np.random.SeedSequence((*seed, 2)))
+        return self._past.dealer.deal(self._ports.search.candidates, rng).selection
 
     # Committing
 

@@ -12,8 +12,17 @@ from typing import Any
 
 from discovery.budget import Budget, Prices
 from discovery.errors import ConfigError
+from discovery.generators import CHOICES as CHOICES
+from discovery.generators import EFFORTS as EFFORTS
+from discovery.generators import KEEP as KEEP
+from discovery.generators import ArmsConfig as ArmsConfig
+from discovery.generators import GeneratorConfig as GeneratorConfig
+from discovery.generators import MemberConfig as MemberConfig
+from discovery.generators import ReasoningConfig as ReasoningConfig
+from discovery.generators import SamplingConfig as SamplingConfig
 from discovery.rungs import settled
 from discovery.tables import from_dict as from_dict
+from discovery.tables import in_range as in_range
 from discovery.tables import load_toml as load_toml
 from discovery.tables import to_dict as to_dict
 
@@ -103,93 +112,6 @@ class AdaptConfig:
     def stops_after(self) -> int | None:
         """Steps without an improvement after which a chain ends; None: never."""
         return self.patience if self.on_stall == "stop" else None
-
-
-_NEVER_EXTRA = ("model", "messages", "n", "seed", "stream")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingConfig:
-    """How a model samples.
-
-    Args:
-        temperature: Sampling temperature, 0 to 2.
-        top_p: Nucleus mass, above 0 to 1.
-        max_tokens: Most tokens of one completion, reasoning included.
-        extra: Further request fields, passed as they are; they win over ours, and one that is null leaves ours out.
-            Not what tells requests apart: model, messages, n, seed and stream.
-    """
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 8192
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        in_range("temperature", self.temperature, 0, 2)
-        in_range("top_p", self.top_p, 1e-6, 1)
-        in_range("max_tokens", self.max_tokens, 1, 10_000_000)
-        given = [name for name in _NEVER_EXTRA if self.extra.get(name) is not None]
-        if given:
-            raise ConfigError(
-                f"extra holds {', '.join(given)}, which each request has of its own (n and seed from the step); "
-                "leave it out"
-            )
-
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Reasoning efforts that vLLM knows; a model may know fewer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningConfig:
-    """How a reasoning model reasons.
-
-    Args:
-        effort: Reasoning effort, one of :data:`EFFORTS`; None leaves it to the server.
-        answer_tokens: Most tokens of the final answer that is forced when ``max_tokens`` were spent in reasoning,
-            on top of them; 0 forces none, and such a completion is a failure.
-    """
-
-    effort: str | None = None
-    answer_tokens: int = 4096
-
-    def __post_init__(self) -> None:
-        if self.effort is not None and self.effort not in EFFORTS:
-            raise ConfigError(f"effort is {self.effort!r}; it must be one of {', '.join(EFFORTS)}")
-        in_range("answer_tokens", self.answer_tokens, 0, 10_000_000)
-
-
-KEEP = ("text", "tokens", "logprobs")
-"""What is kept of a completion: its texts; token ids as well; log-probabilities as well."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorConfig:
-    """What makes candidates.
-
-    Args:
-        kind: ``mutation`` (embedded) or ``openai`` (any compatible server).
-        base_url: URLs of the servers, each ending in ``/v1``; one may be given as plain text.
-        model: Model name; None takes the only one that the servers list.
-        sampling: How it samples.
-        reasoning: How it reasons, where it does.
-        keep: One of :data:`KEEP`, as far as the server gives it.
-        timeout_s: Deadline of one whole request, in seconds.
-    """
-
-    kind: str = "mutation"
-    base_url: tuple[str, ...] = ()
-    model: str | None = None
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
-    keep: str = "logprobs"
-    timeout_s: float = 600.0
-
-    def __post_init__(self) -> None:
-        if self.keep not in KEEP:
-            raise ConfigError(f"keep is {self.keep!r}; it must be one of {', '.join(KEEP)}")
-        in_range("timeout_s", self.timeout_s, 1, 86_400)
 
 
 EDITS = ("rewrite", "diff")
@@ -313,6 +235,7 @@ class RunConfig:
         prices: What the model costs; None throughout: see :mod:`discovery.prices`.
         adviser: Who is asked what is no candidate.
         adapt: How the budget moves between chains, and when they begin anew.
+        arms: How a mixture of generators is shared.
     """
 
     problem: str
@@ -326,6 +249,7 @@ class RunConfig:
     prices: Prices = field(default_factory=Prices)
     adviser: AdviserConfig = field(default_factory=AdviserConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    arms: ArmsConfig = field(default_factory=ArmsConfig)
 
     def __post_init__(self) -> None:
         in_range("seed", self.seed, 0, 2**63 - 1)
@@ -361,13 +285,3 @@ class RunConfig:
         return adapt.at or settled(
             self.planned_evaluations, search.chains, adapt.rungs, adapt.keep, search.candidates
         )
-
-
-def in_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a setting that is out of range, with its name, its value and what it must be.
-
-    Raises:
-        ConfigError: It is.
-    """
-    if isinstance(value, bool) or not low <= value <= high:
-        raise ConfigError(f"{name} is {value!r}; it must be from {low:,} to {high:,}")

@@ -20,9 +20,11 @@ from discovery.errors import ConfigError, MissingComponent, ProblemError, UsageE
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_advising, make_generator
+from discovery.generation.mixture import Mixture
 from discovery.generation.prompt import Form
+from discovery.generators import EMBEDDED as EMBEDDED
 from discovery.plugins import load_problem, load_stored
-from discovery.prices import PriceTable, load_prices, priced
+from discovery.prices import PriceTable, load_prices, priced, priced_members
 from discovery.problem import Problem
 from discovery.records import Json, ModelIdentity, RunStatus
 from discovery.run import Run, config_of, new_run, resumed
@@ -38,11 +40,9 @@ from discovery.selection.restarting import restarting
 from discovery.storage.base import RunRecord, Storage
 from discovery.warm import WarmStarts
 
-EMBEDDED = "mutation"
-"""The generator whose candidates are our own: the only one that may run without a sandbox."""
-
 SAFE = ("bubblewrap", "docker")
 """What ``auto`` chooses from for programs that are not our own, the first that works."""
+_KEY = "OPENAI_API_KEY"
 _ACCEPT = "Or accept that it may read your files and use your network: --sandbox process"
 
 
@@ -88,7 +88,7 @@ def choose_backend(sandbox: SandboxConfig, generator: str, *, otherwise: str = _
             return ChosenBackend(backend=backend)
         complaints.append("; ".join(missing))
     said = complaints[0]  # the one that is easiest to get
-    if generator == EMBEDDED:
+    if generator == EMBEDDED:  # its candidates are our own: the only ones that may run without a sandbox
         return ChosenBackend(
             backend=make_backend("process"),
             notice=f"no sandbox here ({said}): the embedded mutations run as plain processes",
@@ -102,8 +102,10 @@ def evaluation_slots(config: RunConfig) -> int:
 
 
 def generator_of(config: RunConfig, problem: Problem) -> Generator:
-    """The configured generator, with the API key from the environment."""
-    return make_generator(config.generator, problem, api_key=os.environ.get("OPENAI_API_KEY"))
+    """The configured generator, with the API keys from the environment."""
+    own = {member.name: os.environ.get(member.key_variable) for member in config.generator.members}
+    keys = {name: key for name, key in own.items() if key is not None}
+    return make_generator(config.generator, problem, api_key=os.environ.get(_KEY), keys=keys)
 
 
 def selector_of(config: RunConfig, problem: Problem) -> Selector:
@@ -138,13 +140,16 @@ def advising_of(config: RunConfig, selector: Selector) -> Generator | None:
         asking = f"selector {selector.name!r}"
     if asking is None:
         return None
-    has_model = config.generator.kind != EMBEDDED or config.adviser.base_url
-    if not has_model:
+    if config.generator.is_embedded and not config.adviser.base_url:
         raise ConfigError(
             f"{asking} asks a model, and generator {config.generator.kind!r} has none: name one by "
             "--adviser-url http://HOST:PORT/v1, or run with a model (--serve MODEL or --base-url URL)"
         )
-    return make_advising(config.adviser, config.generator, api_key=os.environ.get("OPENAI_API_KEY"))
+    generator, key, member = config.generator, os.environ.get(_KEY), config.generator.first_model
+    if member is not None:
+        generator = generator.of(member)
+        key = key if config.adviser.base_url else os.environ.get(member.key_variable, key)
+    return make_advising(config.adviser, generator, api_key=key)
 
 
 def checked(config: RunConfig, prices: PriceTable | None = None) -> RunConfig:
@@ -350,11 +355,16 @@ async def _assembled(
     try:
         table = prices if prices is not None else load_prices()
         identity = await _all_started(generator, evaluator, advising)
-        config = priced(config, identity.model, table)
+        facts: dict[str, Json] = {"model": identity.model, "server": identity.server}
+        if isinstance(generator, Mixture):
+            models = {name: one.model for name, one in generator.identities.items()}
+            config, facts["models"] = priced_members(config, models, table), models
+        else:
+            config = priced(config, identity.model, table)
         _hold(evaluator, config.sandbox.require)
-        facts = {**record.facts, "model": identity.model, "server": identity.server}
+        settled = {"prices": to_dict(config.prices), "generator": to_dict(config.generator)}
         yield Run(
-            replace(record, facts=facts, config={**record.config, "prices": to_dict(config.prices)}),
+            replace(record, facts={**record.facts, **facts}, config={**record.config, **settled}),
             config,
             problem,
             storage,

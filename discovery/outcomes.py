@@ -8,6 +8,14 @@ from dataclasses import replace
 
 from discovery.records import CandidateKey, CommittedStep, Direction, Evaluation, Failure, Json, Outcome
 
+GENERATORS = "generators"
+"""Under this name a step's ``selection`` says which member of a mixture makes each of its completions."""
+
+
+def makers(selection: Mapping[str, Json]) -> dict[int, str]:
+    """Which member of a mixture makes which completion of a step, by index; empty for one without a mixture."""
+    return dict(enumerate(selection.get(GENERATORS, ())))
+
 
 def refuted(outcome: Outcome, failure: Failure) -> Outcome:
     """An outcome whose second scoring disagreed."""
@@ -17,6 +25,8 @@ def refuted(outcome: Outcome, failure: Failure) -> Outcome:
         score=None,
         failure=failure.kind,
         message=failure.message,
+        generator=outcome.generator,
+        tokens=outcome.tokens,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from discovery.generation.arms import Dealer
 from discovery.generation.elites import Elites
 from discovery.generation.failures import FailureStatistics
 from discovery.records import CommittedStep, Direction
@@ -25,9 +26,17 @@ class Past:
         direction: Which scores are better.
         overlap: How many are held back at most.
         elites: How many of the best candidates are known.
+        dealer: Folds them for choosing who makes completions; None where there is no choice.
     """
 
-    def __init__(self, selector: Selector, direction: Direction, overlap: int, elites: int = 0) -> None:
+    def __init__(
+        self,
+        selector: Selector,
+        direction: Direction,
+        overlap: int,
+        elites: int = 0,
+        dealer: Dealer | None = None,
+    ) -> None:
         self.failures = FailureStatistics()
         """What went wrong so far."""
         self.best: float | None = None
@@ -40,6 +49,8 @@ class Past:
         """What generators learn from beside the parents, since the last restart."""
         self.leading = Leading(direction)
         """Whose construction is handed on where the problem asks for that, since the last restart."""
+        self.dealer = dealer
+        """Who makes completions."""
         self._first: CommittedStep | None = None
         self._selector = selector
         self._direction = direction
@@ -59,6 +70,8 @@ class Past:
             if restarting is None or restarting.counts(step):
                 self.trail.observe(step)
                 self.leading.observe(step)
+                if self.dealer is not None:
+                    self.dealer.observe(step)
             self._selector.observe(step)
             self.failures.observe(step)
             self.elites.observe(step)
@@ -76,6 +89,8 @@ class Past:
             self.leading = Leading(self._direction)
             self.trail.observe(self._first)
             self.leading.observe(self._first)
+            if self.dealer is not None:
+                self.dealer.begin_anew(self._first)
 
 
 class Course:

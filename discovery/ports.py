@@ -9,6 +9,7 @@ from discovery.best import BestKeeper
 from discovery.budget import Ledger
 from discovery.config import AdaptConfig, PromptConfig, SearchConfig
 from discovery.evaluator import Evaluator
+from discovery.generation.arms import Arms
 from discovery.generation.base import Generator
 from discovery.outcomes import outcome_of
 from discovery.pace import GenerationGate, Outage
@@ -43,6 +44,7 @@ class Ports:
         prompt: What prompts show and ask for.
         adviser: Whom chains ask what is no candidate; None where nobody is asked.
         adapt: How the budget moves to where it pays.
+        arms: The members of a mixture, and how they are chosen; None where there is one generator.
     """
 
     run: str
@@ -63,10 +65,16 @@ class Ports:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     adviser: Adviser | None = None
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    arms: Arms | None = None
 
     def outcome(self, evaluation: Evaluation, source_hash: str | None) -> Outcome:
         """What the run's selector learns of an evaluated candidate; its source's hash is None where it has none."""
         return outcome_of(evaluation, source_hash, metrics_of(self.selector))
+
+    @property
+    def asks_spending(self) -> bool:
+        """Whether outcomes are to tell who made them, and what that took."""
+        return self.arms is not None and self.arms.learns
 
     def count(self, outcome: Outcome) -> None:
         """Tell the tally and the duplicate index of a stored evaluation."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from discovery.budget import Prices
+from discovery.budget import Prices, Tokens
 from discovery.config import RunConfig, from_dict
 from discovery.errors import ConfigError
+from discovery.generators import EMBEDDED
+from discovery.records import ModelIdentity, TokenUsage
 from discovery.usertable import UserTable
 
 COMMON = ("currency", "source", "date")
@@ -113,6 +115,114 @@ def priced(config: RunConfig, model: str | None, table: PriceTable) -> RunConfig
     if cap is not None and not any((prices.prompt, prices.completion, prices.hour)):
         raise ConfigError(f"max_cost is {cap:g}, {_unpriced(prices, model, table)}")
     return dataclasses.replace(config, prices=prices)
+
+
+def priced_members(config: RunConfig, models: Mapping[str, str | None], table: PriceTable) -> RunConfig:
+    """A mixture's configuration with the prices that apply: its own for all, else those of each member's model.
+
+    The prices of the run are then, of each kind, the dearest member's, by which is reckoned what is not known yet; an
+    hour costs what all machines cost. Where one model has no price, nothing has: a part of a cost would mislead.
+
+    Args:
+        config: The run's; prices that its members have already stay.
+        models: As the members' servers name them.
+        table: The user's.
+
+    Raises:
+        ConfigError: Money is capped and a model has no price, or prices do not go together.
+    """
+    generator = config.generator
+    if config.prices.is_known:
+        return priced(config, None, table)
+    found: dict[str, Prices] = {}
+    for member in generator.members:
+        entry = table.find(models.get(member.name))
+        if member.prices is not None:
+            found[member.name] = member.prices
+        elif member.kind == EMBEDDED:
+            found[member.name] = Prices(prompt=0.0, completion=0.0)
+        elif entry is not None:
+            found[member.name] = entry.prices
+        elif config.budget.max_cost is not None:
+            unpriced = _unpriced(Prices(), models.get(member.name), table)
+            raise ConfigError(f"max_cost is {config.budget.max_cost:g}, {unpriced}")
+        else:
+            return config
+    of_model: dict[str | None, Prices] = {}
+    for name, price in found.items():
+        if of_model.setdefault(models.get(name), price) != price:
+            raise ConfigError(
+                f"model {models.get(name)!r} has several prices under [[generator.members]]; give it one"
+            )
+    own = tuple(dataclasses.replace(member, prices=found[member.name]) for member in generator.members)
+    dearest = _dearest([found[m.name] for m in generator.members if m.kind != EMBEDDED])
+    config = dataclasses.replace(
+        config, generator=dataclasses.replace(generator, members=own), prices=dearest
+    )
+    return priced(config, None, table)
+
+
+def _dearest(prices: Sequence[Prices]) -> Prices:
+    """Of each kind the highest price; an hour costs what all of them cost."""
+    if not prices:
+        return Prices()
+    currencies = sorted({each.currency for each in prices})
+    if len(currencies) > 1:
+        raise ConfigError(
+            f"the models of this run have prices in {', '.join(currencies)}; give them in one currency"
+        )
+    by_token = [each for each in prices if each.prompt is not None]
+    cached = [each.prompt if each.cached is None else each.cached for each in by_token]
+    hours = [each.hour for each in prices if each.hour is not None]
+    return Prices(
+        prompt=max((each.prompt or 0.0 for each in by_token), default=None),
+        completion=max((each.completion or 0.0 for each in by_token), default=None),
+        cached=max((price or 0.0 for price in cached), default=None),
+        hour=sum(hours) if hours else None,
+        currency=currencies[0],
+        source="the dearest of several models",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tariff:
+    """What a token costs at each model of a mixture.
+
+    Args:
+        otherwise: Of models that are not among them.
+        by_model: By the name of the model.
+    """
+
+    otherwise: Prices
+    by_model: Mapping[str | None, Prices]
+
+    @staticmethod
+    def of(config: RunConfig, models: Mapping[str, str | None]) -> Tariff | None:
+        """That of a run; None where one price holds for all.
+
+        Args:
+            config: Its configuration, as stored when it started.
+            models: As its members' servers name them.
+        """
+        by_model = {
+            models.get(member.name): member.prices
+            for member in config.generator.members
+            if member.prices is not None
+        }
+        return Tariff(otherwise=config.prices, by_model=by_model) if by_model else None
+
+    def price(self, model: str | None) -> Prices:
+        """Of a model, by its name."""
+        return self.by_model.get(model, self.otherwise)
+
+    def cost(self, usages: Mapping[ModelIdentity, TokenUsage]) -> float:
+        """Money for what the models of a run took."""
+        return sum(
+            self.price(identity.model).with_cache(
+                Tokens(prompt=usage.prompt or 0, completion=usage.completion or 0), usage.cached or 0
+            )
+            for identity, usage in usages.items()
+        )
 
 
 def _unpriced(prices: Prices, model: str | None, table: PriceTable) -> str:

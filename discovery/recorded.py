@@ -25,7 +25,8 @@ def new_run(problem: Problem, config: RunConfig) -> RunRecord:
         ConfigError: A server's URL holds credentials, which would be stored, or there are more rungs than there are
             chains or evaluations for.
     """
-    for url in (*config.generator.base_url, *config.adviser.base_url):
+    members = (url for member in config.generator.members for url in member.base_url)
+    for url in (*config.generator.base_url, *members, *config.adviser.base_url):
         place, _, server = url.partition("://")[2].partition("/")[0].rpartition("@")
         if place:
             raise ConfigError(

@@ -28,6 +28,7 @@ from discovery.errors import (
     UsageError,
 )
 from discovery.evaluator import Evaluator
+from discovery.generation.arms import Arms
 from discovery.generation.base import Generator
 from discovery.generation.prompt import view
 from discovery.outcomes import after_disagreements, beginning
@@ -35,6 +36,7 @@ from discovery.pace import GenerationGate, Outage, following
 from discovery.past import Course
 from discovery.ports import Ports
 from discovery.pressure import Pressure
+from discovery.prices import Tariff
 from discovery.problem import Problem
 from discovery.progress import Progress
 from discovery.pulse import Pulse
@@ -248,6 +250,8 @@ class Run:
 
     def _ports(self, journal: Journal, outage: Outage) -> Ports:
         counts = self._storage.counts(self.record.id)
+        tariff = Tariff.of(self.config, self.record.facts.get("models") or {})
+        paid = tariff.cost(self._storage.tokens_by_model(self.record.id)) if tariff is not None else None
         ledger = Ledger(
             self.config.budget,
             Spent(
@@ -256,8 +260,10 @@ class Run:
                 completion_tokens=counts.completion_tokens,
                 cached_tokens=counts.cached_tokens,
                 seconds=self.record.wall_s,
+                token_cost=paid,
             ),
             prices=self.config.prices,
+            tariff=tariff.price if tariff is not None else None,
             spoiled=self._spoiled,
         )
         return Ports(
@@ -287,6 +293,7 @@ class Run:
             progress=self.progress,
             prompt=self.config.prompt,
             adapt=self.config.adapt,
+            arms=Arms.of(self.config.arms, self.config.generator),
             adviser=self._adviser(journal, ledger),
         )
 

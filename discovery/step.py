@@ -24,7 +24,7 @@ from discovery.budget import NO_TOKENS, Tokens
 from discovery.errors import GeneratorRefused, GeneratorUnavailable, StorageError, cause
 from discovery.generation.base import GenerationRequest
 from discovery.generation.extract import extract
-from discovery.outcomes import refuted
+from discovery.outcomes import makers, refuted
 from discovery.parents import ParentViews
 from discovery.ports import Ports
 from discovery.records import (
@@ -113,14 +113,16 @@ class OpenStep:
         # Its prompt is not made yet; it will hold the statement and a program.
         problem = self._ports.problem
         characters = len(problem.statement) + len(problem.initial)
+        arms = self._ports.arms
+        requests = 1 if arms is None else min(self.count, len(arms.arms))
         while True:
-            ahead = self._ahead(self.count, characters)
+            ahead = self._ahead(self.count, characters, requests)
             reason = await self._ports.ledger.admit(ahead)
             if reason is None:
                 self._reserved += ahead
                 return None
             # Requests that it waited for may have shown that less is needed.
-            if self._ahead(self.count, characters) == ahead:
+            if self._ahead(self.count, characters, requests) == ahead:
                 return reason
 
     async def begin(self, step: Step, prompt: Prompt) -> None:
@@ -197,9 +199,9 @@ class OpenStep:
         ledger.reserve(tokens)
         ledger.settle(before)
 
-    def _ahead(self, choices: int, characters: int | None) -> Tokens:
+    def _ahead(self, choices: int, characters: int, requests: int) -> Tokens:
         ledger, limit = self._ports.ledger, self._ports.generator.max_tokens
-        return ledger.expected_tokens(choices, limit, characters)
+        return ledger.expected_tokens(choices, limit, characters, requests)
 
     # Generating
 
@@ -241,16 +243,18 @@ class OpenStep:
         parents = tuple(self._parents.get(key) for key in prompt.parents)
         trail = tuple(self._parents.get(key) for key in stored_trail(self.record.selection))
         seed = _step_seed(ports.seed, prompt.chain, prompt.step)
+        members = makers(self.record.selection)
         left = set(missing)
         fruitless = 0
         while left:
             wanted = tuple(sorted(left))
             request = GenerationRequest(
-                prompt=prompt, parents=parents, indices=wanted, seed=seed, trail=trail
+                prompt=prompt, parents=parents, indices=wanted, seed=seed, trail=trail, members=members
             )
             outage: GeneratorUnavailable | None = None
-            characters: int | None = sum(len(message.content) for message in prompt.messages)
-            self._reserve(self._ahead(len(left), characters))
+            characters = sum(len(message.content) for message in prompt.messages)
+            untold = {members.get(index) for index in wanted}  # whose prompt is not counted yet
+            self._reserve(self._ahead(len(left), characters, len(untold)))
             async with ports.gate.request(len(wanted)) as places:
                 try:
                     async with aclosing(ports.generator.sample(request)) as completions:
@@ -260,8 +264,8 @@ class OpenStep:
                             left.discard(completion.key.index)
                             self._charge(completion)
                             if _tells_prompt(completion):
-                                characters = None  # counted by now, once for all of the request
-                            self._reserve(self._ahead(len(left), characters))
+                                untold.discard(members.get(completion.key.index))
+                            self._reserve(self._ahead(len(left), characters, len(untold)))
                             group.create_task(judge(completion))
                 except GeneratorUnavailable as error:
                     outage = error
@@ -285,7 +289,11 @@ class OpenStep:
         prompt, answer = usage.prompt or 0, usage.completion or 0
         if completion.tokens is not None:
             self._ports.ledger.add_tokens(
-                usage.prompt, answer, usage.cached or 0, is_forced=completion.forced is not None
+                usage.prompt,
+                answer,
+                usage.cached or 0,
+                is_forced=completion.forced is not None,
+                model=completion.model.model,
             )
         self._ports.progress.completed(prompt, answer)
 
@@ -313,6 +321,10 @@ class OpenStep:
             assert candidate is not None
             evaluation = await self._ports.evaluator.evaluate(candidate, self._keep)
         outcome = self._ports.outcome(evaluation, candidate.source_hash if candidate else None)
+        if self._ports.asks_spending:
+            made_by = makers(stored.step.selection).get(index)
+            tokens = completion.tokens.completion if completion.tokens else None
+            outcome = replace(outcome, generator=made_by, tokens=tokens)
         if index not in self._counted:
             self._counted.add(index)
             self._ports.ledger.add_evaluation()

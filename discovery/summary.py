@@ -8,8 +8,9 @@ from datetime import datetime
 
 from discovery.best import announced_evaluation, best_announced, confirming_evaluation, quarantined
 from discovery.budget import Prices, Spent, Tokens
-from discovery.config import from_dict
+from discovery.config import RunConfig, from_dict
 from discovery.owner import is_dead
+from discovery.prices import Tariff
 from discovery.progress import Quarantine
 from discovery.records import INITIAL, CandidateKey, Purpose, RunStatus
 from discovery.storage.base import ChainSummary, RunRecord, Storage
@@ -110,6 +111,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
     claimed = announced_evaluation(storage, record.id, best) if best else None
     confirming = confirming_evaluation(storage, record.id, best) if best else None
     prices = from_dict(Prices, record.config.get("prices") or {}, "prices.")
+    tariff = _tariff(record)
     utilisation = record.facts.get("generator_utilisation")
     return RunSummary(
         run=record.id,
@@ -134,6 +136,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
                 completion_tokens=counts.completion_tokens,
                 cached_tokens=counts.cached_tokens,
                 seconds=record.wall_s,
+                token_cost=None if tariff is None else tariff.cost(storage.tokens_by_model(record.id)),
             )
         ),
         currency=prices.currency,
@@ -143,6 +146,13 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         refuted=tuple(storage.disagreements(record.id)),
         audit=_audit(storage, record, best.key) if best else None,
     )
+
+
+def _tariff(record: RunRecord) -> Tariff | None:
+    """Prices by model, where they differ; of any other run not even its configuration is read."""
+    if not (record.config.get("generator") or {}).get("members"):
+        return None
+    return Tariff.of(from_dict(RunConfig, record.config), record.facts.get("models") or {})
 
 
 def _audit(storage: Storage, record: RunRecord, key: CandidateKey) -> BestAudit | None:

@@ -55,7 +55,7 @@ def from_dict(kind: type[T], data: Mapping[str, Any], where: str = "") -> T:
             and f.default_factory is dataclasses.MISSING
             and f.name not in values
         ]
-        raise ConfigError(f"settings missing in {where or 'the file'}: {missing}") from error
+        raise ConfigError(f"settings missing in {where.rstrip('.') or 'the file'}: {missing}") from error
 
 
 def _elsewhere(kind: type, name: str, where: str) -> str:
@@ -116,3 +116,13 @@ def _coerce(hint: Any, value: Any, place: str) -> Any:
             raise ConfigError(f"{place} is {value!r}; expected what JSON can hold: {error}") from error
         return dict(value)
     return value
+
+
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting that is out of range, with its name, its value and what it must be.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} is {value!r}; it must be from {low:,} to {high:,}")

@@ -105,11 +105,13 @@ def _notices(each: Arrived, given: Problem | None) -> list[str]:
         )
     if given is not None and not each.is_new and str(given.path) != run.problem_path:
         said.append(f"{run.id} was here already, so its problem stays at {path}")
-    servers = config_of(run).generator.base_url
+    generator = config_of(run).generator
+    servers = (*generator.base_url, *(url for member in generator.members for url in member.base_url))
     if servers and run.status is not RunStatus.FINISHED:
         where = printable(", ".join(servers))
         said.append(
-            f"`resume` would send its requests, and OPENAI_API_KEY, to {where}; --base-url gives another"
+            f"`resume` would send its requests, and OPENAI_API_KEY, to {where}; "
+            f"{'--mix NAME=URL' if generator.members else '--base-url'} gives another"
         )
     return said
 

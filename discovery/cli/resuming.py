@@ -8,6 +8,7 @@ from typing import Annotated
 
 from discovery.cli.app import again, app, out, print_json, program, properties
 from discovery.cli.execution import Scheduler, execute
+from discovery.cli.mixing import moved
 from discovery.cli.options import BUDGET, MACHINE, RECORD, SEARCH, SERVERS
 from discovery.cli.report import as_json, fates
 from discovery.cli.serving import place_model, refuse_engine, refuse_other_servers, served
@@ -33,6 +34,7 @@ def resume(
     generation_slots: Annotated[int | None, SERVERS] = None,
     evaluation_slots: Annotated[int | None, MACHINE] = None,
     base_url: Annotated[list[str] | None, SERVERS] = None,
+    mix: Annotated[list[str] | None, SERVERS] = None,
     serve: Annotated[str | None, SERVERS] = None,
     engine: Annotated[str | None, SERVERS] = None,
     adviser_url: Annotated[list[str] | None, SERVERS] = None,
@@ -56,6 +58,7 @@ def resume(
         generation_slots: Other completions in flight than before.
         evaluation_slots: Other evaluations at once than before.
         base_url: The server has moved here; repeat it for several.
+        mix: The server of one of several generators has moved, as NAME=URL; may be repeated.
         serve: Folder or name of the model, to be served as by `run --serve`.
         engine: What serves it: vllm, or torch for small models on a processor [vllm].
         adviser_url: The adviser's server has moved here; repeat it for several.
@@ -95,8 +98,10 @@ def resume(
                 "until": until,
             },
         )
+        if mix:
+            settings = replace(settings, generator=moved(settings.generator, mix))
         if prices is not None:
-            settings = replace(settings, prices=repriced(table, record.facts.get("model")))
+            settings = repriced(settings, table, record.facts)
         asks_no_more = (settings.budget, settings.search) == (before.budget, before.search)
         if status_of(with_storage, record) is RunStatus.FINISHED and asks_no_more:
             summary = summarize(with_storage, record.id)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from discovery.cli.app import again, app, properties
 from discovery.cli.execution import Scheduler, execute
+from discovery.cli.mixing import has_members, read_mix, refuse_beside
 from discovery.cli.options import BUDGET, MACHINE, MODEL, RECORD, SEARCH, SERVERS
 from discovery.cli.serving import place_model, refuse_engine, refuse_other_servers, served
 from discovery.cli.settings import (
@@ -19,6 +20,7 @@ from discovery.cli.settings import (
     sets_steps,
 )
 from discovery.errors import ConfigError
+from discovery.generators import MIXTURE
 from discovery.launch import EMBEDDED, checked, choose_backend, started
 from discovery.prices import load_prices
 from discovery.storage import open_storage
@@ -42,6 +44,8 @@ def run(
     generator: Annotated[str | None, MODEL] = None,
     base_url: Annotated[list[str] | None, SERVERS] = None,
     model: Annotated[str | None, MODEL] = None,
+    mix: Annotated[list[str] | None, MODEL] = None,
+    mix_by: Annotated[Literal["weights", "ucb"] | None, MODEL] = None,
     serve: Annotated[str | None, SERVERS] = None,
     engine: Annotated[str | None, SERVERS] = None,
     temperature: Annotated[float | None, MODEL] = None,
@@ -86,6 +90,8 @@ def run(
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
+        mix: One of several generators, NAME=URL or NAME=mutation, with ,weight=W or ,model=M after it; repeat it.
+        mix_by: How they share the completions: by weights, or ucb, which learns who improves most per token [weights].
         serve: Folder or name of a model to have served; a server that has it already is used.
         engine: What serves it: vllm, or torch for small models on a processor [vllm].
         temperature: Sampling temperature [1.0].
@@ -117,10 +123,15 @@ def run(
             raise ConfigError(
                 f"{option} {value} is for a model, and --generator {EMBEDDED} has none; leave one of them out"
             )
+    refuse_beside(mix, generator=generator, base_url=base_url, model=model, serve=serve)
     refuse_engine(engine, serve)
     if serve is not None:
         refuse_other_servers(base_url, generator)
         generator = "openai"
+    elif mix:
+        generator = MIXTURE
+    elif has_members(config):
+        pass  # who is asked, the file says
     elif not base_url and generator in (None, "openai") and (configured := os.environ.get("OPENAI_BASE_URL")):
         base_url = [configured]
     if generator is None and (base_url or model is not None):
@@ -141,6 +152,8 @@ def run(
         generator=generator,
         base_url=base_url,
         model=model,
+        mix=read_mix(mix) if mix else None,
+        mix_by=mix_by,
         temperature=temperature,
         max_tokens=max_tokens,
         effort=effort,
@@ -160,6 +173,10 @@ def run(
         max_seconds=max_seconds,
         until=until,
     )
+    if mix_by is not None and settings.generator.kind != MIXTURE:
+        raise ConfigError(
+            f"--mix-by {mix_by} shares completions among several generators, and this run has one; name more by --mix"
+        )
     if settings.generator.kind == EMBEDDED:
         refuse_model_options(
             temperature=temperature,

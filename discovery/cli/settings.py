@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from discovery.budget import Prices
 from discovery.config import RunConfig, from_dict, load_toml
 from discovery.errors import ConfigError
-from discovery.prices import PriceTable
+from discovery.generators import EMBEDDED
+from discovery.prices import PriceTable, priced_members
 from discovery.storage.base import ChainSummary
 
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -33,6 +35,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "effort": ("generator", "reasoning", "effort"),
     "answer_tokens": ("generator", "reasoning", "answer_tokens"),
     "keep": ("generator", "keep"),
+    "mix": ("generator", "members"),
+    "mix_by": ("arms", "choice"),
     "edits": ("prompt", "edits"),
     "reflect": ("adviser", "reflect"),
     "adviser_url": ("adviser", "base_url"),
@@ -148,15 +152,28 @@ def _number_or_text(value: str) -> int | float | str:
     return value
 
 
-def repriced(table: PriceTable, model: str | None) -> Prices:
-    """The prices of a model in a table that was named for it.
+def repriced(config: RunConfig, table: PriceTable, facts: Mapping[str, Any]) -> RunConfig:
+    """A stored run's configuration with the prices of a table that was named for it.
+
+    Args:
+        config: As stored, or as changed on resume.
+        table: The table.
+        facts: The run's, which say what its models were.
 
     Raises:
-        ConfigError: The table has none.
+        ConfigError: The table has none for a model.
     """
-    entry = table.find(model)
-    if entry is None:
-        raise ConfigError(
-            f"{table.path} has no price for model {model!r}; add it there, or leave --prices out"
-        )
-    return entry.prices
+    members = config.generator.members
+    models = dict(facts.get("models") or {}) if members else {"": facts.get("model")}
+    for name, model in models.items():
+        is_free = any(member.name == name and member.kind == EMBEDDED for member in members)
+        if table.find(model) is None and not is_free:
+            raise ConfigError(
+                f"{table.path} has no price for model {model!r}; add it there, or leave --prices out"
+            )
+    if not members:
+        entry = table.find(models[""])
+        return replace(config, prices=entry.prices if entry is not None else Prices())
+    unpriced = tuple(replace(member, prices=None) for member in members)
+    config = replace(config, generator=replace(config.generator, members=unpriced), prices=Prices())
+    return priced_members(config, models, table)

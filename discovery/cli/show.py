@@ -17,8 +17,9 @@ from discovery.cli.app import again, app, out, print_json, print_table, program
 from discovery.cli.report import advice_of, as_json, cost_of, fates, tokens_of, with_interval
 from discovery.cli.watch import duration, number, plain, printable, utilisation
 from discovery.comparison.plan import COMPARISON, SETTING
-from discovery.config import RunConfig, SandboxConfig
+from discovery.config import RunConfig, SandboxConfig, to_dict
 from discovery.errors import UsageError
+from discovery.members import MemberTotals, member_totals
 from discovery.pulse import Quantity, overall, recent
 from discovery.records import (
     INITIAL,
@@ -73,11 +74,13 @@ def show(
         record = with_storage.get_run(summary.run)
         verified = with_storage.sandbox(str(record.facts.get("isolation")))
         points = with_storage.measurements(record.id)
+        members = member_totals(with_storage, record)
     finally:
         with_storage.close()
     if json:
         adapted = {"ended_chains": fates(record), "restarts": record.facts.get("restarts", 0)}
-        print_json({**as_json(summary), **adapted, "utilisation": _utilisation_as_json(points)})
+        shared = {"generators": [_member_as_json(member) for member in members]} if members else {}
+        print_json({**as_json(summary), **adapted, **shared, "utilisation": _utilisation_as_json(points)})
         return 0
     facts = Table.grid(padding=(0, 2))
     for label, value in (*_facts(record, summary, verified), *_utilisation(points)):
@@ -85,6 +88,9 @@ def show(
             facts.add_row(Text(label, style="dim"), Text(printable(value)))
     out.print(Text(summary.run, style="bold"))
     print_table(facts)
+    if members:
+        print_table(_members(members))
+        out.print()
     print_table(_chains(summary, fates(record)))
     out.print("\nNext:")
     for command in _next(summary):
@@ -102,7 +108,7 @@ def _facts(
         ("problem", f"{summary.problem} ({record.direction})"),
         ("status", f"{summary.status}{f': {summary.message}' if summary.message else ''}"),
         ("search", _search(config)),
-        ("generator", config.generator.kind + (f" {model}" if model else "")),
+        ("generator", config.generator.kind + (f" {model}" if model else "") + _sharing(config)),
         ("sandbox", _sandbox_line(record.facts, config.sandbox, verified)),
         ("seed", str(config.seed)),
         ("comparison", _comparison(record)),
@@ -127,6 +133,11 @@ def _facts(
     )
 
 
+def _sharing(config: RunConfig) -> str:
+    """How a mixture is shared; empty for one generator."""
+    return f", by {config.arms.choice}" if config.generator.members else ""
+
+
 def _comparison(record: RunRecord) -> str:
     """Which comparison and which setting of it a run is of; empty for a run of its own."""
     of, setting = record.facts.get(COMPARISON), record.facts.get(SETTING)
@@ -145,6 +156,34 @@ def _search(config: RunConfig) -> str:
     patience = f"{adapt.on_stall} after {adapt.patience} steps in vain" if adapt.patience else ""
     overlap = f"overlap {config.overlap}" if config.overlap else ""
     return ", ".join(filter(None, (shape, overlap, rungs, patience)))
+
+
+def _members(members: Sequence[MemberTotals]) -> Table:
+    """What each generator of a mixture has brought."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("generator")
+    table.add_column("model")
+    for column in ("completions", "valid", "improved", "tokens", "per improvement", "best", "candidate"):
+        table.add_column(column, justify="right")
+    for one in members:
+        share = f" ({100 * one.improved / one.completions:.1f} %)" if one.completions else ""
+        each = f"{one.tokens / one.improved:,.0f}" if one.tokens is not None and one.improved else "-"
+        table.add_row(
+            one.name,
+            Text(printable(one.model or "-")),
+            f"{one.completions:,}",
+            f"{one.valid:,}",
+            f"{one.improved:,}{share}",
+            "-" if one.tokens is None else f"{one.tokens:,}",
+            each,
+            number(one.best_score),
+            str(one.best) if one.best else "-",
+        )
+    return table
+
+
+def _member_as_json(one: MemberTotals) -> dict[str, Any]:
+    return {**to_dict(one), "best": str(one.best) if one.best else None}
 
 
 def _chains(summary: RunSummary, fates: Mapping[int, str]) -> Table:

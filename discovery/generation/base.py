@@ -10,7 +10,7 @@ the iterator aborts what is in flight.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from discovery.budget import Tokens
@@ -63,6 +63,7 @@ class GenerationRequest:
         trail: The chain's best candidates, oldest first, for generators that learn from them how to go on; see
             :mod:`discovery.trail`. A generator may ignore it.
         seed: Of the step, from (run seed, chain, step); choice ``index`` is seeded with ``seed + index``.
+        members: Which member of a mixture makes which of the step's completions, by index; others ignore it.
     """
 
     prompt: Prompt
@@ -70,6 +71,7 @@ class GenerationRequest:
     indices: tuple[int, ...]
     seed: int
     trail: tuple[ParentView, ...] = ()
+    members: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

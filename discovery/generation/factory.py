@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from discovery.config import AdviserConfig, GeneratorConfig, ReasoningConfig, SamplingConfig
 from discovery.errors import ConfigError
 from discovery.generation.base import Generator
+from discovery.generators import MIXTURE
 from discovery.problem import Problem
 
-KINDS = ("mutation", "openai")
+KINDS = ("mutation", "openai", MIXTURE)
 
 
-def make_generator(config: GeneratorConfig, problem: Problem, *, api_key: str | None = None) -> Generator:
+def make_generator(
+    config: GeneratorConfig,
+    problem: Problem,
+    *,
+    api_key: str | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> Generator:
     """Make a generator; nothing is reached before its ``start``.
 
     Args:
         config: Which one, and its settings.
         problem: What candidates are for.
         api_key: For servers that want one; kept in memory only.
+        keys: Those of a mixture's members that have one of their own, by name.
 
     Raises:
         ConfigError: There is no such kind, or a setting that it needs is missing.
@@ -29,6 +39,16 @@ def make_generator(config: GeneratorConfig, problem: Problem, *, api_key: str | 
         from discovery.generation.openai import OpenAIGenerator
 
         return OpenAIGenerator(config, api_key, schema=problem.settings.schema)
+    if config.kind == MIXTURE:
+        from discovery.generation.mixture import Mixture
+
+        own = keys or {}
+        return Mixture(
+            {
+                member.name: make_generator(config.of(member), problem, api_key=own.get(member.name, api_key))
+                for member in config.members
+            }
+        )
     raise ConfigError(f"unknown generator {config.kind!r}; known: {', '.join(KINDS)}")
 
 
@@ -39,7 +59,7 @@ def make_advising(
 
     Args:
         adviser: What was asked for; without URLs it is the generator's servers, and their model.
-        generator: The run's generator.
+        generator: The run's generator, or the member of a mixture that advises.
         api_key: For servers that want one; kept in memory only.
 
     Raises:

@@ -23,6 +23,8 @@ class Outcome:
         duplicate_of: The candidate with the same source whose result this is.
         metrics: Of the public metrics those that the run's selector asks for and that are numbers, by name; empty for a
             failure.
+        generator: Which member of a mixture made it, where the run learns from that; else None.
+        tokens: What its completion took, prompt left out, where the run learns from that and its server counts.
     """
 
     key: CandidateKey
@@ -32,6 +34,8 @@ class Outcome:
     message: str | None = None
     duplicate_of: CandidateKey | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    generator: str | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ from discovery.records import (
     RunStatus,
     SandboxRecord,
     Step,
+    TokenUsage,
 )
 
 OfRun = TypeVar(
@@ -305,7 +306,9 @@ class Storage(Protocol):
         ...
 
     # Reading back, for resume and for people
-    def committed_steps(self, run: str, chain: int, metrics: Sequence[str] = ()) -> Iterator[CommittedStep]:
+    def committed_steps(
+        self, run: str, chain: int, metrics: Sequence[str] = (), *, spending: bool = False
+    ) -> Iterator[CommittedStep]:
         """The committed steps of a chain in order, from 1, without texts.
 
         Args:
@@ -313,6 +316,7 @@ class Storage(Protocol):
             chain: Chain number.
             metrics: Names of public metrics that outcomes are to carry where they are numbers. With none, what
                 scorers say beside the score is not read at all.
+            spending: Whether outcomes are to tell which member of a mixture made them, and what that took.
         """
         ...
 
@@ -376,6 +380,10 @@ class Storage(Protocol):
 
     def speakers(self, run: str) -> dict[ModelIdentity, int]:
         """Which models spoke, as their completions say: how many completions each wrote."""
+        ...
+
+    def tokens_by_model(self, run: str) -> dict[ModelIdentity, TokenUsage]:
+        """What each model's completions and consultations took, prompts included; None where nothing was counted."""
         ...
 
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:

@@ -36,6 +36,7 @@ from discovery.records import (
     ModelIdentity,
     RunStatus,
     SandboxRecord,
+    TokenUsage,
 )
 from discovery.storage import advice_rows, contents, leases, reading, rows, schema, totals, writing
 from discovery.storage.base import ChainSummary, Lease, RunCounts, RunRecord, StoredStep, Write
@@ -236,13 +237,15 @@ class RdbStorage:
 
     # Reading back
 
-    def committed_steps(self, run: str, chain: int, metrics: Sequence[str] = ()) -> Iterator[CommittedStep]:
-        """The committed steps of a chain in order, from 1, without texts; with the metrics that are named."""
+    def committed_steps(
+        self, run: str, chain: int, metrics: Sequence[str] = (), *, spending: bool = False
+    ) -> Iterator[CommittedStep]:
+        """The committed steps of a chain in order, from 1, without texts; with what is asked for beside."""
         after = 0
         while True:
             with self._db.reading() as connection:
                 key = self._key(connection, run)
-                page = reading.committed_page(connection, key, chain, after, metrics)
+                page = reading.committed_page(connection, key, chain, after, metrics, spending)
             if not page:
                 return
             yield from page
@@ -339,6 +342,11 @@ class RdbStorage:
         """Which models spoke, with how many completions each wrote."""
         with self._db.reading() as connection:
             return totals.speakers(connection, self._key(connection, run))
+
+    def tokens_by_model(self, run: str) -> dict[ModelIdentity, TokenUsage]:
+        """What each model's completions and consultations took, prompts included."""
+        with self._db.reading() as connection:
+            return totals.tokens_by_model(connection, self._key(connection, run))
 
     def scores(self, run: str) -> list[tuple[CandidateKey, float | None]]:
         """Every finished search evaluation's score in the order they finished, None for failures.

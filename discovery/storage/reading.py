@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from discovery.outcomes import numbers
+from discovery.outcomes import makers, numbers
 from discovery.records import (
     Announcement,
     Candidate,
@@ -94,6 +94,15 @@ _RESULT_CELLS = (
     )
     .order_by(evaluations.c.step, evaluations.c.idx, evaluations.c.attempt)
 )
+_TOKENS = sa.select(completions.c.step, completions.c.idx, completions.c.completion_tokens).where(
+    completions.c.run == _RUN,
+    completions.c.chain == _CHAIN,
+    completions.c.step.between(_FIRST, _LAST),
+    completions.c.completion_tokens.is_not(None),
+)
+_SELECTIONS = sa.select(steps.c.step, steps.c.selection).where(
+    steps.c.run == _RUN, steps.c.chain == _CHAIN, steps.c.step.between(_FIRST, _LAST)
+)
 _SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_hash).where(
     candidates.c.run == _RUN,
     candidates.c.chain == _CHAIN,
@@ -102,7 +111,12 @@ _SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_ha
 
 
 def committed_page(
-    connection: Connection, run: int, chain: int, after: int, metrics: Sequence[str] = ()
+    connection: Connection,
+    run: int,
+    chain: int,
+    after: int,
+    metrics: Sequence[str] = (),
+    spending: bool = False,
 ) -> list[CommittedStep]:
     """The next committed steps after a step, at most a page of them; empty at the end."""
     page = connection.execute(_STEP_PAGE, {"run": run, "chain": chain, "after": after}).all()
@@ -111,6 +125,8 @@ def committed_page(
     span = {"run": run, "chain": chain, "first": page[0].step, "last": page[-1].step}
     sources = {(step, index): source for step, index, source in connection.execute(_SOURCES, span)}
     told = _metrics(connection, span, metrics) if metrics else {}
+    made_by = _made_by(connection, span) if spending else {}
+    took = {(step, index): n for step, index, n in connection.execute(_TOKENS, span)} if spending else {}
     outcomes: dict[int, dict[int, Outcome]] = {}
     for step, index, score, failure, message, duplicate in connection.execute(_OUTCOMES, span):
         source = sources.get((step, index))
@@ -123,6 +139,8 @@ def committed_page(
             message=None if message is None else text_out(message),
             duplicate_of=None if duplicate is None else key_out(duplicate),
             metrics=told.get((step, index), {}) if score is not None else {},
+            generator=made_by.get((step, index)),
+            tokens=took.get((step, index)),
         )
     return [
         CommittedStep(
@@ -149,6 +167,18 @@ def _metrics(
             result = json_out(unpacker.unpack(cell)) if cell is not None else {}
             told[step, index] = numbers(result.get("metrics", {}), names)
     return told
+
+
+def _made_by(connection: Connection, span: Mapping[str, int]) -> dict[tuple[int, int], str]:
+    """Which member of a mixture made which completion, by step and index."""
+    found = connection.execute(_SELECTIONS, span).all()
+    unpacker = contents.load(connection, rows.references({"selection": row.selection} for row in found))
+    made_by: dict[tuple[int, int], str] = {}
+    for step, cell in found:
+        selection = unpacker.unpack(cell)
+        members = makers(json_out(selection)) if selection else {}
+        made_by |= {(step, index): name for index, name in members.items()}
+    return made_by
 
 
 def open_steps(connection: Connection, run: int, chain: int) -> list[int]:

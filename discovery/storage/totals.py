@@ -20,6 +20,7 @@ from discovery.records import (
     FailureKind,
     ModelIdentity,
     Purpose,
+    TokenUsage,
 )
 from discovery.storage import candidate_rows, contents, rows
 from discovery.storage.base import ChainSummary, RunCounts
@@ -237,6 +238,25 @@ def speakers(connection: Connection, run: int) -> dict[ModelIdentity, int]:
     ).all()
     unpacker = contents.load(connection, rows.references({"model": row.model} for row in found))
     return {candidate_rows.read_model(row.model, unpacker): int(row.number) for row in found}
+
+
+def tokens_by_model(connection: Connection, run: int) -> dict[ModelIdentity, TokenUsage]:
+    """What each model's completions and consultations took."""
+    sums: dict[ModelIdentity, TokenUsage] = {}
+    for table in (completions, consultations):
+        found = connection.execute(
+            sa.select(table.c.model, *_token_sums(table))
+            .where(table.c.run == run, table.c.model.is_not(None))
+            .group_by(table.c.model)
+        ).all()
+        unpacker = contents.load(connection, rows.references({"model": row.model} for row in found))
+        for cell, *more in found:
+            model = candidate_rows.read_model(cell, unpacker)
+            before = sums.get(model, TokenUsage(prompt=0, completion=0, cached=0))
+            known = (before.prompt or 0, before.completion or 0, before.cached or 0)
+            prompt, completion, cached = (a + int(b) for a, b in zip(known, more, strict=True))
+            sums[model] = TokenUsage(prompt=prompt, completion=completion, cached=cached)
+    return sums
 
 
 def scores(connection: Connection, run: int) -> list[tuple[CandidateKey, float | None]]:
