@@ -180,7 +180,7 @@ class Mixture:
 
 def _named(name: str, error: GeneratorError) -> GeneratorError:
     """The same error, with the name of the member that it is of."""
-    text = f"generator {name}: {error}"
+    text = f"member {name}: {error}"
     if isinstance(error, GeneratorUnavailable):
         return GeneratorUnavailable(text, is_overload=error.is_overload)
     return GeneratorRefused(text)

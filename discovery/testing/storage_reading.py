@@ -33,6 +33,7 @@ from discovery.testing.storage_records import (
     make_candidate,
     make_committed,
     make_completion,
+    make_consultation,
     make_failed,
     make_measurement,
     make_scored,
@@ -83,6 +84,34 @@ class StepsContract:
             )
         assert list(storage.committed_steps("run-1", 0)) == sorted(expected, key=lambda s: s.step)
         assert list(storage.committed_steps("run-1", 1)) == []
+
+    def test_committed_steps_tell_who_made_what_for_how_much_where_asked(
+        self, storage_factory: StorageFactory
+    ) -> None:
+        """By the step's selection and the completions' tokens; nothing where neither says, or nobody asks."""
+        storage = storage_factory()
+        lease = start(storage)[0]
+        keys = [CandidateKey(0, number, index) for number in (1, 2) for index in range(2)]
+        mixed = replace(make_step(0, 1), selection={"generators": ["big", "s" * 300, "unused"]})
+        for planned in (mixed, make_step(0, 2)):
+            append(
+                storage, lease, planned, *(make_scored(key, 1.0) for key in keys if key.step == planned.step)
+            )
+            append(storage, lease, make_committed(planned, None))
+        append(
+            storage,
+            lease,
+            replace(make_completion(keys[0]), tokens=TokenUsage(prompt=100, completion=7)),
+            replace(make_completion(keys[1]), tokens=None),
+            replace(make_completion(keys[2]), tokens=TokenUsage(completion=9)),
+        )
+        told = [
+            [(outcome.generator, outcome.tokens) for outcome in step.outcomes]
+            for step in storage.committed_steps("run-1", 0, spending=True)
+        ]
+        assert told == [[("big", 7), ("s" * 300, None)], [(None, 9), (None, None)]]
+        plain = [outcome for step in storage.committed_steps("run-1", 0) for outcome in step.outcomes]
+        assert {(outcome.generator, outcome.tokens) for outcome in plain} == {(None, None)}
 
     def test_committed_steps_tell_the_metrics_that_are_asked_for(
         self, storage_factory: StorageFactory
@@ -327,6 +356,30 @@ class TotalsContract:
         append(storage, other, replace(made[0], model=trained))
         assert storage.speakers("run-1") == {made[0].model: 2, trained: 1}
         assert storage.speakers("run-2") == {trained: 1}
+
+    def test_tokens_are_told_by_model(self, storage_factory: StorageFactory) -> None:
+        """Those of completions and consultations together; of the run asked for only."""
+        storage = storage_factory()
+        lease, other = start(storage)[0], start(storage, "run-2")[0]
+        assert storage.tokens_by_model("run-1") == {}
+        plain = make_completion(CandidateKey(0, 1, 0))
+        small = replace(plain.model, model="small")
+        usage = TokenUsage(prompt=100, completion=10, cached=60)
+        made = [
+            replace(plain, key=CandidateKey(0, 1, index), model=model, tokens=tokens)
+            for index, (model, tokens) in enumerate(
+                [(plain.model, usage), (plain.model, TokenUsage(completion=7)), (small, usage), (small, None)]
+            )
+        ]
+        asked = replace(make_consultation(1), model=small, tokens=TokenUsage(prompt=3, completion=4))
+        unasked = replace(make_consultation(2), model=None, tokens=None)
+        append(storage, lease, *made, asked, unasked)
+        append(storage, other, made[0])
+        assert storage.tokens_by_model("run-1") == {
+            plain.model: TokenUsage(prompt=100, completion=17, cached=60),
+            small: TokenUsage(prompt=103, completion=14, cached=60),
+        }
+        assert list(storage.tokens_by_model("run-2")) == [plain.model]
 
     def test_scores_are_in_the_order_of_finishing(self, storage_factory: StorageFactory) -> None:
         """Failures are None, verifications and running ones left out."""

@@ -259,3 +259,30 @@ def test_what_was_spoiled_counts_as_spent():
     spoiled = Tokens(prompt=5, completion=10)
     assert (ledger.spent.prompt_tokens, ledger.spent.completion_tokens) == (35, 30)
     assert ledger.stop_reason(Tokens(completion=50)) is not None
+
+
+def test_a_tariff_prices_each_models_tokens_as_its_own_and_what_is_not_known_yet_as_the_dearest():
+    cheap, dear = Prices(prompt=1.0, completion=2.0, cached=0.5), Prices(prompt=10.0, completion=40.0)
+    spoiled = []
+    ledger = Ledger(
+        Budget(max_cost=100.0),
+        Spent(prompt_tokens=5_000_000, completion_tokens=5_000_000, token_cost=7.0),
+        prices=dear,
+        tariff=lambda model: cheap if model == "cheap" else dear,
+        spoiled=lambda: sum(spoiled, Tokens()),
+    )
+    assert ledger.cost == 7.0
+    ledger.add_tokens(1_000_000, 500_000, 400_000, model="cheap")
+    assert ledger.cost == pytest.approx(7.0 + 0.6 + 0.2 + 1.0)
+    ledger.add_advice(100_000, 0, model="other")
+    assert ledger.cost == pytest.approx(8.8 + 1.0)
+    spoiled.append(Tokens(completion=1_000_000))
+    assert ledger.cost == pytest.approx(9.8 + 40.0)
+    assert ledger.stop_reason(Tokens(completion=1_250_000)) is None
+    assert "money budget of 100" in ledger.stop_reason(Tokens(completion=1_260_000))
+
+
+def test_a_prompt_that_goes_to_several_models_counts_for_each():
+    ledger = Ledger(Budget())
+    assert ledger.expected_tokens(4, 100, 350, 3) == Tokens(prompt=300, completion=400)
+    assert ledger.expected_tokens(4, 100, 350, 0) == Tokens(completion=400)

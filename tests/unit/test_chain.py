@@ -19,8 +19,10 @@ from discovery.barrier import Barrier
 from discovery.best import BestKeeper, best_announced
 from discovery.budget import Budget, Ledger, Spent, Tokens
 from discovery.chain import Chain
-from discovery.config import AdaptConfig, RunConfig, SearchConfig, SlotsConfig
+from discovery.config import AdaptConfig, ArmsConfig, RunConfig, SearchConfig, SlotsConfig
 from discovery.errors import GeneratorRefused, LeaseLost, SandboxError, StorageError
+from discovery.generation.arms import Arm, Arms
+from discovery.generation.mixture import Mixture
 from discovery.pace import GenerationGate, Outage
 from discovery.past import Course
 from discovery.plugins import load_problem
@@ -37,6 +39,7 @@ from discovery.records import (
     EvaluationState,
     Failure,
     FailureKind,
+    ModelIdentity,
     Purpose,
     Score,
     Step,
@@ -196,6 +199,40 @@ def at_random(seed):
     }
 
 
+class Member(Model):
+    """One of a mixture, with tokens of its own for each completion, and prompts that are counted as they come."""
+
+    def __init__(self, name, tokens, **timing):
+        super().__init__(**timing)
+        self._identity, self._tokens = ModelIdentity(generator="scripted", model=name), tokens
+
+    async def sample(self, request):
+        async for completion in super().sample(request):
+            tokens = None if self._tokens is None else self._tokens + completion.seed % 7
+            usage = TokenUsage(prompt=100 if self.requested[-1:] else None, completion=tokens)
+            yield dataclasses.replace(completion, model=self._identity, tokens=usage)
+
+
+class Mixed(Mixture):
+    """Three members: a dear one, a cheap one, and one that spends nothing."""
+
+    def __init__(self, **timing):
+        dear, cheap, free = (Member(n, t, **timing) for n, t in (("dear", 90), ("cheap", 20), ("free", None)))
+        super().__init__({"dear": dear, "cheap": cheap, "free": free})
+        self._latency_s = dear._latency_s
+        self.max_tokens = None
+
+    @property
+    def requested(self):
+        return [key for member in self.members.values() for key in member.requested]
+
+
+UCB = Arms(
+    config=ArmsConfig(choice="ucb", half_life=3.0),
+    arms=(Arm(name="dear"), Arm(name="cheap"), Arm(name="free", is_free=True)),
+)
+
+
 class Dying:
     """A storage that takes so many transactions more, and then none: the process ended between two of them."""
 
@@ -234,6 +271,7 @@ class Process:
     ):
         self.run, self.search, self.storage = run, search, storage
         self.rungs_at, self.adapt = (), AdaptConfig()
+        self.arms = None
         self.model, self.selector = model or Model(), None
         counts = storage.counts(run)
         spent = Spent(evaluations=counts.evaluations, completion_tokens=counts.completion_tokens)
@@ -292,6 +330,7 @@ class Process:
             ),
             progress=self.progress,
             adapt=self.adapt,
+            arms=self.arms,
             adviser=self._adviser(self) if self._adviser else None,
         )
         spent = {s.chain: s.evaluations for s in storage.chain_summaries(self.run)}
@@ -443,6 +482,56 @@ def test_neither_timing_nor_the_end_of_processes_changes_a_run(
         return stored(storage, run, 2)
 
     assert asyncio.run(in_pieces()) == asyncio.run(undisturbed())
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    overlap=st.integers(0, 3),
+    evaluations=st.integers(1, 34),
+    patience=st.one_of(st.none(), st.integers(1, 3)),
+    cuts=st.lists(st.integers(1, 70), max_size=3),
+    timing=st.integers(0, 10**6),
+)
+def test_who_makes_what_depends_on_neither_timing_nor_the_end_of_processes(
+    problem, storage, overlap, evaluations, patience, cuts, timing
+):
+    search = shape(chains=2, steps=6, overlap=overlap)
+
+    def selector():
+        def make():
+            return make_selector("rpucg", problem.direction, {})
+
+        return make() if patience is None else Restarting(make, patience, problem.direction)
+
+    async def worked(run, seen_by, model):
+        process = Process(problem, seen_by, run, search, model=model, evaluations=evaluations)
+        process.arms, process.selector = UCB, selector()
+        return await process.work()
+
+    async def undisturbed():
+        run = a_run(problem, storage)
+        await worked(run, storage, Mixed())
+        return stored(storage, run, 2)
+
+    async def in_pieces():
+        run = a_run(problem, storage)
+        for place, cut in enumerate([*cuts, None]):
+            model = Mixed(**at_random(timing + place))
+            try:
+                ended = await worked(run, storage if cut is None else Dying(storage, cut), model)
+            except StorageError:
+                assert cut is not None
+        assert all(isinstance(reason, str) for reason in ended), ended
+        assert storage.counts(run).evaluations == evaluations
+        return run, stored(storage, run, 2)
+
+    run, found = asyncio.run(in_pieces())
+    assert found == asyncio.run(undisturbed())
+    for step, _, record, _ in found:
+        names = record.selection["generators"]
+        assert len(names) == search.candidates
+        made = storage.step(run, step.chain, step.step).completions
+        assert {i: c.model.model for i, c in made.items()} == {i: names[i] for i in made}
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 3])

@@ -5,9 +5,10 @@ import tomllib
 import pytest
 
 from discovery.budget import Budget, Prices
-from discovery.config import RunConfig
+from discovery.config import GeneratorConfig, MemberConfig, RunConfig
 from discovery.errors import ConfigError
-from discovery.prices import FILE, TEMPLATE, load_prices, priced
+from discovery.prices import FILE, TEMPLATE, PriceTable, Tariff, load_prices, priced, priced_members
+from discovery.records import ModelIdentity, TokenUsage
 
 TABLE = """
 currency = "EUR"
@@ -107,3 +108,70 @@ def test_a_runs_own_prices_win(table):
 def test_a_money_cap_that_could_never_be_reached_is_refused(table, prices, model, told):
     with pytest.raises(ConfigError, match=rf"max_cost is 5, but {told}"):
         priced(run(prices, max_cost=5.0), model, table)
+
+
+def mixed(*members, **more):
+    generator = GeneratorConfig(kind="mixture", members=members)
+    return RunConfig(problem="p", generator=generator, **more)
+
+
+def member(name, **more):
+    return MemberConfig(name=name, base_url=(f"http://{name}/v1",), **more)
+
+
+FREE = MemberConfig(name="free", kind="mutation")
+MODELS = {"big": "big-one", "own": "own/a1", "free": "mutation-2"}
+
+
+def test_each_member_of_a_mixture_has_its_models_prices_and_the_run_the_dearest(table):
+    cheap = Prices(prompt=3.0, completion=4.0, currency="EUR")
+    models = {**MODELS, "cheap": "unlisted"}
+    config = priced_members(mixed(member("big"), FREE, member("cheap", prices=cheap)), models, table)
+    big, free, kept = (m.prices for m in config.generator.members)
+    assert (big, kept) == (table.find("big-one").prices, cheap)
+    assert (free.prompt, free.completion) == (0.0, 0.0)
+    dearest = config.prices
+    assert (dearest.prompt, dearest.completion, dearest.cached, dearest.currency) == (3.0, 8.0, 3.0, "EUR")
+    assert priced_members(config, models, PriceTable()) == config, (
+        "a resumed run keeps the prices of its time"
+    )
+    tariff = Tariff.of(config, models)
+    assert tariff.price("big-one") == big
+    assert tariff.price("somebody else") == dearest
+    usage = TokenUsage(prompt=1_000_000, completion=500_000, cached=400_000)
+    spent = {
+        ModelIdentity(generator="openai", model="big-one"): usage,
+        ModelIdentity(generator="openai", model="big-one", server="another"): usage,
+        ModelIdentity(generator="openai", model="unlisted"): usage,
+        ModelIdentity(generator="mutation", model="mutation-2"): TokenUsage(),
+    }
+    one = 0.6 * 2.0 + 0.4 * 0.5 + 0.5 * 8.0
+    assert tariff.cost(spent) == pytest.approx(2 * one + 3.0 + 2.0)
+
+
+def test_an_hour_of_a_mixture_costs_all_machines(table):
+    own, other = member("own", prices=Prices(hour=2.0)), member("other", prices=Prices(hour=3.0))
+    config = priced_members(mixed(own, other), {"own": "a", "other": "b"}, table)
+    assert config.prices == Prices(hour=5.0, source="the dearest of several models")
+
+
+def test_a_price_for_the_whole_run_is_that_of_all_members(table):
+    config = mixed(member("big"), FREE, prices=Prices(prompt=1.0, completion=1.0))
+    assert priced_members(config, MODELS, table) == config
+    assert Tariff.of(config, MODELS) is None
+
+
+def test_a_mixture_whose_prices_are_not_all_known_has_none(table):
+    config = mixed(member("big"), member("own"))
+    assert priced_members(config, {"big": "big-one", "own": "unlisted"}, table) == config
+    capped = mixed(member("big"), member("own"), budget=Budget(max_cost=1.0))
+    with pytest.raises(ConfigError, match="no price is known for model 'unlisted'"):
+        priced_members(capped, {"big": "big-one", "own": "unlisted"}, table)
+
+
+def test_prices_that_do_not_go_together_are_refused(table):
+    with pytest.raises(ConfigError, match="prices in CHF, EUR; give them in one currency"):
+        priced_members(mixed(member("big"), member("own")), MODELS, table)
+    twice = mixed(member("big"), member("too", prices=Prices(prompt=1.0, completion=1.0)))
+    with pytest.raises(ConfigError, match="model 'big-one' has several prices"):
+        priced_members(twice, {"big": "big-one", "too": "big-one"}, table)

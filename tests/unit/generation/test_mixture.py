@@ -102,7 +102,7 @@ async def test_one_that_goes_away_is_waited_for_and_nobody_else_asked_instead(pr
         assert await mixture.ready()
         await big.close()
         found = {}
-        with pytest.raises(GeneratorUnavailable, match="generator big: ") as told:
+        with pytest.raises(GeneratorUnavailable, match="member big: ") as told:
             await into(found, mixture, request_of(members, problem))
         assert not told.value.is_overload
         assert {i: c.text for i, c in found.items()} == {i: whole[i].text for i in (1, 2)}
@@ -132,7 +132,7 @@ async def test_an_overload_of_one_is_an_overload(problem_of):
     problem = problem_of()
     async with fake("big") as big, fake("small") as small, mixture_of(big, small) as mixture:
         big.troubles.extend([Trouble.UNAVAILABLE] * 9)
-        with pytest.raises(GeneratorUnavailable, match="generator big") as told:
+        with pytest.raises(GeneratorUnavailable, match="member big") as told:
             await all_of(mixture, request_of({0: "big", 1: "small"}, problem))
         assert told.value.is_overload
 
@@ -141,7 +141,7 @@ async def test_a_refusal_is_told_under_the_members_name(problem_of):
     problem = problem_of()
     async with fake("big") as big, fake("small") as small, mixture_of(big, small) as mixture:
         big.troubles.append(Trouble.BAD_REQUEST)
-        with pytest.raises(GeneratorRefused, match="generator big: "):
+        with pytest.raises(GeneratorRefused, match="member big: "):
             await all_of(mixture, request_of({0: "big"}, problem))
         with pytest.raises(
             GeneratorRefused, match="from 'stranger', which is none of this run's generators: big"
@@ -151,7 +151,7 @@ async def test_a_refusal_is_told_under_the_members_name(problem_of):
 
 async def test_one_that_refuses_or_is_not_there_at_the_start_is_named():
     async with fake("big", api_key="right") as big, fake("small") as small:
-        with pytest.raises(GeneratorRefused, match="generator big: "):
+        with pytest.raises(GeneratorRefused, match="member big: "):
             async with mixture_of(big, small):
                 pass
     async with fake("big") as big, fake("small") as small:
@@ -164,7 +164,7 @@ async def test_one_that_refuses_or_is_not_there_at_the_start_is_named():
                 "gone": OpenAIGenerator(config, patience=QUICK),
             }
         )
-        with pytest.raises(GeneratorUnavailable, match="generator gone: "):
+        with pytest.raises(GeneratorUnavailable, match="member gone: "):
             await gone.start()
         await gone.close()
 
