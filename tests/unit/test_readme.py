@@ -8,7 +8,7 @@ import pytest
 
 from discovery.bundled import bundled_problems
 from discovery.cli import main
-from discovery.config import RunConfig, from_dict
+from discovery.config import ArmsConfig, RunConfig, from_dict
 from discovery.errors import Invalid
 from discovery.generation.templates import CHANGING, CONSTANT, DEFAULT
 from discovery.plugins import load_problem
@@ -80,7 +80,9 @@ def test_the_guides_name_commands_and_options_that_are_there(capsys):
 
 def test_the_configurations_of_a_guide_are_such(tmp_path):
     tomls = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
-    first, second = (from_dict(RunConfig, {"problem": "toy", **tomllib.loads(toml)}) for toml in tomls)
+    mixed, first, second = (from_dict(RunConfig, {"problem": "toy", **tomllib.loads(toml)}) for toml in tomls)
+    assert [member.name for member in mixed.generator.members] == ["big", "small"]
+    assert mixed.arms == ArmsConfig(choice="ucb"), "the numbers shown are the usual ones"
     assert (first.generator.kind, first.generator.reasoning.effort) == ("openai", "medium")
     assert (second.prompt.edits, second.prompt.context_tokens) == ("diff", 32768)
 
