@@ -24,16 +24,14 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from discovery import data, rounds
 from discovery.agreement import confirmed
 from discovery.builds import Builds
-from discovery.bundle import BundleError
-from discovery.declared import Limits
 from discovery.errors import SandboxError, SandboxUnavailable, ScoringError
 from discovery.judging import Judging, Usage
+from discovery.outcomes import duplicate
 from discovery.problem import Problem
 from discovery.records import (
     Candidate,
@@ -47,35 +45,18 @@ from discovery.records import (
     SandboxRecord,
 )
 from discovery.repeats import Cores
-from discovery.sandbox.base import (
-    CommandRun,
-    FunctionCall,
-    SandboxBackend,
-    SandboxResult,
-)
+from discovery.sandbox.base import SandboxBackend, SandboxResult
 from discovery.sandbox.spec import spec_of
-from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, Serve, Verdict
+from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, Verdict
+from discovery.serving import OUTPUT_CHARS, Means, serving
 from discovery.slots import Slot, SlotPool
 from discovery.toolchain import suffix_of, toolchain
 
 _ATTEMPTS = 3
 _MOST_EXCUSED = 20
-_OUTPUT_CHARS = 4000
-_NOTHING = data.encode([[], {}])
-"""The arguments of a call without any."""
 
 Keep = Callable[[Evaluation], Awaitable[Evaluation]]
 """Stores a finished evaluation, and returns it as it is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Means:
-    """What one evaluation is scored with: for a second scoring a worker and builds of its own."""
-
-    slot: Slot
-    worker: ScorerWorker
-    builds: Builds | None
-    cores: tuple[int, ...]
 
 
 class Evaluator:
@@ -114,12 +95,10 @@ class Evaluator:
         slots = min(slots, self._cores.evaluations or slots)
         self.swept: tuple[str, ...] = ()
         self._backend = backend
-        self._toolchain = toolchain(problem.settings)
-        self._spec = spec_of(problem, self._toolchain, label)
+        chain = toolchain(problem.settings)
+        self._spec = spec_of(problem, chain, label)
         self._builds = (
-            Builds(self._toolchain, suffix_of(problem.settings), files=problem.files)
-            if self._toolchain.build
-            else None
+            Builds(chain, suffix_of(problem.settings), files=problem.files) if chain.build else None
         )
         self._host = ScorerHost(problem)
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
@@ -173,10 +152,10 @@ class Evaluator:
         while (running := self._in_flight.get(equal)) is not None:
             await asyncio.wait([running])
             if not running.cancelled() and running.exception() is None:
-                return await keep(_duplicate(candidate, running.result()))
+                return await keep(duplicate(candidate, running.result()))
         known = self._known(candidate)
         if known is not None and known.key != candidate.key:
-            return await keep(_duplicate(candidate, known))
+            return await keep(duplicate(candidate, known))
         future: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
         self._in_flight[equal] = future
         try:
@@ -238,17 +217,15 @@ class Evaluator:
             A finished evaluation.
         """
         entry = self.problem.settings.entry
-        given = (
-            []
-            if not self.problem.settings.warm_start
-            else [None if warm_start is None else data.decode(warm_start)]
-        )
+        calls = [data.encode([[], {}])]
+        if self.problem.settings.warm_start:
+            calls.append(data.encode([[None if warm_start is None else data.decode(warm_start)], {}]))
         encoded = data.encode(solution)
         started = datetime.now(UTC)
         begun = time.monotonic()
 
         async def serve(request: ProgramRequest) -> SandboxResult:
-            if request.function == entry and request.body in (_NOTHING, data.encode([given, {}])):
+            if request.function == entry and request.body in calls:
                 return SandboxResult(data=encoded, wall_s=0.0)
             wanted = f"{request.function}(...)" if request.function else "the program as a process"
             failure = Failure(
@@ -331,13 +308,15 @@ class Evaluator:
         own, baseline = Usage(), Usage()
         async with self._means(slot, purpose) as means:
             judging = self._judging(means.worker, warm_start)
-            serve = self._serving(means, candidate.source, own)
+            serve = serving(self.problem, means, candidate.source, own)
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
                 if not is_baseline:
                     return await judging.once(candidate.source, serve, own, repeat)
                 source = self.problem.compared_with
-                return await judging.once(source, self._serving(means, source, baseline), baseline, repeat)
+                return await judging.once(
+                    source, serving(self.problem, means, source, baseline), baseline, repeat
+                )
 
             verdict = await judging.staged(
                 candidate.source, serve, own, lambda: rounds.scored(self.problem, once)
@@ -349,90 +328,29 @@ class Evaluator:
         elif verdict.failure is not None and verdict.failure.kind is FailureKind.SCORER:
             slot.spoil_worker("its scorer failed")
         durations = Durations(wall_s=time.monotonic() - begun, sandbox_s=own.wall_s, sandbox_cpu_s=own.cpu_s)
-        output = own.output[:_OUTPUT_CHARS] or None
+        output = own.output[:OUTPUT_CHARS] or None
         evaluation = self._finished(candidate, purpose, verdict, started, durations, output)
         return dataclasses.replace(evaluation, attempt=attempt) if attempt else evaluation
 
     @asynccontextmanager
-    async def _means(self, slot: Slot, purpose: Purpose) -> AsyncIterator[_Means]:
+    async def _means(self, slot: Slot, purpose: Purpose) -> AsyncIterator[Means]:
         cores = self._cores.take()
         try:
             if purpose is Purpose.SEARCH:
-                yield _Means(slot, slot.worker, self._builds, cores)
+                yield Means(slot, slot.worker, self._builds, cores)
                 return
             # A second scoring believes nothing that is left of the first.
             builds = self._builds and self._builds.anew()
             if slot.is_fresh:
-                yield _Means(slot, slot.worker, builds, cores)
+                yield Means(slot, slot.worker, builds, cores)
                 return
             async with self.pool.fresh_worker() as worker:
-                yield _Means(slot, worker, builds, cores)
+                yield Means(slot, worker, builds, cores)
         finally:
             self._cores.give(cores)
 
     def _judging(self, worker: ScorerWorker, warm_start: bytes | None) -> Judging:
         return Judging(self.problem, worker, has_exact=self._host.has_exact, warm_start=warm_start)
-
-    def _serving(self, means: _Means, source: str, usage: Usage) -> Serve:
-        """What answers a scorer's requests about a source."""
-
-        async def serve(request: ProgramRequest) -> SandboxResult:
-            usage.serving = "the program"
-            result = await self._served(means, source, request, usage)
-            usage.serving = None
-            usage.wall_s += result.wall_s
-            usage.cpu_s += result.cpu_s or 0.0
-            if len(usage.output) < _OUTPUT_CHARS and (result.stdout or result.stderr):
-                usage.output += result.stdout + result.stderr
-            return result
-
-        return serve
-
-    async def _served(
-        self, means: _Means, source: str, request: ProgramRequest, usage: Usage
-    ) -> SandboxResult:
-        """Do what the scorer asks, in the slot's sandbox; a program that has to be built is built there first."""
-        limits = _shortened(self.problem.settings.limits, request.timeout_s)
-        try:
-            laid = self.problem.layout(source)
-        except BundleError as error:
-            failure = Failure(kind=FailureKind.INVALID, message=f"not the files of this problem: {error}")
-            return SandboxResult(failure=failure, wall_s=0.0)
-        if request.function is not None:
-            return await means.slot.run(
-                FunctionCall(
-                    source=laid.source,
-                    function=request.function,
-                    arguments=request.body,
-                    limits=limits,
-                    cores=means.cores,
-                    file=laid.file,
-                    files=laid.files,
-                )
-            )
-        binary = None
-        if means.builds is not None:
-            usage.serving = "the program's compiler"
-            built = await means.builds.of(source, means.slot.run)
-            usage.serving = "the program"
-            usage.wall_s += built.wall_s
-            usage.cpu_s += built.cpu_s or 0.0
-            if built.failure is not None:
-                return SandboxResult(failure=built.failure, stderr=built.output, wall_s=0.0)
-            binary = built.binary
-        return await means.slot.run(
-            CommandRun(
-                source=laid.source,
-                argv=(*(self._toolchain.command or ("python3", "{program}")), *request.args),
-                suffix=suffix_of(self.problem.settings),
-                stdin=request.body,
-                limits=limits,
-                cores=means.cores,
-                binary=binary,
-                file=laid.file,
-                files=laid.files,
-            )
-        )
 
     def _finished(
         self,
@@ -475,27 +393,6 @@ class Evaluator:
 
 async def _as_it_is(evaluation: Evaluation) -> Evaluation:
     return evaluation
-
-
-def _duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:
-    now = datetime.now(UTC)
-    return dataclasses.replace(
-        first,
-        key=candidate.key,
-        purpose=Purpose.SEARCH,
-        attempt=0,
-        duplicate_of=first.duplicate_of or first.key,
-        durations=None,
-        output=None,
-        started_at=now,
-        finished_at=now,
-    )
-
-
-def _shortened(limits: Limits, timeout_s: float | None) -> Limits:
-    if timeout_s is None or not timeout_s < limits.wall_s:  # not a number is no limit either
-        return limits
-    return dataclasses.replace(limits, wall_s=max(timeout_s, 0.001))
 
 
 def _short(source_hash: str) -> int:

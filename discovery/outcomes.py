@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from discovery.records import CandidateKey, CommittedStep, Direction, Evaluation, Failure, Json, Outcome
+from discovery.records import (
+    Candidate,
+    CandidateKey,
+    CommittedStep,
+    Direction,
+    Evaluation,
+    Failure,
+    Json,
+    Outcome,
+    Purpose,
+)
 
 GENERATORS = "generators"
 """Under this name a step's ``selection`` says which member of a mixture makes each of its completions."""
@@ -42,6 +53,22 @@ def after_disagreements(step: CommittedStep, disagreed: Mapping[CandidateKey, Fa
 def beginning(chain: int, initial: Outcome) -> CommittedStep:
     """Step 0 of a chain: the initial candidate, which every chain starts from."""
     return CommittedStep(chain=chain, step=0, parents=(), outcomes=(initial,), committed=initial.key)
+
+
+def duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:
+    """The evaluation of a candidate that is equal to one which is evaluated: nothing runs."""
+    now = datetime.now(UTC)
+    return replace(
+        first,
+        key=candidate.key,
+        purpose=Purpose.SEARCH,
+        attempt=0,
+        duplicate_of=first.duplicate_of or first.key,
+        durations=None,
+        output=None,
+        started_at=now,
+        finished_at=now,
+    )
 
 
 def outcome_of(evaluation: Evaluation, source_hash: str | None, metrics: Sequence[str] = ()) -> Outcome:
