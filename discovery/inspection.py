@@ -89,13 +89,15 @@ def _check_language(problem: Problem) -> Iterator[Finding]:
         )
     chain = toolchain(settings)
     if settings.build is not None:
-        yield from _check_words("build", settings.build, (PROGRAM, BINARY))
+        # A command over several files may name them itself.
+        yield from _check_words("build", settings.build, (BINARY,) if problem.files else (PROGRAM, BINARY))
     if chain.build is None and BINARY in " ".join(settings.command or ()):
         yield wrong(
             "command", 'the command runs "{binary}", and nothing builds it', "declare build=[...] as well"
         )
     elif settings.command is not None:
-        yield from _check_words("command", settings.command, (BINARY,) if chain.build else (PROGRAM,))
+        program = () if problem.files else (PROGRAM,)
+        yield from _check_words("command", settings.command, (BINARY,) if chain.build else program)
     if chain.build is None and settings.build_limits is not None:
         yield doubtful("build_limits", "there is no build to limit", "declare build=..., or leave them out")
     if not is_recipe(chain.image):

@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from discovery.blocks import BlocksMissing
 from discovery.bundle import BundleFrame, unbundled
 from discovery.generation.diffs import MOST_BLOCKS, EditsFailed, begins, edited, ends, holds_edits
-from discovery.generation.fences import FENCE, code_blocks
+from discovery.generation.fences import FENCE, code_blocks, tag_of
 from discovery.records import Failure, FailureKind
 
 _PATH = re.compile(r"[A-Za-z0-9_][\w-]*(?:[./]+[\w-]+)*")
 _ENDING = re.compile(r".*\.[A-Za-z]\w{0,7}")
 _MARK_WITH_PATH = re.compile(
-    r"^([ \t]*<{4,10}[ \t]*(?:SEARCH|ORIGINAL|FIND|OLD))[ \t]*:?[ \t]+[`\"'(]*([A-Za-z0-9_][\w./-]*)[`\"')]*[ \t]*$",
+    r"^([ \t]*+<{4,10}[ \t]*+(?:SEARCH|ORIGINAL|FIND|OLD))[ \t:]++[`\"'(]*+([A-Za-z0-9_][\w./-]*+)[`\"')]*+[ \t]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
 _DECORATION = re.compile(r"[\s*#`\"':=().\[\]-]|\b(?:file|path|filename)\b", re.IGNORECASE)
@@ -95,7 +95,8 @@ def _whole(frame: BundleFrame, text: str, is_cut: bool) -> dict[str, str]:
     if only is None:
         example = next(iter(frame.frames))
         raise _NotGivenError(
-            f"no fenced block says which file it is; write its path after the language, as in ```python {example}"
+            "no fenced block says which file it is; write its path after the language, as in "
+            f"```{tag_of(example)} {example}"
         )
     return {only: blocks[-1].text}
 

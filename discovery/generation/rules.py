@@ -58,7 +58,7 @@ def answer_format(problem: Problem, *, edits: bool = False) -> str:
     fence = tag(problem.settings.language)
     what = "text" if problem.settings.is_text else "program"
     if problem.files:
-        return f"{think}{_files_format(problem, edits)}"
+        return f"{think}{_files_format(problem, what, edits)}"
     if edits:
         return (
             f"{think}change the {what} that is to be improved by one or several blocks of this form, last of all:\n\n"
@@ -82,7 +82,7 @@ def answer_format(problem: Problem, *, edits: bool = False) -> str:
     )
 
 
-def _files_format(problem: Problem, edits: bool) -> str:
+def _files_format(problem: Problem, what: str, edits: bool) -> str:
     """How to answer where candidates are of several files."""
     example = next(iter(problem.files))
     frame = problem.frame
@@ -94,7 +94,7 @@ def _files_format(problem: Problem, edits: bool) -> str:
     )
     if edits:
         return (
-            "change the files of the program that is to be improved by one or several blocks of this form, last of "
+            f"change the files of the {what} that is to be improved by one or several blocks of this form, last of "
             "all, each with the path of its file on the line before it:\n\n"
             f"{example}\n{EDIT_FORMAT}\n\n"
             "What stands after SEARCH must be whole lines of that file, as many as make the place the only one, "
@@ -104,7 +104,7 @@ def _files_format(problem: Problem, edits: bool) -> str:
         )
     return (
         f"give each file that changes, whole, {block}, last of all. Files that are not given stay as they are in the "
-        "program that is to be improved; no file can be added or removed. No fragments, no differences, no "
+        f"{what} that is to be improved; no file can be added or removed. No fragments, no differences, no "
         "placeholders. Where a file holds fences of its own, use more backticks around it."
     )
 

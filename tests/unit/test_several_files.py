@@ -107,6 +107,12 @@ def test_a_file_that_is_not_python_is_told_by_its_name(declare):
     assert any("geometry.py: line 1: not Python" in finding.message for finding in found)
 
 
+def test_a_build_may_name_the_files_itself(declare):
+    settings = 'language="cpp", build=["sh", "-c", "g++ -o {binary} *.cpp"], bounds=(0, 9)'
+    found = list(inspected(load_problem(declare({"main.cpp": "1\n", "b.cpp": "2\n"}, settings))))
+    assert not [finding for finding in found if finding.where == "build"]
+
+
 def test_a_variant_may_have_a_folder_of_its_own(tmp_path):
     write_folder(tmp_path / "initial", {"main.py": "N = {variant}\n"})
     (tmp_path / "problem.py").write_text(
@@ -129,6 +135,17 @@ def test_the_prompt_shows_files_and_says_how_to_answer(two, edits):
     assert "```python geometry.py" in system
     assert ("geometry.py\n<<<<<<< SEARCH" in system) is edits
     assert "=== " not in user.replace("=======", "")
+
+
+def test_texts_may_be_of_several_files(declare):
+    files = {"main.txt": f"{START}\nBe brief.\nEVOLVE-BLOCK-END\n", "tone.txt": "Be kind.\n"}
+    problem = load_problem(declare(files, 'language="text"'))
+    for edits in (False, True):
+        system, user = shown(problem, edits)
+        assert "`tone.txt`:\n\n```text\nBe kind." in system
+        assert "the text that is to be improved" in system
+        assert "program" not in system
+        assert "`main.txt`:\n\n```text\nEVOLVE" in user
 
 
 def test_frozen_parts_of_files_are_abridged_where_room_is_short(declare):

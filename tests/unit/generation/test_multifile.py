@@ -1,5 +1,7 @@
 """Answers to prompts of several files, as models write them."""
 
+import time
+
 import pytest
 
 from discovery.blocks import START
@@ -138,3 +140,18 @@ def test_a_header_in_a_file_is_a_line_like_any_other():
     text = f"=== main.py ===\n# {START}\n"
     free = bundled({"main.py": "a\n", "notes.md": "b\n"})
     assert made(f"```notes.md\n{text}```", BundleFrame.of(free), free)["notes.md"] == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<<<<<<< SEARCH" + " " * 300_000 + "!",
+        " " * 300_000 + "<<<<",
+        "```python " + "a." * 100_000 + "!",
+        "a./" * 100_000,
+    ],
+)
+def test_hostile_lines_take_time_in_proportion(line):
+    started = time.process_time()
+    assembled(FREE, f"{line}\n```\nx\n```\n{line}\n{EDIT}\n", SOURCE, is_cut=False)
+    assert time.process_time() - started < 2
