@@ -183,7 +183,7 @@ def read_folder(folder: Path, entry: str | None = None) -> dict[str, str]:
         path = file.relative_to(folder).as_posix()
         fault = path_fault(path)
         if fault is not None:
-            raise BundleError(f"{file}: its path will not do: {fault}")
+            raise BundleError(f"{file}: its path will not do; {fault}")
         if len(texts) == MOST_FILES:
             raise BundleError(f"{folder} has more than {MOST_FILES} files; {MOST_FILES} at most")
         try:
@@ -221,7 +221,7 @@ def _found(folder: Path) -> Iterator[Path]:
 def _entry(folder: Path, texts: Mapping[str, str], entry: str | None) -> str:
     if entry is not None:
         if entry not in texts:
-            raise BundleError(f"{folder} has no {entry}, which is to be the entry; it has {', '.join(texts)}")
+            raise BundleError(f"{folder} has {', '.join(texts)}; one has to be the entry {entry}")
         if "/" in entry:
             raise BundleError(f"the entry {entry} lies in a folder; it has to lie in {folder} itself")
         return entry

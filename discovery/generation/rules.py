@@ -96,7 +96,7 @@ def _files_format(problem: Problem, what: str, edits: bool) -> str:
         return (
             f"change the files of the {what} that is to be improved by one or several blocks of this form, last of "
             "all, each with the path of its file on the line before it:\n\n"
-            f"{example}\n{EDIT_FORMAT}\n\n"
+            f"{example}\n{EDIT_FORMAT.replace('that program', 'that file')}\n\n"
             "What stands after SEARCH must be whole lines of that file, as many as make the place the only one, "
             "indented as they are there. Blocks are applied in their order. Leave nothing out inside a block: no "
             "ellipsis, no placeholders. Files without a block stay as they are; no file can be added or removed. "
@@ -107,6 +107,10 @@ def _files_format(problem: Problem, what: str, edits: bool) -> str:
         f"{what} that is to be improved; no file can be added or removed. No fragments, no differences, no "
         "placeholders. Where a file holds fences of its own, use more backticks around it."
     )
+
+
+def _names(problem: Problem) -> str:
+    return ", ".join(f"`{path}`" for path in problem.files)
 
 
 def _frozen_files(problem: Problem) -> list[str]:
@@ -147,11 +151,8 @@ def _program_rules(problem: Problem, than: str) -> list[str]:
         rules.append("It may use the standard library only.")
     rules.append("It has no network, no other files and no arguments beyond those stated.")
     if problem.files:
-        files = ", ".join(f"`{path}`" for path in problem.files)
-        rules.insert(
-            1,
-            f"It is made of the files {files}, in one folder; `{problem.files[0]}` is the one that is used.",
-        )
+        used = f"in one folder; `{problem.files[0]}` is executed, with the others beside it."
+        rules.insert(1, f"It is made of the files {_names(problem)}, {used}")
     rules += _regions(problem)
     return [f"- {rule}" for rule in rules]
 
@@ -159,6 +160,7 @@ def _program_rules(problem: Problem, than: str) -> list[str]:
 def _text_rules(problem: Problem, than: str) -> list[str]:
     rules = [
         "A solution is a text, which is read as the problem states; nothing runs.",
+        *([f"It is made of the files {_names(problem)}."] if problem.files else []),
         f"A separate scorer judges it; {than} scores are better.",
         *_regions(problem),
     ]

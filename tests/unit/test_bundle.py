@@ -145,7 +145,9 @@ def test_folders_with_faults(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BundleError, match=said):
         read_folder(tmp_path)
-    with pytest.raises(BundleError, match="has no x.py" if said.startswith("no file") else said):
+    with pytest.raises(
+        BundleError, match="one has to be the entry x.py" if said.startswith("no file") else said
+    ):
         read_folder(tmp_path, "x.py")
 
 

@@ -86,7 +86,7 @@ def test_a_folder_declares_several_files(two):
     ("files", "settings", "texts", "said"),
     [
         ({"a.py": ""}, "", {}, "no file named main"),
-        ({"main.py": "x"}, 'entry_file="b.py"', {}, "has no b.py"),
+        ({"main.py": "x"}, 'entry_file="b.py"', {}, "one has to be the entry b.py"),
         ({"main.py": ""}, "", {}, "main.py is empty"),
         (FILES, "", {"initial_py": "x"}, "keep one of them"),
         (FILES, 'initial="x", entry_file="main.py"', {}, "entry_file is for several files"),
@@ -133,6 +133,7 @@ def test_the_prompt_shows_files_and_says_how_to_answer(two, edits):
     assert "`notes.txt`:\n\n```text\nfrozen\n" in system
     assert "made of the files `main.py`, `geometry.py`, `notes.txt`" in system
     assert "```python geometry.py" in system
+    assert "`main.py` is executed" in system
     assert ("geometry.py\n<<<<<<< SEARCH" in system) is edits
     assert "=== " not in user.replace("=======", "")
 
@@ -144,6 +145,7 @@ def test_texts_may_be_of_several_files(declare):
         system, user = shown(problem, edits)
         assert "`tone.txt`:\n\n```text\nBe kind." in system
         assert "the text that is to be improved" in system
+        assert "made of the files `main.txt`, `tone.txt`" in system
         assert "program" not in system
         assert "`main.txt`:\n\n```text\nEVOLVE" in user
 
