@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from discovery.config import GeneratorConfig, MemberConfig, SamplingConfig
+from discovery.config import AdviserConfig, GeneratorConfig, MemberConfig, RunConfig, SamplingConfig
 from discovery.errors import ConfigError, GeneratorRefused, GeneratorUnavailable
 from discovery.generation import make_generator
 from discovery.generation.base import GenerationRequest, ParentView
@@ -15,6 +15,7 @@ from discovery.generation.mixture import Mixture
 from discovery.generation.openai import OpenAIGenerator
 from discovery.generation.prompt import compose
 from discovery.generation.served import Patience
+from discovery.launch import advising_of, generator_of, selector_of
 from discovery.records import INITIAL, Message, Prompt
 from discovery.testing.server import FakeConfig, FakeServer, Trouble
 
@@ -248,3 +249,35 @@ def test_mixtures_that_cannot_be_are_refused(change, told):
 def test_members_that_cannot_be_are_refused(settings, told):
     with pytest.raises(ConfigError, match=told):
         MemberConfig(**settings)
+
+
+async def test_a_member_has_a_key_of_its_own_or_that_of_all(problem_of, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "all")
+    monkeypatch.setenv("OPENAI_API_KEY_SMALL_ONE", "own")
+    async with fake("big", api_key="all") as big, fake("small", api_key="own") as small:
+        members = (
+            MemberConfig(name="big", base_url=(big.url,)),
+            MemberConfig(name="small-one", base_url=(small.url,)),
+        )
+        config = RunConfig(problem="p", generator=GeneratorConfig(kind="mixture", members=members))
+        mixture = generator_of(config, problem_of())
+        assert (await mixture.start()).model == "big + small"
+        await mixture.close()
+
+
+async def test_the_first_model_of_a_mixture_advises_with_its_own_key(problem_of, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY_BIG", "own")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    free, asks = MemberConfig(name="free", kind="mutation"), AdviserConfig(reflect=True)
+    async with fake("big", api_key="own") as big:
+        members = (free, MemberConfig(name="big", base_url=(big.url,)))
+        config = RunConfig(
+            problem="p", generator=GeneratorConfig(kind="mixture", members=members), adviser=asks
+        )
+        advising = advising_of(config, selector_of(config, problem_of()))
+        assert (await advising.start()).model == "big"
+        await advising.close()
+    alone = GeneratorConfig(kind="mixture", members=(free, replace(free, name="other")))
+    config = replace(config, generator=alone)
+    with pytest.raises(ConfigError, match="--reflect asks a model, and generator 'mixture' has none"):
+        advising_of(config, selector_of(config, problem_of()))
