@@ -5,8 +5,11 @@ import re
 import pytest
 
 from discovery.bundle import unbundled, write_folder
+from discovery.cli.judge import score_file
+from discovery.cli.report import save_results
 from discovery.config import GeneratorConfig, PromptConfig, RunConfig, SearchConfig
 from discovery.launch import started
+from discovery.plugins import load_problem
 from discovery.records import FailureKind, RunStatus
 from discovery.sandbox import make_backend
 from discovery.storage import open_storage
@@ -115,3 +118,7 @@ async def test_the_embedded_generator_improves_both_files(tmp_path, storage):
     ]
     for path, text in FILES.items():
         assert any(files[path] != text for files in made), path
+    saved = save_results(storage, summary.run, tmp_path / "out").program
+    assert {file.name for file in saved.iterdir()} == set(FILES)
+    again = await score_file(load_problem(asked.problem), saved, "process")
+    assert again.score.value == summary.best_score
