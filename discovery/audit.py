@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from discovery import beginnings
 from discovery.agreement import compare, confirmed, is_noisy
 from discovery.best import announced_evaluation, best_announced
 from discovery.errors import UsageError
@@ -19,7 +20,6 @@ from discovery.evaluator import Evaluator
 from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.problem import Problem
 from discovery.records import (
-    INITIAL,
     SHARED_CHAIN,
     Candidate,
     CandidateKey,
@@ -61,7 +61,7 @@ class Audit:
     Args:
         run: Run id.
         is_changed: Whether the problem is of another version than the run's: scores may rightly differ then.
-        candidates: The best first, the initial one last.
+        candidates: The best first, the initial ones last.
         not_kept: Why the results were not stored, in one line; None when they were.
     """
 
@@ -77,13 +77,13 @@ class Audit:
 
 
 async def audit(storage: Storage, run: str, evaluator: Evaluator, top: int = 5) -> Audit:
-    """Score a run's best different candidates again, its announced best and its initial one always among them.
+    """Score a run's best different candidates again, its announced best and its initial ones always among them.
 
     Args:
         storage: Where the run lives.
         run: Its id or a unique prefix.
         evaluator: Started, of the run's problem as it is now.
-        top: How many candidates beside the initial one, at least 1.
+        top: How many candidates beside the initial ones, at least 1.
 
     Raises:
         UnknownRun: There is no such run.
@@ -196,8 +196,9 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
     scored = [(key, score) for key, score in storage.scores(run) if score is not None]
     # Of equally good ones the earlier first: sorting is stable.
     ranked = [key for key, score in sorted(scored, key=lambda item: -direction.key(item[1]))]
-    first = storage.candidate(run, INITIAL)
+    starts = list(beginnings.stored(storage, run))
     # A program that was given another construction is another evaluation.
+    known = {(start.source_hash, start.warm_start) for start in starts}
     found: dict[tuple[str, CandidateKey | None], tuple[Candidate, Evaluation]] = {}
     for key in ([best.key] if best is not None else []) + ranked:
         if len(found) >= top:
@@ -206,13 +207,11 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
         if candidate is None or claimed is None:
             continue
         equal = (candidate.source_hash, candidate.warm_start)
-        if equal not in found and (first is None or equal != (first.source_hash, first.warm_start)):
+        if equal not in found and equal not in known:
             found[equal] = (candidate, claimed)
     claims = sorted(found.values(), key=lambda claim: -direction.key(_value(claim[1])))
-    claimed = claim(INITIAL)
-    if first is not None and claimed is not None:
-        claims.append((first, claimed))
-    return claims
+    started = ((start, claim(start.key)) for start in starts)
+    return claims + [(start, claimed) for start, claimed in started if claimed is not None]
 
 
 def _value(evaluation: Evaluation) -> float:

@@ -34,7 +34,6 @@ from discovery.parents import ParentViews
 from discovery.past import Course, Past
 from discovery.ports import Ports
 from discovery.records import (
-    INITIAL,
     Candidate,
     CandidateKey,
     CommittedStep,
@@ -95,14 +94,14 @@ class Chain:
         """Fold the initial candidate and all committed steps into this process's state.
 
         Args:
-            initial: The run's initial candidate.
+            initial: The initial candidate that the chain starts from.
             evaluation: Its scored evaluation.
         """
         if evaluation.score is None:
             raise ValueError("the initial candidate has no score")
         self._parents.keep(initial, evaluation.score)
         progress = self._ports.progress.chains[self.number]
-        progress.best, progress.best_key = evaluation.score.value, INITIAL
+        progress.best, progress.best_key = evaluation.score.value, initial.key
         self._take_in(beginning(self.number, self._ports.outcome(evaluation, initial.source_hash)))
         storage, run = self._ports.storage, self._ports.run
         metrics, spending = metrics_of(self._ports.selector), self._ports.asks_spending

@@ -22,6 +22,7 @@ from discovery.plugins import load_file, load_location, locate, reference
 from discovery.problem import DeclarationError, Problem
 from discovery.records import Evaluation, Failure, FailureKind, Score
 from discovery.referee import load_verifier
+from discovery.starts import named
 from discovery.toolchain import toolchain
 from discovery.trial import ScoreSource as ScoreSource
 from discovery.twists import twisted
@@ -99,6 +100,8 @@ async def _tried(problem: Problem, score: ScoreSource) -> list[Finding]:
         again = await score(problem, problem.initial) if twice else first
         findings = [*_check_first(problem, first), *_check_repeated(problem, first, again)]
         findings += _check_metrics(problem, first)
+        for number, source in enumerate(problem.others, 1):
+            findings += _check_scored(problem, await score(problem, source), named(number))
         if first.score is not None:
             findings += await _check_warm_start(problem, first.score, score)
             broken = await score(problem, problem.with_entry(_broken(problem)))
@@ -204,28 +207,34 @@ def _in_full(failure: Failure) -> str:
     return message if failure.kind is FailureKind.BUILD or (told and told in message) else message + last
 
 
-def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
+def _check_scored(problem: Problem, first: Evaluation, name: str) -> Iterator[Finding]:
+    """An initial candidate has a score."""
+    which = "the initial candidate" if name == named(0) else f"the initial candidate {name}"
     if first.failure is not None:
         kind = first.failure.kind
         at_odds = kind is FailureKind.INVALID and first.failure.message.startswith(_AT_ODDS)
         own = at_odds or kind in (FailureKind.SCORER, FailureKind.OUT_OF_BOUNDS)
         fix = _FIXES.get(kind, "mend the initial program until `discovery score` scores it")
         yield wrong(
-            "scorer" if own else "initial",
-            f"the initial candidate does not score ({kind}): {_in_full(first.failure)}",
+            "scorer" if own else name,
+            f"{which} does not score ({kind}): {_in_full(first.failure)}",
             "mend the scorer or verify.py: they must agree on what is valid, and up to rounding"
             if at_odds
             else fix,
         )
+    elif first.score is not None and not problem.in_bounds(first.score.value):
+        yield wrong(
+            "scorer",
+            f"{which}'s score {first.score.value!r} is not finite or outside the bounds",
+            _FIXES[FailureKind.OUT_OF_BOUNDS],
+        )
+
+
+def _check_first(problem: Problem, first: Evaluation) -> Iterator[Finding]:
+    yield from _check_scored(problem, first, named(0))
     if first.score is None:
         return
     value = first.score.value
-    if not problem.in_bounds(value):
-        yield wrong(
-            "scorer",
-            f"the initial candidate's score {value!r} is not finite or outside the bounds",
-            _FIXES[FailureKind.OUT_OF_BOUNDS],
-        )
     for best in problem.settings.known_best:
         if problem.direction.better(value, best.value):
             yield wrong(
@@ -325,7 +334,9 @@ def _check_broken(problem: Problem, initial: Score, broken: Evaluation) -> Itera
 
 def _scores_well(findings: list[Finding]) -> bool:
     return not any(
-        f.level is Level.ERROR and f.where in ("initial", "scorer", "packages", "isolation") for f in findings
+        f.level is Level.ERROR
+        and (f.where in ("scorer", "packages", "isolation") or f.where.startswith("initial"))
+        for f in findings
     )
 
 

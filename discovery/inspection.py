@@ -23,6 +23,7 @@ from discovery.problem import Problem
 from discovery.repeats import Cores
 from discovery.sandbox.isolation import expanded
 from discovery.sandbox.recipes import is_recipe, load
+from discovery.starts import named
 from discovery.toolchain import BINARY, PROGRAM, toolchain
 
 LANGUAGES = frozenset(
@@ -44,7 +45,7 @@ def inspected(problem: Problem) -> Iterator[Finding]:
     yield from _check_name(problem)
     yield from _check_statement(problem)
     yield from _check_language(problem)
-    yield from _check_initial(problem)
+    yield from _check_initials(problem)
     yield from _check_limits(problem)
     yield from _check_bounds(problem)
     yield from _check_cores(problem)
@@ -126,13 +127,24 @@ def _check_words(name: str, command: tuple[str, ...], wanted: tuple[str, ...]) -
             )
 
 
-def _check_initial(problem: Problem) -> Iterator[Finding]:
-    if not problem.initial.strip():
-        return
+def _check_initials(problem: Problem) -> Iterator[Finding]:
+    for number, source in enumerate(problem.initials):
+        if source.strip():
+            for finding in _check_initial(problem, source):
+                yield finding if not number else _further(finding, named(number))
+
+
+def _further(finding: Finding, name: str) -> Finding:
+    """What is found of an initial candidate that is not the first."""
+    where = name if finding.where == named(0) else finding.where
+    return replace(finding, where=where, message=finding.message.replace("the initial candidate", name))
+
+
+def _check_initial(problem: Problem, initial: str) -> Iterator[Finding]:
     if not problem.files:
-        yield from _check_program(problem, problem.initial)
+        yield from _check_program(problem, initial)
         return
-    for path, text in unbundled(problem.initial).items():
+    for path, text in unbundled(initial).items():
         is_entry = path == problem.files[0]
         for finding in _check_program(problem, text) if is_entry else _check_file(problem, path, text):
             yield replace(finding, message=f"{path}: {finding.message}")

@@ -51,7 +51,7 @@ def after_disagreements(step: CommittedStep, disagreed: Mapping[CandidateKey, Fa
 
 
 def beginning(chain: int, initial: Outcome) -> CommittedStep:
-    """Step 0 of a chain: the initial candidate, which every chain starts from."""
+    """Step 0 of a chain: the initial candidate that it starts from."""
     return CommittedStep(chain=chain, step=0, parents=(), outcomes=(initial,), committed=initial.key)
 
 

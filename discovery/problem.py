@@ -20,7 +20,6 @@ the objective from that data alone.
 from __future__ import annotations
 
 import glob
-import hashlib
 import inspect
 import math
 import re
@@ -29,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from discovery import starts
 from discovery.blocks import Frame
 from discovery.bundle import BundleFrame, Layout, bundled, layout, unbundled
 from discovery.declared import Feature, KnownBest, Limits, Objective, Reference, Repeats, Stage
@@ -36,7 +36,8 @@ from discovery.errors import ProblemError
 from discovery.expected import EXPECTED, ONE_OR_MORE
 from discovery.initial import baseline_source, initial_files
 from discovery.program import DATA_LANGUAGE, TEXT_LANGUAGES, Program
-from discovery.records import Direction, Json, Score, text_hash
+from discovery.records import Direction, Json, Score
+from discovery.versions import version_of
 
 Scorer = Callable[[Program], "Score | float"]
 Picture = Callable[[Json, Any], None]
@@ -59,6 +60,7 @@ class Problem:
         template: The folder's ``prompt.md``, a template of prompts; None where there is none.
         baseline: Source of the program that repeats are scored in turn with, where it is not the initial candidate.
         files: Paths of a candidate's files, the entry first; empty where candidates are one text.
+        others: Source texts of further initial candidates (:mod:`discovery.starts`).
     """
 
     name: str
@@ -72,6 +74,12 @@ class Problem:
     template: str | None = None
     baseline: str | None = None
     files: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def initials(self) -> tuple[str, ...]:
+        """Source texts of all initial candidates; chain c starts from the one of number c modulo how many there are."""
+        return (self.initial, *self.others)
 
     @property
     def compared_with(self) -> str:
@@ -178,7 +186,7 @@ def problem(
     *,
     name: str,
     statement: str | None = None,
-    initial: str | None = None,
+    initial: str | Sequence[str] | None = None,
     direction: str | Direction = Direction.MAXIMIZE,
     variant: str | None = None,
     **settings: Any,
@@ -188,8 +196,9 @@ def problem(
     Args:
         name: Lower-case letters, digits and dashes.
         statement: Markdown for the model. None reads ``statement.md`` beside the file.
-        initial: Source text of the initial candidate. None reads the one file ``initial.*`` beside the file, or all
-            files of the folder ``initial``: then candidates are of several files.
+        initial: Source text of the initial candidate, or a list of several, which chains start from in turn. None
+            reads the one file ``initial.*`` beside the file, and further ones in a folder ``initials``; or all files of
+            the folder ``initial``: then candidates are of several files.
         direction: ``maximize`` or ``minimize``.
         variant: Which one of a family it is (see :func:`discovery.family.family`): texts that are not given are read
             from ``statement-VARIANT.md`` and ``initial-VARIANT.*``, or from ``statement.md`` and ``initial.*`` with
@@ -238,12 +247,14 @@ def problem(
         path = Path(inspect.getsourcefile(inspect.unwrap(scorer)) or ".").resolve()
         faults: list[str] = []
         text = _text(statement, path, "statement{}.md", "statement", variant, faults)
+        first, others = starts.split(initial, faults)
         declared_settings = _settings(settings, faults)
         files = initial_files(path, variant, declared_settings, faults, is_given=initial is not None)
         if files is None:
-            source = _text(initial, path, "initial{}.*", "initial", variant, faults)
+            source = _text(first, path, "initial{}.*", "initial", variant, faults)
         else:
             source = bundled(files) if files else ""
+        others = starts.beside(path, variant, files is None, faults) if first is None else others
         template = _template(path, variant, faults)
         baseline = baseline_source(declared_settings.repeats, path, tuple(files or ()), faults)
         declared = Problem(
@@ -254,10 +265,11 @@ def problem(
             direction=_direction(direction, faults),
             settings=declared_settings,
             path=path,
-            version=_version(text, source, template, baseline, path),
+            version=version_of(text, source, template, baseline, path, others),
             template=template,
             baseline=baseline,
             files=tuple(files or ()),
+            others=others,
         )
         if not _NAME.fullmatch(declared.name):
             faults.insert(0, f"the name is {name!r}; use lower-case letters, digits and dashes")
@@ -265,6 +277,8 @@ def problem(
             declared.frame  # noqa: B018  raises when the markers are wrong
         except ProblemError as error:
             faults.append(f"the initial candidate's markers: {error}")
+        else:
+            starts.check(source, others, faults)
         if faults:
             raise DeclarationError(faults, declared)
         return declared
@@ -375,25 +389,3 @@ def _read(path: Path, pattern: str, argument: str, variant: str | None, faults: 
 
 def _files(path: Path, pattern: str) -> list[Path]:
     return sorted(p for p in path.parent.glob(pattern) if p.is_file())
-
-
-_NOT_SCORING = ("initial.", "initial-", "adversarial.")
-"""How the names of files begin that say nothing of what a score is: they are no part of a problem's version."""
-
-
-def _version(statement: str, initial: str, template: str | None, baseline: str | None, path: Path) -> str:
-    digest = hashlib.sha256()
-    for text in (statement, initial, *([] if baseline is None else [baseline])):
-        digest.update(text_hash(text).encode())
-    files = (
-        [path]
-        if path.name != "problem.py"
-        else sorted({*path.parent.glob("*.py"), *path.parent.glob("data-*")})
-    )
-    for file in files:
-        if file.is_file() and not file.name.startswith(_NOT_SCORING):
-            digest.update(file.name.encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    if template is not None:
-        digest.update(text_hash(template).encode())
-    return digest.hexdigest()

@@ -8,12 +8,13 @@ each one; nothing here knows of any.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
+from discovery import beginnings
 from discovery.adviser import Adviser
 from discovery.barrier import Barrier, rungs_of
+from discovery.beginnings import Start
 from discovery.best import BestKeeper, best_announced
 from discovery.briefing import refuse_what_cannot_fit
 from discovery.budget import Ledger, Spent, Tokens
@@ -22,7 +23,6 @@ from discovery.config import RunConfig
 from discovery.errors import (
     GeneratorRefused,
     LeaseLost,
-    ProblemError,
     SandboxError,
     StorageError,
     UsageError,
@@ -31,6 +31,7 @@ from discovery.evaluator import Evaluator
 from discovery.generation.arms import Arms
 from discovery.generation.base import Generator
 from discovery.generation.prompt import view
+from discovery.opening import opened
 from discovery.outcomes import after_disagreements, beginning
 from discovery.pace import GenerationGate, Outage, following
 from discovery.past import Course
@@ -44,14 +45,10 @@ from discovery.recorded import config_of as config_of
 from discovery.recorded import new_run as new_run
 from discovery.recorded import resumed as resumed
 from discovery.records import (
-    INITIAL,
-    Candidate,
     CandidateKey,
     CommittedStep,
-    Evaluation,
     Failure,
     Json,
-    Outcome,
     RunStatus,
 )
 from discovery.selection.base import Selector, notice_of
@@ -111,8 +108,13 @@ class Run:
 
     @property
     def notice(self) -> str | None:
-        """What whoever starts it should know about its selector, in one line; None when nothing."""
-        return notice_of(self._selector)
+        """What whoever starts it should know, in one line; None when nothing."""
+        said = notice_of(self._selector)
+        there, chains = len(self.problem.initials), self.config.search.chains
+        unused = (
+            f"of {there} initial candidates the first {chains} are used; --chains {there} starts from all"
+        )
+        return said if there <= chains else "; ".join(filter(None, (said, unused)))
 
     async def execute(self, step_runner: StepRunner | None = None) -> RunSummary:
         """Run to the end of the budget.
@@ -124,18 +126,26 @@ class Run:
             The summary at the end.
 
         Raises:
-            ProblemError: The initial candidate has no score; nothing was stored of a new run.
-            ConfigError: Statement and initial candidate do not fit into the model's context; likewise.
+            ProblemError: An initial candidate has no score; nothing was stored of a new run.
+            ConfigError: Statement and an initial candidate do not fit into the model's context; likewise.
             RunBusy: Another live process holds the run.
             GeneratorRefused: The generator refuses for good.
-            SandboxError: No sandbox can be started for the initial candidate; later ones wait for it.
+            SandboxError: No sandbox can be started for an initial candidate; later ones wait for it.
             StorageError: A record could not be stored.
             UsageError: No sandbox could ever be started: a component is missing, or the problem has changed.
         """
-        initial, evaluation = await self._initial()
-        assert evaluation.score is not None
-        shown = view(initial, evaluation.score)
-        await refuse_what_cannot_fit(self.config.prompt, self.problem, self._generator, shown)
+        starts = await opened(
+            self.problem,
+            self.config.search.chains,
+            self._evaluator,
+            self._storage,
+            None if self._is_new else self.record.id,
+            reference=self.config.problem,
+        )
+        for initial, evaluation in starts:
+            assert evaluation.score is not None
+            shown = view(initial, evaluation.score)
+            await refuse_what_cannot_fit(self.config.prompt, self.problem, self._generator, shown)
         if self._is_new:
             self._storage.create_run(self.record)
             self._is_new = False
@@ -144,7 +154,7 @@ class Run:
         try:
             self._supervision.begin(self.config.search.chains, self.record.config)
             async with following(self._gate, self._generator, self._pressure):
-                await self._drive(journal, initial, evaluation, step_runner or OpenStep.complete)
+                await self._drive(journal, starts, step_runner or OpenStep.complete)
             status, message = RunStatus.FINISHED, self._reason
         except asyncio.CancelledError:
             message = "interrupted"
@@ -163,27 +173,6 @@ class Run:
     def swept(self) -> tuple[str, ...]:
         """What dead processes had left and was removed at the start, each in a line."""
         return self._evaluator.swept
-
-    # The initial candidate
-
-    async def _initial(self) -> tuple[Candidate, Evaluation]:
-        run = self.record.id
-        candidate = None if self._is_new else self._storage.candidate(run, INITIAL)
-        if candidate is not None:
-            scored = [e for e in self._storage.evaluations(run, INITIAL) if e.score is not None]
-            if scored:
-                return candidate, scored[0]
-        candidate = Candidate(
-            key=INITIAL, source=self.problem.initial, parents=(), created_at=datetime.now(UTC)
-        )
-        evaluation = await self._evaluator.evaluate(candidate)
-        if evaluation.failure is not None:
-            failure = evaluation.failure
-            raise ProblemError(
-                f"the initial candidate of {self.problem.name!r} does not score "
-                f"({failure.kind}): {failure.message}; `discovery check {self.config.problem}` tells more"
-            )
-        return candidate, evaluation
 
     def _facts(self) -> dict[str, Json]:
         evaluation = self.progress.evaluation
@@ -213,21 +202,20 @@ class Run:
 
     # Driving the chains
 
-    async def _drive(
-        self, journal: Journal, initial: Candidate, evaluation: Evaluation, step_runner: StepRunner
-    ) -> None:
+    async def _drive(self, journal: Journal, starts: Sequence[Start], step_runner: StepRunner) -> None:
         shared = self._supervision.shared
         record = self._evaluator.record
-        await journal.append(shared, *([record] if record else []), initial, evaluation)
-        assert evaluation.score is not None
-        self.progress.initial = evaluation.score.value
+        told = [each for start in starts for each in start]
+        await journal.append(shared, *([record] if record else []), *told)
+        self.progress.initial = beginnings.best_value(starts, self.problem.direction)
         pool = self._evaluator.pool
         outage = Outage(self._generator.ready, partial(self._supervision.notice, "generator"))
         sandbox_outage = Outage(pool.starts, partial(self._supervision.notice, "sandbox"))
         ports = self._ports(journal, outage)
         outage.is_vain = lambda: ports.ledger.stop_reason(in_flight=False) is not None
-        self._evaluator.remember(initial.source_hash)
-        chains = self._replay(ports, initial, evaluation)
+        for initial, _ in starts:
+            self._evaluator.remember(initial.source_hash)
+        chains = self._replay(ports, starts)
         self.progress.replayed()
         tasks: dict[int, asyncio.Task[None]] = {}
         keeper = asyncio.create_task(self._supervision.keep(tasks))
@@ -235,9 +223,7 @@ class Run:
         try:
             async with Pulse(self.progress, self._generator, ports.ledger, journal, shared).beating():
                 # Scoring again may take longer than a lease lasts.
-                await _finish(
-                    [asyncio.create_task(self._announce_unannounced(ports, initial, evaluation))], keeper
-                )
+                await _finish([asyncio.create_task(self._announce_unannounced(ports, starts))], keeper)
                 tasks |= {
                     chain.number: asyncio.create_task(self._run_chain(chain, step_runner)) for chain in chains
                 }
@@ -313,26 +299,29 @@ class Run:
             is_shared=not self.config.adviser.base_url,
         )
 
-    def _replay(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> list[Chain]:
+    def _replay(self, ports: Ports, starts: Sequence[Start]) -> list[Chain]:
         disagreed = self._storage.disagreements(self.record.id)
         leases = self._supervision.leases
         chains = []
-        barrier = self._barrier(ports, ports.outcome(evaluation, initial.source_hash), disagreed)
+        barrier = self._barrier(ports, starts, disagreed)
         for number in range(self.config.search.chains):
             if number in leases:
                 chain = Chain(ports, leases[number], barrier, disagreed)
-                chain.replay(initial, evaluation)
+                chain.replay(*beginnings.of_chain(starts, number))
                 chains.append(chain)
         barrier.look_at_others()
         for chain in chains:
             chain.recall()
         return chains
 
-    def _barrier(self, ports: Ports, first: Outcome, disagreed: Mapping[CandidateKey, Failure]) -> Barrier:
+    def _barrier(
+        self, ports: Ports, starts: Sequence[Start], disagreed: Mapping[CandidateKey, Failure]
+    ) -> Barrier:
         run, config, direction = self.record.id, self.config, self.problem.direction
 
         def look(number: int) -> Iterator[CommittedStep]:
-            yield beginning(number, first)
+            initial, evaluation = beginnings.of_chain(starts, number)
+            yield beginning(number, ports.outcome(evaluation, initial.source_hash))
             for step in self._storage.committed_steps(run, number):
                 yield after_disagreements(step, disagreed)
 
@@ -347,11 +336,12 @@ class Run:
             notice=partial(self._supervision.notice, "rungs"),
         )
 
-    async def _announce_unannounced(self, ports: Ports, initial: Candidate, evaluation: Evaluation) -> None:
+    async def _announce_unannounced(self, ports: Ports, starts: Sequence[Start]) -> None:
         """Verify the best that is stored, in case an earlier process ended before it could."""
-        await ports.best.consider(initial, evaluation, self._supervision.shared)
+        for initial, evaluation in beginnings.best_first(starts, self.problem.direction):
+            await ports.best.consider(initial, evaluation, self._supervision.shared)
         for chain in self.progress.chains:
-            if chain.best_key is None or chain.best_key == INITIAL:
+            if chain.best_key is None or chain.best_key.is_initial:
                 continue
             lease = self._supervision.leases.get(chain.best_key.chain)
             candidate = self._storage.candidate(self.record.id, chain.best_key)

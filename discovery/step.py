@@ -112,7 +112,7 @@ class OpenStep:
         """
         # Its prompt is not made yet; it will hold the statement and a program.
         problem = self._ports.problem
-        characters = len(problem.statement) + len(problem.initial)
+        characters = len(problem.statement) + max(map(len, problem.initials))
         arms = self._ports.arms
         requests = 1 if arms is None else min(self.count, len(arms.arms))
         while True:

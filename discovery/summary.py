@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from discovery import beginnings
 from discovery.best import announced_evaluation, best_announced, confirming_evaluation, quarantined
 from discovery.budget import Prices, Spent, Tokens
 from discovery.config import RunConfig, from_dict
 from discovery.owner import is_dead
 from discovery.prices import Tariff
 from discovery.progress import Quarantine
-from discovery.records import INITIAL, CandidateKey, Purpose, RunStatus
+from discovery.records import CandidateKey, Purpose, RunStatus
 from discovery.storage.base import ChainSummary, RunRecord, Storage
 
 
@@ -49,7 +50,7 @@ class RunSummary:
         best_score: Its score, as announced.
         best_exact: Its exact score as a decimal of 20 digits, where the problem has one.
         best_interval: Where that lies with the problem's confidence; None where the scorer ran once.
-        initial_score: The initial candidate's score.
+        initial_score: The initial candidate's score; of several the best, which is what there was to improve on.
         wall_s: Wall time of the run's processes, in seconds.
         tokens: Tokens of its prompts and completions, consultations included; what a server did not count is not
             among them.
@@ -106,7 +107,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
     """
     record = storage.get_run(run)
     counts = storage.counts(record.id)
-    initial = [e for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
+    starts = beginnings.scored(storage, record.id)
     best = best_announced(storage.announcements(record.id), record.direction)
     claimed = announced_evaluation(storage, record.id, best) if best else None
     confirming = confirming_evaluation(storage, record.id, best) if best else None
@@ -125,7 +126,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         best_score=best.score if best else None,
         best_exact=confirming.score.exact if confirming and confirming.score else None,
         best_interval=claimed.score.interval if claimed and claimed.score else None,
-        initial_score=initial[0].score.value if initial and initial[0].score else None,
+        initial_score=beginnings.best_value(starts, record.direction),
         wall_s=record.wall_s,
         tokens=Tokens(prompt=counts.prompt_tokens, completion=counts.completion_tokens),
         consultations=counts.consultations,

@@ -20,6 +20,7 @@ from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.records import Direction
 from discovery.referee import has_verifier
+from discovery.starts import named
 
 _NO_DOMAIN = "other"
 
@@ -173,8 +174,9 @@ def _print_problem(problem: Problem, picture: Path | None) -> None:
     settings = problem.settings
     # As the model reads it: rendered, long items would be cut, and a formula's stars would be taken for emphasis.
     out.print(Text(problem.statement.rstrip() + "\n"))
-    out.print(Text("initial candidate", style="bold"))
-    out.print(Syntax(problem.initial, settings.language, theme="ansi_dark", background_color="default"))
+    for which, source in enumerate(problem.initials):
+        out.print(Text(f"initial candidate{f' {named(which)}' if which else ''}", style="bold"))
+        out.print(Syntax(source, settings.language, theme="ansi_dark", background_color="default"))
     facts = Table.grid(padding=(0, 2))
     for label, value in _facts(problem, picture):
         facts.add_row(Text(label, style="dim"), Text(value))

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from discovery import beginnings
 from discovery.best import announced_evaluation, best_announced
 from discovery.bundle import unbundled, write_folder
 from discovery.cli.app import print_table, program
@@ -24,7 +25,7 @@ from discovery.plots import Panel, best_known, plot_progress, plot_series, plot_
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.pulse import Quantity, overall
-from discovery.records import INITIAL, Announcement, CandidateKey, RunStatus
+from discovery.records import Announcement, CandidateKey, RunStatus
 from discovery.run import config_of
 from discovery.storage.base import RunRecord, Storage
 from discovery.summary import RunSummary
@@ -195,7 +196,7 @@ def _save_pictures(
     folder: Path,
 ) -> Results:
     failed: list[str] = []
-    initial = [e.score.value for e in storage.evaluations(record.id, INITIAL) if e.score is not None]
+    starts = beginnings.scored(storage, record.id)
     progress: Path | None = folder / "progress.png"
     picture: Path | None = None
     try:
@@ -204,7 +205,7 @@ def _save_pictures(
             [score for _, score in storage.scores(record.id)],
             title=f"{record.problem}: {config_of(record).generator.kind}, {config_of(record).search.selector}",
             direction=record.direction,
-            initial=initial[0] if initial else None,
+            initial=beginnings.best_value(starts, record.direction),
             known_best=problem.settings.known_best if problem else (),
         )
     except OSError as error:

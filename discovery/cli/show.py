@@ -22,7 +22,6 @@ from discovery.errors import UsageError
 from discovery.members import MemberTotals, member_totals
 from discovery.pulse import Quantity, overall, recent
 from discovery.records import (
-    INITIAL,
     AdvicePurpose,
     CandidateKey,
     Consultation,
@@ -54,7 +53,7 @@ def show(
 
     Args:
         run: Its id, or a unique beginning of it.
-        candidate: CHAIN.STEP.INDEX or "initial": show that candidate with its evaluation.
+        candidate: CHAIN.STEP.INDEX, "initial" or "initial-1", ...: show that candidate with its evaluation.
         series: Print what was measured every ten seconds as CSV, nothing else.
         storage: Database URL or path of an SQLite file [.discovery/discovery.db].
         json: Print one JSON object on standard output, nothing else.
@@ -364,7 +363,7 @@ def _reflection(storage: Storage, run: str, key: CandidateKey) -> Consultation |
 
 def _answer(storage: Storage, run: str, key: CandidateKey) -> str | None:
     """What the model wrote, reasoning left out; None where nothing is stored."""
-    if key == INITIAL:
+    if key.is_initial:
         return None
     step = storage.step(run, key.chain, key.step)
     completion = step.completions.get(key.index) if step is not None else None
@@ -381,5 +380,5 @@ def candidate_key(text: str) -> CandidateKey:
         return CandidateKey.parse(text)
     except ValueError as error:
         raise UsageError(
-            f"candidate {text!r}: expected CHAIN.STEP.INDEX, such as 0.3.1, or 'initial'"
+            f"candidate {text!r}: expected CHAIN.STEP.INDEX, such as 0.3.1, or 'initial', 'initial-1', ..."
         ) from error

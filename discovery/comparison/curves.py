@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from discovery.comparison.plan import Comparison, PlannedRun, Setting
 from discovery.comparison.running import Standing
 from discovery.errors import UsageError
-from discovery.records import INITIAL, Direction
+from discovery.records import Direction
 from discovery.storage.base import Storage
 from discovery.summary import summarize
 
@@ -116,7 +116,7 @@ def _read(run: PlannedRun, storage: Storage, direction: Direction, is_noisy: boo
             if scores and direction.better(one.score, scores[place]):
                 scores[place] = one.score
     else:
-        found = [(key, score) for key, score in storage.scores(run.id) if key != INITIAL]
+        found = [(key, score) for key, score in storage.scores(run.id) if not key.is_initial]
         found.sort(key=lambda one: (one[0].step, one[0].chain, one[0].index))
         scores = [score for _, score in found]
     initial = summary.initial_score

@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from discovery.forecast.pilot import Overheads
-from discovery.records import INITIAL, Evaluation, Purpose
+from discovery.records import Evaluation, Purpose
 from discovery.storage.base import RunRecord, StoredStep
 
 Gaps = Mapping[str, Sequence[float]]
@@ -71,7 +71,7 @@ def gaps_of(
     Args:
         record: The run.
         steps: Its committed steps, or the first of them.
-        evaluations: Theirs, with that of the initial candidate and the second scorings.
+        evaluations: Theirs, with those of the initial candidates and the second scorings.
         overlap: Steps that were open beside a chain's oldest one.
         generation_slots: Places for completions; None where the servers decided.
         evaluation_slots: Evaluations at once.
@@ -83,7 +83,7 @@ def gaps_of(
             found.setdefault(name, []).append(max(0.0, (later - earlier).total_seconds()))
 
     if steps:
-        initial = [e.started_at for e in evaluations if e.key == INITIAL]
+        initial = [e.started_at for e in evaluations if e.key.is_initial]
         first = min(stored.step.planned_at for stored in steps)
         note("start", min(initial, default=None), first)
         if record.finished_at is not None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from discovery.beginnings import searched
 from discovery.config import RunConfig, from_dict
 from discovery.errors import UsageError
 from discovery.forecast.load import in_flight, served, slots_seen, slowdown
 from discovery.forecast.overheads import Gaps, gaps_of, overheads
 from discovery.forecast.pilot import Judged, Pilot, PromptTokens, ServersSeen, Spoken
 from discovery.pulse import Quantity
-from discovery.records import INITIAL, Completion, Durations, Evaluation, Measurement, Purpose, StepState
+from discovery.records import Completion, Durations, Evaluation, Measurement, StepState
 from discovery.storage.base import RunRecord, Storage, StoredStep
 
 MOST_COMPLETIONS = 2_000
@@ -130,7 +131,7 @@ def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Rea
         if e.durations is not None and (e.key.chain, e.key.step) in keys
     ]
     evaluations = [e for step in steps for e in step.evaluations.values()]
-    initial = [e for e in storage.evaluations(record.id, INITIAL) if e.purpose is Purpose.SEARCH]
+    initial = searched(storage, record.id)
     return _Read(
         record=record,
         choices=_choices(timed, seen),

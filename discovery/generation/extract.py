@@ -126,7 +126,7 @@ def _clearly_whole(problem: Problem, frame: Frame, text: str) -> str | None:
         return None
     # Without a frame or a function to look for, a fragment can be told by its length alone.
     is_told = bool(frame.blocks) or has_entry
-    return source if is_told or 2 * len(source) >= len(problem.initial) else None
+    return source if is_told or 2 * len(source) >= min(map(len, problem.initials)) else None
 
 
 def _document(text: str, finish: str | None) -> str | Failure:
@@ -239,7 +239,8 @@ def _looks_like_program(problem: Problem, text: str) -> bool:
         return True
     if problem.settings.command is None and problem.settings.language.lower() == "python":
         return _defines_entry(problem, text) == 1
-    telling = {line.strip() for line in problem.initial.split("\n") if len(line.strip()) > 7}
+    lines = (line.strip() for initial in problem.initials for line in initial.split("\n"))
+    telling = {line for line in lines if len(line) > 7}
     return any(line.strip() in telling for line in text.split("\n"))
 
 

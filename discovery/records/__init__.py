@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from discovery.records.judged import Candidate, Durations, Evaluation, Failure, Score
 from discovery.records.observed import Announcement, Measurement, SandboxRecord
-from discovery.records.places import INITIAL, SHARED_CHAIN, CandidateKey, Json, text_hash
+from discovery.records.places import INITIAL, SHARED_CHAIN, CandidateKey, Json, initial_key, text_hash
 from discovery.records.spoken import (
     Answer,
     Completion,
@@ -60,6 +60,7 @@ __all__ = [
     "Step",
     "StepState",
     "TokenUsage",
+    "initial_key",
     "text_hash",
 ]
 

@@ -21,16 +21,21 @@ class CandidateKey:
     Args:
         chain: 0 .. C-1, or ``SHARED_CHAIN`` for an initial candidate.
         step: 1 .. L, or 0 for an initial candidate.
-        index: 0 .. K-1 within the step.
+        index: 0 .. K-1 within the step; of initial candidates their number.
     """
 
     chain: int
     step: int
     index: int
 
+    @property
+    def is_initial(self) -> bool:
+        """Whether it is an initial candidate's."""
+        return self.chain == SHARED_CHAIN
+
     def __str__(self) -> str:
-        if self.chain == SHARED_CHAIN:
-            return "initial"
+        if self.is_initial:
+            return f"initial-{self.index}" if self.index else "initial"
         return f"{self.chain}.{self.step}.{self.index}"
 
     @classmethod
@@ -38,18 +43,31 @@ class CandidateKey:
         """The inverse of ``str``.
 
         Raises:
-            ValueError: The text is not ``initial`` or ``chain.step.index``.
+            ValueError: The text is not ``initial``, ``initial-number`` or ``chain.step.index``.
         """
         if text == "initial":
             return INITIAL
+        if _FURTHER.fullmatch(text) is not None:
+            return initial_key(int(text.removeprefix("initial-")))
         if _KEY.fullmatch(text) is None:
-            raise ValueError(f"{text!r} is not a candidate's key; expected CHAIN.STEP.INDEX or 'initial'")
+            raise ValueError(
+                f"{text!r} is not a candidate's key; expected CHAIN.STEP.INDEX, 'initial' or 'initial-NUMBER'"
+            )
         chain, step, index = (int(part) for part in text.split("."))
         return cls(chain, step, index)
 
 
 _KEY = re.compile(r"(?:[0-9]{1,18}\.){2}[0-9]{1,18}")
-INITIAL = CandidateKey(SHARED_CHAIN, 0, 0)
+_FURTHER = re.compile(r"initial-[1-9][0-9]{0,17}")
+
+
+def initial_key(number: int) -> CandidateKey:
+    """The key of a run's initial candidate of a number, from 0."""
+    return CandidateKey(SHARED_CHAIN, 0, number)
+
+
+INITIAL = initial_key(0)
+"""The first initial candidate's; most runs have no other."""
 
 
 def text_hash(text: str) -> str:

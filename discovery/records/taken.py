@@ -44,7 +44,7 @@ class CommittedStep:
 
     Args:
         chain: Chain number.
-        step: Step number; 0 for the initial candidate, which every chain starts from.
+        step: Step number; 0 for the initial candidate that the chain starts from.
         parents: What was shown in the prompt.
         outcomes: All K candidates in order of their index.
         committed: The best of the valid ones, or None if none was valid.

@@ -37,7 +37,7 @@ def spec_of(problem: Problem, toolchain: Toolchain, label: str) -> SandboxSpec:
 def _preloaded(problem: Problem) -> tuple[str, ...]:
     """What a Python problem's sandboxes import once, over all files of a candidate."""
     packages = problem.settings.packages
-    texts = [problem.initial]
+    texts = list(problem.initials)
     if problem.files:
         texts = [text for path, text in unbundled(problem.initial).items() if path.endswith(".py")]
     found = [name for text in texts for name in preloaded(text, packages)]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from discovery.records import (
-    INITIAL,
+    SHARED_CHAIN,
     CandidateKey,
     Direction,
     Failure,
@@ -21,6 +21,7 @@ from discovery.records import (
     ModelIdentity,
     Purpose,
     TokenUsage,
+    initial_key,
 )
 from discovery.storage import candidate_rows, contents, rows
 from discovery.storage.base import ChainSummary, RunCounts
@@ -37,7 +38,7 @@ from discovery.storage.models import (
     evaluations,
     steps,
 )
-from discovery.storage.reading import at_key, evaluation_records
+from discovery.storage.reading import evaluation_records
 
 _DISAGREEMENT = FailureKind.DISAGREEMENT.value
 
@@ -183,16 +184,19 @@ def chain_summaries(connection: Connection, run: int, direction: Direction) -> l
     )
     numbers = {row.chain: row.number for row in connection.execute(finished)}
     best = {row.chain: row for row in connection.execute(_best(connection, run, direction))}
-    initial = connection.execute(
-        sa.select(evaluations.c.score)
-        .where(at_key(evaluations, run, INITIAL), evaluations.c.purpose == SEARCH)
-        .where(evaluations.c.state == SCORED)
-        .order_by(evaluations.c.attempt.desc())
-        .limit(1)
-    ).scalar()
+    starts = connection.execute(
+        sa.select(evaluations.c.idx, evaluations.c.score)
+        .where(evaluations.c.run == run, evaluations.c.chain == SHARED_CHAIN, evaluations.c.step == 0)
+        .where(evaluations.c.purpose == SEARCH, evaluations.c.state == SCORED)
+        .order_by(evaluations.c.attempt)
+    )
+    # Attempts come in order: a later one replaces the earlier.
+    initials = {row.idx: row.score for row in starts}
     summaries = []
     for chain, number in committed:
-        key, score = (INITIAL, initial) if initial is not None else (None, None)
+        first = chain % (max(initials, default=0) + 1)
+        score = initials.get(first)
+        key = None if score is None else initial_key(first)
         own = best.get(chain)
         if own is not None and direction.better(own.score, score):
             key, score = CandidateKey(chain, own.step, own.idx), own.score

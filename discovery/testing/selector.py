@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from discovery.records import INITIAL, CandidateKey, CommittedStep, Direction, Outcome
+from discovery.records import INITIAL, CandidateKey, CommittedStep, Direction, Outcome, initial_key
 from discovery.selection.base import Selection, Selector, metrics_of
 
 SelectorFactory = Callable[[Direction], Selector]
@@ -41,17 +41,18 @@ def committed_step(
     scores: Sequence[float | None],
     direction: Direction = Direction.MAXIMIZE,
     metrics: Sequence[Mapping[str, float]] = (),
+    initial: int = 0,
 ) -> CommittedStep:
     """A finished step with one candidate per score, None for a failed one; the best is committed.
 
-    Step 0 is the initial candidate's, whatever its chain. Metrics are those of its candidates in their order, with
-    none for those that are left over and for failures.
+    Step 0 is that of the initial candidate of a number. Metrics are those of its candidates in
+    their order, with none for those that are left over and for failures.
     """
     outcomes = []
     committed: CandidateKey | None = None
     best: float | None = None
     for index, score in enumerate(scores):
-        key = INITIAL if step == 0 else CandidateKey(chain, step, index)
+        key = initial_key(initial) if step == 0 else CandidateKey(chain, step, index)
         told = metrics[index] if score is not None and index < len(metrics) else {}
         outcomes.append(Outcome(key=key, source_hash=f"source of {key}", score=score, metrics=told))
         if score is not None and direction.better(score, best):
@@ -84,7 +85,8 @@ def play(
         Each step, observed already, with the choice that it began with (None for step 0).
     """
     rng, metrics = np.random.default_rng([seed, chain]), Metrics(selector, seed)
-    first = committed_step(chain, 0, (), [direction.key(landscape(rng))], direction, metrics.drawn(1))
+    start = [direction.key(landscape(rng))]
+    first = committed_step(chain, 0, (), start, direction, metrics.drawn(1), initial=chain % 2)
     selector.observe(first)
     yield None, first
     for number in range(1, steps + 1):

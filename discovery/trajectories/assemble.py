@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from discovery.beginnings import own_key
 from discovery.bundle import is_bundle
 from discovery.errors import StorageError, UsageError
 from discovery.records import (
@@ -63,9 +64,9 @@ def outlines(storage: Storage, runs: Sequence[str]) -> Iterator[TrajectoryOutlin
 def _outlines(storage: Storage, records: Sequence[RunRecord]) -> Iterator[TrajectoryOutline]:
     for record in records:
         refuted = storage.disagreements(record.id)
-        initial = _initial_score(storage, record.id, refuted)
         for summary in storage.chain_summaries(record.id):
             if summary.steps:
+                initial = _initial_score(storage, record.id, summary.chain, refuted)
                 yield _outline(storage, record, summary.chain, initial, refuted)
 
 
@@ -116,9 +117,10 @@ def _committed(
     return (step.committed, score) if score is not None else (None, None)
 
 
-def _initial_score(storage: Storage, run: str, refuted: Collection[CandidateKey]) -> float | None:
-    searched = [e for e in storage.evaluations(run, INITIAL) if e.purpose is Purpose.SEARCH]
-    if not searched or INITIAL in refuted:
+def _initial_score(storage: Storage, run: str, chain: int, refuted: Collection[CandidateKey]) -> float | None:
+    key = own_key(storage, run, chain)
+    searched = [e for e in storage.evaluations(run, key) if e.purpose is Purpose.SEARCH]
+    if not searched or key in refuted:
         return None
     score = searched[-1].score
     return score.value if score is not None else None

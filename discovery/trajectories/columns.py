@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from discovery.records import INITIAL, SHARED_CHAIN, CandidateKey
+from discovery.records import CandidateKey
 from discovery.storage.base import Snapshot
 from discovery.trajectories.cells import DECODE, ENCODE, EXACT, Cell, exact, legible
 
@@ -135,6 +135,6 @@ def key_of(row: Row) -> CandidateKey:
         ValueError: There is no such place.
     """
     key = CandidateKey(row["chain"], row["step"], row["index"])
-    if key != INITIAL and (key.chain == SHARED_CHAIN or key.step < 1):
+    if (key.step == 0) != key.is_initial:
         raise ValueError(f"there is no place for chain {key.chain}, step {key.step}, index {key.index}")
     return key

@@ -60,7 +60,7 @@ class TrajectoryOutline:
         problem_version: Hash of statement, initial candidate and scorer.
         direction: Which scores are better.
         model: Name of the model that spoke, as the run's facts tell; None where unknown.
-        initial_score: Score of the initial candidate.
+        initial_score: Score of the initial candidate that the chain started from.
         steps: In order, from step 1.
         best: The best of what it committed, the first of equally good ones, never the initial candidate; None where
             no step committed anything.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from discovery.errors import ConfigError
-from discovery.records import INITIAL, CandidateKey
+from discovery.records import CandidateKey
 from discovery.trajectories.records import Attempt, Sample, TrajectoryOutline
 
 Numbers = tuple[float | None, ...]
@@ -106,7 +106,7 @@ def improvement(sample: Sample) -> Numbers:
 
 def _score_of(trajectory: TrajectoryOutline, key: CandidateKey) -> float | None:
     """The score of a parent: the initial candidate or what an earlier step of the chain has committed."""
-    if key == INITIAL:
+    if key.is_initial:
         return trajectory.initial_score
     at = next((step for step in trajectory.steps[key.step - 1 : key.step] if step.committed == key), None)
     return at.score if at is not None else None

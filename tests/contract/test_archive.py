@@ -50,6 +50,7 @@ def runs(draw):
     shared = [
         *(r.SandboxRecord(id=n, backend="none", properties={"network": False}) for n in sandboxes),
         *draw(of_candidate(r.INITIAL, sandboxes)),
+        *draw(of_candidate(r.initial_key(1), sandboxes)),
         *draw(drawn.measurements),
     ]
     chains = {r.SHARED_CHAIN: shared}

@@ -127,6 +127,25 @@ def with_setting(setting: str) -> str:
     return GOOD.replace("bounds=(0.0, 1.0),", f"bounds=(0.0, 1.0), {setting},")
 
 
+async def test_each_of_several_initial_candidates_must_score(check):
+    text = GOOD.replace('initial="""', 'initial=["def solve():\\n    return 0.2\\n", """').replace(
+        'return 0.1\n""",',
+        'return 0.1\n""", "def solve():\\n    return 7\\n", "def other():\\n    return 1\\n"],',
+    )
+    scoring = Scoring()
+    found = await check(text, scoring)
+    assert {(f.where, f.level) for f in found} == {
+        ("initial-2", Level.ERROR),
+        ("initial-3", Level.ERROR),
+        ("entry", Level.ERROR),
+    }
+    messages = " ".join(f.message for f in found)
+    assert "the initial candidate initial-2 does not score (invalid): 7 is not in [0, 1]" in messages
+    assert "initial-3 defines no 'solve'" in messages
+    good = text[: text.index(', "def solve():\\n    return 7')] + "]," + text[text.index("],") + 2 :]
+    assert await check(good) == []
+
+
 async def test_a_good_problem_has_no_findings(check):
     scoring = Scoring()
     assert await check(scoring=scoring) == []

@@ -88,8 +88,8 @@ def test_cpu_seconds_are_whole_for_the_kernel(limits, seconds):
         ({"statement": " \n"}, "the statement is empty; say what is asked"),
         ({"initial": ""}, "the initial is empty; write a program"),
         (
-            {"initial": ["x = 1\n", "x = 2\n"]},
-            "the initial is of type list; give one text, or leave it out for a file",
+            {"initial": {"x": 1}},
+            "the initial is of type dict; give one text, or leave it out for a file",
         ),
         (
             {"initial": f"# {START}\n"},

@@ -23,12 +23,13 @@ from discovery.records import (
     RunStatus,
     Score,
     StepState,
+    initial_key,
     text_hash,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 whole = st.integers(0, 2**40)
-keys = st.builds(CandidateKey, whole, whole, whole) | st.just(INITIAL)
+keys = st.builds(CandidateKey, whole, whole, whole) | st.builds(initial_key, whole)
 scores = st.floats(allow_nan=False)
 
 
@@ -53,6 +54,11 @@ def test_a_key_is_read_back_from_its_text(key):
         "1.2.3\n",
         "١.2.3",
         "Initial",
+        "initial-",
+        "initial-0",
+        "initial-01",
+        "initial--1",
+        "initial-1 ",
         "9" * 5000 + ".1.1",
     ],
     ids=lambda text: repr(text[:12]),
