@@ -6,9 +6,10 @@ now and then, a swapped operator or a moved line. It is the baseline that a mode
 It keeps no state, so that equal seeds give equal completions in any order and after any resume. What an evolution
 strategy would remember is read off the request instead: its parents, and its trail, the chain's best candidates so
 far. Steps that succeeded among them give lengths and say whether few or all numbers should move
-(:mod:`discovery.generation.stepsizes`), their covariance gives directions, and where they are as many as a round
-bowl takes, its bottom is solved for (:mod:`discovery.generation.surrogate`). Brackets tell which numbers make a point
-or a row (:mod:`discovery.generation.arrangement`). Which operator is drawn depends on what there is to go by.
+(:mod:`discovery.generation.stepsizes`), their covariance gives directions, and so does each one that is worse: away
+from it. Where they are as many as a round bowl takes, its bottom is solved for
+(:mod:`discovery.generation.surrogate`). Brackets tell which numbers make a point or a row
+(:mod:`discovery.generation.arrangement`). Which operator is drawn depends on what there is to go by.
 
 It mostly changes the best of the parents shown, which a selector that explores need not put first: a model
 may learn from a mediocre main parent, a random step cannot. What is better than all parents is not read, so that the
@@ -39,7 +40,7 @@ from discovery.generation.surrogate import identifiable
 from discovery.problem import Problem
 from discovery.records import CandidateKey, Completion, ModelIdentity
 
-MODEL = "mutation-2"
+MODEL = "mutation-3"
 """Grows with every change that gives other completions for equal seeds."""
 
 _TRIES = 6
@@ -53,28 +54,30 @@ _NUMERIC: dict[str, Operator] = {
     "mixed": operators.mixed,
     "modelled": operators.modelled,
     "nudged": operators.nudged,
+    "opposed": operators.opposed,
     "raised": operators.raised,
     "relocated": operators.relocated,
     "swapped": operators.swapped,
     "wide": operators.wide,
 }
 _WEIGHTS = {
-    "adapted": 0.34,
+    "adapted": 0.38,
     "covariant": 0.10,
     "differential": 0.10,
     "mixed": 0.04,
     "modelled": 0.30,
+    "opposed": 0.35,
     "wide": 0.12,
-    "nudged": 0.15,
+    "nudged": 0.13,
     "relocated": 0.03,
-    "swapped": 0.02,
+    "swapped": 0.03,
     "raised": 0.08,
     "crossover": 0.02,
     "edit": 0.03,
 }
 _NARROW = frozenset(["nudged", "relocated", "swapped", "wide"])
 """Operators that move few numbers."""
-_SMOOTH = ("covariant", "differential", "modelled", "raised")
+_SMOOTH = ("covariant", "differential", "modelled", "opposed", "raised")
 """Operators that go by distances and directions between programs."""
 _OF_WHOLE = 0.25
 """What is left of their weights where most numbers are whole ones."""
@@ -230,6 +233,8 @@ def _weights(family: Family, known: Successes) -> dict[str, float]:
         weights["modelled"] = 0.0
     if len(family.points) < operators.LEAST_POINTS:
         weights["covariant"] = 0.0
+    if not len(family.points):
+        weights["opposed"] = 0.0
     if not family.aligned:
         weights["differential"] = weights["mixed"] = 0.0
         if not known.lengths:

@@ -26,8 +26,10 @@ _DIGITS = 3
 """Digits kept below the size of a step: more say nothing, and programs stay readable."""
 _EVERY = 0.5
 """Share of adapted steps that move all numbers at once."""
-_KNOWN = 0.3
+_KNOWN = 0.15
 """Share of adapted steps whose length is one that succeeded, not the distance of a parent."""
+_WHOLE = 0.8
+"""Share of the other ones that are as long as the whole way to the parent, however few numbers move."""
 _LEAN = (-1.5, 3.5)
 """Range of an adapted step's length over a known one, as powers of two."""
 _WIDE = (-3.0, 0.3)
@@ -58,11 +60,14 @@ Operator = Callable[[Family, Successes, random.Random], Move | None]
 
 
 def adapted(family: Family, known: Successes, rng: random.Random) -> Move | None:
-    """A step as long as one that succeeded or as those between the parents, give or take, on several or all numbers."""
+    """A step as long as one that succeeded or as those between the parents, give or take, on any of the numbers.
+
+    Mostly the whole step is as long, so that single numbers move far: they explore.
+    """
     length = known.length(rng) if rng.random() < _KNOWN else None
     places = _places(family.main, rng, every=_EVERY)
     if length is None:
-        length = _distance(family, rng) or known.length(rng)
+        length = _distance(family, rng, len(places) if rng.random() < _WHOLE else None) or known.length(rng)
     if length is None:
         return None
     scale = length * 2.0 ** rng.uniform(*_LEAN)
@@ -89,6 +94,14 @@ def covariant(family: Family, known: Successes, rng: random.Random) -> Move | No
     draws = np.array([rng.gauss(0.0, 1.0) for _ in chosen])
     way = draws @ (rows - rows.mean(axis=0)) / math.sqrt(len(chosen))
     return _along(way, 2.0 ** rng.uniform(-1.0, 1.5), rng, noise=0.0)
+
+
+def opposed(family: Family, known: Successes, rng: random.Random) -> Move | None:
+    """Away from something shown, mostly worse: on along the way that led here, or opposite to a step that failed."""
+    if not len(family.points):
+        return None
+    other = family.points[rng.randrange(len(family.points))]
+    return _along(family.main.vector - other, 2.0 ** rng.uniform(-2.0, 1.0), rng, noise=0.0, precision=0.3)
 
 
 def modelled(family: Family, known: Successes, rng: random.Random) -> Move | None:
@@ -262,13 +275,13 @@ def _places(parsed: Parsed, rng: random.Random, *, every: float, single: float =
     return sorted(rng.sample(free, count))
 
 
-def _distance(family: Family, rng: random.Random) -> float | None:
-    """How far apart the main program and another parent are, per number that differs."""
+def _distance(family: Family, rng: random.Random, over: int | None) -> float | None:
+    """How far apart the main program and another parent are, per number that differs, or spread over so many."""
     if not family.aligned:
         return None
     step = family.main.vector - rng.choice(family.aligned).vector
     moved = step[step != 0]
-    length = float(np.sqrt(np.mean(moved * moved))) if moved.size else 0.0
+    length = float(np.sqrt(np.sum(moved * moved) / (over or moved.size))) if moved.size else 0.0
     return length if 0 < length < math.inf else None
 
 
