@@ -11,6 +11,7 @@ import pytest
 
 from discovery.cli import main
 from discovery.config import ArmsConfig, Budget, GeneratorConfig, MemberConfig, RunConfig, SearchConfig
+from discovery.generation.mutation import MODEL
 from discovery.launch import started
 from discovery.members import member_totals
 from discovery.prices import load_prices
@@ -52,7 +53,7 @@ def steps_of(storage, run, chains=2):
 
 def check_who_spoke(storage, run):
     """Each completion is of the model that its step's plan names; returns the plans."""
-    models = {"big": "big", "small": "small", "free": "mutation-2"}
+    models = {"big": "big", "small": "small", "free": MODEL}
     plans = {place: stored.step.selection["generators"] for place, stored in steps_of(storage, run).items()}
     for place, stored in steps_of(storage, run).items():
         for index, completion in stored.completions.items():
@@ -90,7 +91,7 @@ async def test_one_of_two_servers_goes_away_and_comes_back(storage, prices):
         c for stored in steps_of(storage, summary.run).values() for c in stored.completions.values()
     ]
     assert len(completions) == 70, "nobody was asked twice for what had come"
-    rates = {"big": (1.0, 10.0), "small": (0.1, 1.0), "mutation-2": (0.0, 0.0)}
+    rates = {"big": (1.0, 10.0), "small": (0.1, 1.0), MODEL: (0.0, 0.0)}
     paid = sum(
         (
             (c.tokens.prompt or 0) * rates[c.model.model][0]
@@ -107,7 +108,7 @@ async def test_one_of_two_servers_goes_away_and_comes_back(storage, prices):
     assert {name: one.model for name, one in totals.items()} == {
         "big": "big",
         "small": "small",
-        "free": "mutation-2",
+        "free": MODEL,
     }
     assert max(one.best_score or 0.0 for one in totals.values()) == summary.best_score
     assert totals["small"].completions > totals["big"].completions > 0, (

@@ -12,6 +12,7 @@ from discovery.generation import make_generator
 from discovery.generation.base import GenerationRequest, ParentView
 from discovery.generation.extract import extract
 from discovery.generation.mixture import Mixture
+from discovery.generation.mutation import MODEL
 from discovery.generation.openai import OpenAIGenerator
 from discovery.generation.prompt import compose
 from discovery.generation.served import Patience
@@ -69,7 +70,7 @@ async def test_each_completion_is_its_members_and_names_its_model(problem_of):
         found = await all_of(mixture, request_of(members, problem))
         again = await all_of(mixture, request_of(members, problem, (1, 3)))
         assert {load.server for load in await mixture.loads()} == {big.url, small.url}
-    assert [found[i].model.model for i in range(4)] == ["big", "big", "small", "mutation-2"]
+    assert [found[i].model.model for i in range(4)] == ["big", "big", "small", MODEL]
     assert [found[i].seed for i in range(4)] == [40, 41, 42, 43]
     assert [body["n"] for body in big.requests] == [2, 1]
     assert len(small.requests) == 1
