@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -96,7 +97,7 @@ async def running(problem, storage, config, *, generator=None, backend=None, rec
         problem,
         backend,
         slots=config.slots.evaluation or 2,
-        find_source=lambda source: storage.find_source(record.id, source),
+        find_source=partial(storage.find_source, record.id),
     )
     await evaluator.start()
     try:

@@ -87,7 +87,7 @@ async def test_a_selector_observes_in_the_loop_what_it_observes_in_a_run(tmp_pat
         problem,
         InProcessBackend(),
         slots=2,
-        find_source=lambda source: storage.find_source(record.id, source),
+        find_source=lambda *place: storage.find_source(record.id, *place),
     )
     await evaluator.start()
     try:

@@ -96,7 +96,7 @@ async def running(problem, storage, backend, numbers, *, record=None, until=None
         problem,
         backend,
         slots=slots,
-        find_source=lambda source: storage.find_source(record.id, source),
+        find_source=lambda *place: storage.find_source(record.id, *place),
     )
     await evaluator.start()
 

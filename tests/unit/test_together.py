@@ -131,7 +131,7 @@ class Quick(Evaluator):
             problem,
             InProcessBackend(),
             slots=3,
-            find_source=lambda source_hash: storage.find_source(run, source_hash),
+            find_source=lambda *place: storage.find_source(run, *place),
         )
         self._rng = rng
 
