@@ -49,9 +49,10 @@ class Scale:
 
     def normalised(self, quality: float) -> float:
         """A quality on the scale: 0 or more, 1 for what was the best when it was renewed."""
-        if self._high <= self._low:
+        span = self._high / 2 - self._low / 2
+        if span <= 0:  # halves of the smallest floats are 0
             return 1.0 if quality >= self._high else 0.0
-        return max(0.0, (quality / 2 - self._low / 2) / (self._high / 2 - self._low / 2))
+        return max(0.0, (quality / 2 - self._low / 2) / span)
 
     def ranks(self, qualities: Floats) -> Floats:
         """Ranks of qualities among all of the chain, from 1 (best) to 0 (worst); equals share the better one."""

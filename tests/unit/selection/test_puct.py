@@ -37,7 +37,7 @@ def reference(steps, direction, count, *, c, backup, gamma, horizon, pool):
         told.append((known, child))
 
     def normalised(q):
-        if high <= low:
+        if high / 2 <= low / 2:
             return 1.0 if q >= high else 0.0
         return max(0.0, (q / 2 - low / 2) / (high / 2 - low / 2))
 

@@ -36,7 +36,7 @@ def reference(steps, direction, count, *, c, gamma, restart, pool):
             low, high, renew_at = ascending[math.floor(LOW_QUANTILE * (n - 1))], ascending[-1], 2 * n
 
     def normalised(q):
-        if high <= low:
+        if high / 2 <= low / 2:
             return 1.0 if q >= high else 0.0
         return max(0.0, (q / 2 - low / 2) / (high / 2 - low / 2))
 
