@@ -42,14 +42,16 @@ def archive_card(inventory: Inventory, runs: Sequence[RunRecord]) -> str:
         "- discovery-loop",
         "configs:",
     ]
-    for name in sorted(inventory.files):
+    # One without rows is no split that could be loaded.
+    for name in sorted(name for name, fact in inventory.files.items() if fact.rows):
         front += [f"- config_name: {name.partition('.')[0]}", f"  data_files: {name}"]
     files = [(name, str(fact.rows), str(fact.bytes)) for name, fact in sorted(inventory.files.items())]
     rows = [(r.id, r.problem, r.problem_version[:12], str(r.status), str(r.facts.get("model"))) for r in runs]
     body = [
         f"# Runs {inventory.id}",
         "",
-        "All that is stored of these runs, unfiltered, a table for each kind of record. Each table is a configuration: "
+        "All that is stored of these runs, unfiltered, a table for each kind of record. Each one with rows is a "
+        "configuration: "
         '`load_dataset(FOLDER, "candidates")`. `discovery import FOLDER` brings the runs into another storage. '
         "Nothing here was scored again, and no licence was asked for: `discovery export` of another format does both.",
         "",
