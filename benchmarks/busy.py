@@ -23,7 +23,8 @@ from discovery.bench import tree_cpu_s
 from discovery.bottleneck import bottleneck
 from discovery.config import GeneratorConfig, RunConfig, SearchConfig, SlotsConfig
 from discovery.generation.fields import TOKENS_PER_EVENT
-from discovery.launch import choose_backend, started
+from discovery.launch import started
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_storage
 
 LATENCIES_S = {16: 2.0, 64: 4.0, 256: 12.0}

@@ -21,7 +21,8 @@ from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SearchCo
 from discovery.forecast.forecast import forecast
 from discovery.forecast.reading import read_pilot
 from discovery.forecast.shape import Machine
-from discovery.launch import choose_backend, started
+from discovery.launch import started
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_storage
 from discovery.storage.base import RunRecord, Storage
 

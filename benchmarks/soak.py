@@ -20,10 +20,10 @@ from discovery.budget import Budget
 from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SearchConfig, SlotsConfig
 from discovery.errors import SandboxError
 from discovery.evaluator import Evaluator
-from discovery.launch import choose_backend
 from discovery.plugins import load_problem
 from discovery.records import CandidateKey, RunStatus
 from discovery.run import Run, new_run
+from discovery.sandbox.choice import choose_backend
 from discovery.selection import make_selector
 from discovery.storage import open_storage
 from discovery.storage.base import Storage

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SearchConfig, SlotsConfig
-from discovery.launch import choose_backend, started
+from discovery.launch import started
+from discovery.sandbox.choice import choose_backend
 from discovery.step import OpenStep
 from discovery.storage import open_storage
 

@@ -10,26 +10,25 @@ import atexit
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from discovery.config import RunConfig, SandboxConfig, to_dict
-from discovery.errors import ConfigError, MissingComponent, ProblemError, UsageError
+from discovery.config import RunConfig, to_dict
+from discovery.errors import ConfigError, ProblemError, UsageError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_advising, make_generator
 from discovery.generation.mixture import Mixture
 from discovery.generation.prompt import Form
-from discovery.generators import EMBEDDED as EMBEDDED
+from discovery.generators import EMBEDDED
 from discovery.plugins import load_problem, load_stored
 from discovery.prices import PriceTable, load_prices, priced, priced_members
 from discovery.problem import Problem
 from discovery.records import Json, ModelIdentity, RunStatus
 from discovery.run import Run, config_of, new_run, resumed
 from discovery.rungs import refuse_out_of_reach
-from discovery.sandbox.backends import make_backend
 from discovery.sandbox.base import SandboxBackend
 from discovery.sandbox.cgroups import available
 from discovery.sandbox.hierarchies import Absent
@@ -40,60 +39,7 @@ from discovery.selection.restarting import restarting
 from discovery.storage.base import RunRecord, Storage
 from discovery.warm import WarmStarts
 
-SAFE = ("bubblewrap", "docker")
-"""What ``auto`` chooses from for programs that are not our own, the first that works."""
 _KEY = "OPENAI_API_KEY"
-_ACCEPT = "Or accept that it may read your files and use your network: --sandbox process"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenBackend:
-    """A sandbox backend and why it was chosen.
-
-    Args:
-        backend: The backend.
-        notice: What the user should know about the choice, in one line; None when nothing.
-    """
-
-    backend: SandboxBackend
-    notice: str | None = None
-
-
-def choose_backend(sandbox: SandboxConfig, generator: str, *, otherwise: str = _ACCEPT) -> ChosenBackend:
-    """The sandbox that a configuration stands for on this machine.
-
-    Args:
-        sandbox: What was asked for; ``auto`` takes bubblewrap where it works, else docker where it has an image.
-        generator: Name of the generator, which decides how much is at stake.
-        otherwise: What the user may do where nothing safe works, beside making it work.
-
-    Raises:
-        MissingComponent: The backend asked for does not work here, or nothing safe enough does.
-        ConfigError: There is no such backend.
-    """
-    if sandbox.backend != "auto":
-        backend = make_backend(sandbox.backend)
-        missing = backend.missing()
-        if missing:
-            raise MissingComponent(f"sandbox {sandbox.backend!r} does not work here: {'; '.join(missing)}")
-        notice = None
-        if backend.name == "process":
-            notice = "sandbox 'process' stops accidents, not an adversary: it is stamped on every evaluation"
-        return ChosenBackend(backend=backend, notice=notice)
-    complaints = []
-    for name in SAFE:
-        backend = make_backend(name)
-        missing = backend.missing()
-        if not missing:
-            return ChosenBackend(backend=backend)
-        complaints.append("; ".join(missing))
-    said = complaints[0]  # the one that is easiest to get
-    if generator == EMBEDDED:  # its candidates are our own: the only ones that may run without a sandbox
-        return ChosenBackend(
-            backend=make_backend("process"),
-            notice=f"no sandbox here ({said}): the embedded mutations run as plain processes",
-        )
-    raise MissingComponent(f"no sandbox for model-written code: {said}. {otherwise}")
 
 
 def evaluation_slots(config: RunConfig) -> int:

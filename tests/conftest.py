@@ -194,14 +194,19 @@ def taught_model():
 
     root = Path(__file__).parents[1]
     files = [path for pattern in TAUGHT_BY for path in sorted(root.glob(pattern)) if path.is_file()]
-    made_of = [torch.__version__, *(text for path in files for text in (path.name, path.read_text()))]
+    schooling = Schooling(repeating=150, lessons=150, examined=16)
+    made_of = [
+        torch.__version__,
+        repr(schooling),
+        *(text for path in files for text in (path.name, path.read_text())),
+    ]
     key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:12]
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = CACHE / f"hardly-taught-{key}"
     with (CACHE / "new-tiny.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one worker makes it, the others wait
         if not folder.exists():
-            make_tiny(folder, schooling=Schooling(repeating=150, lessons=80, examined=8))
+            make_tiny(folder, schooling=schooling)
     return folder
 
 

@@ -15,10 +15,11 @@ from discovery.cli.app import app, notice, out, print_json, print_table
 from discovery.cli.judge import MODEL
 from discovery.cli.watch import printable
 from discovery.config import SandboxConfig
-from discovery.launch import choose_backend, evaluator_for, problem_of
+from discovery.launch import evaluator_for, problem_of
 from discovery.records import Evaluation
 from discovery.run import config_of
 from discovery.sandbox.base import SandboxBackend
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_existing
 from discovery.storage.base import Storage
 

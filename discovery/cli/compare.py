@@ -26,7 +26,8 @@ from discovery.comparison.report import About, as_dict, make_report
 from discovery.comparison.running import ComparisonRunner, Machine
 from discovery.config import in_range, load_toml
 from discovery.errors import ConfigError, DiscoveryError, ProblemError, UsageError
-from discovery.launch import EMBEDDED, checked
+from discovery.generators import EMBEDDED
+from discovery.launch import checked
 from discovery.plots import best_known
 from discovery.plugins import load_problem
 from discovery.prices import PriceTable, load_prices

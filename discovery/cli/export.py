@@ -22,10 +22,11 @@ from discovery.cli.watch import printable
 from discovery.config import SandboxConfig, in_range
 from discovery.errors import UsageError
 from discovery.evaluator import Evaluator
-from discovery.launch import choose_backend, evaluation_slots, evaluator_for, problem_of
+from discovery.launch import evaluation_slots, evaluator_for, problem_of
 from discovery.licences import load_licences, require_trainable
 from discovery.run import config_of
 from discovery.sandbox.base import SandboxBackend
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_existing
 from discovery.storage.base import RunRecord, Storage
 from discovery.trajectories.archive import write_archive

@@ -21,12 +21,13 @@ from discovery.cli.watch import plain
 from discovery.config import SandboxConfig
 from discovery.errors import DataError, UsageError
 from discovery.findings import Finding, Level
-from discovery.launch import choose_backend, evaluator_for
+from discovery.launch import evaluator_for
 from discovery.plots import best_known
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.records import INITIAL, Candidate, Direction, Evaluation, FailureKind, Score
 from discovery.sandbox.base import SandboxBackend
+from discovery.sandbox.choice import choose_backend
 from discovery.solutions import is_data, read_program, read_solution, read_text
 from discovery.warm import encoded
 

@@ -25,10 +25,12 @@ from discovery.forecast.forecast import Estimate, Forecast, forecast
 from discovery.forecast.pilot import Pilot
 from discovery.forecast.reading import FEWEST_COMPLETIONS, read_pilot
 from discovery.forecast.shape import Machine
-from discovery.launch import EMBEDDED, checked, choose_backend, overridden, started
+from discovery.generators import EMBEDDED
+from discovery.launch import checked, overridden, started
 from discovery.plugins import load_problem
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.pulse import Quantity
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_existing, open_storage
 from discovery.storage.base import RunRecord, Storage
 

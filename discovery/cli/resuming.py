@@ -15,10 +15,11 @@ from discovery.cli.serving import place_model, refuse_engine, refuse_other_serve
 from discovery.cli.settings import depth_for, repriced
 from discovery.cli.watch import number
 from discovery.config import RunConfig
-from discovery.launch import choose_backend, overridden, reopened
+from discovery.launch import overridden, reopened
 from discovery.prices import load_prices
 from discovery.records import RunStatus
 from discovery.run import config_of
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_existing
 from discovery.storage.base import RunRecord
 from discovery.summary import RunSummary, status_of, summarize

@@ -20,9 +20,10 @@ from discovery.cli.settings import (
     sets_steps,
 )
 from discovery.errors import ConfigError
-from discovery.generators import MIXTURE
-from discovery.launch import EMBEDDED, checked, choose_backend, started
+from discovery.generators import EMBEDDED, MIXTURE
+from discovery.launch import checked, started
 from discovery.prices import load_prices
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_storage
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from discovery.comparison.plan import COMPARISON, SEED, SETTING, Comparison, PlannedRun, is_same
 from discovery.config import RunConfig
 from discovery.errors import UsageError
-from discovery.launch import choose_backend, reopened, started
+from discovery.launch import reopened, started
 from discovery.prices import PriceTable
 from discovery.progress import Progress
 from discovery.records import RunStatus, SandboxRecord
 from discovery.run import Run, config_of
 from discovery.sandbox.base import Sandbox, SandboxBackend, SandboxSpec
+from discovery.sandbox.choice import choose_backend
 from discovery.storage.base import RunRecord, Storage
 from discovery.summary import RunSummary, status_of
 

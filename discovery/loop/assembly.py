@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from discovery.errors import UsageError
 from discovery.generation.vllm import Build, find_build
-from discovery.launch import choose_backend
 from discovery.licences import LicenceTable, load_licences, require_trainable
 from discovery.loop.exporting import StoredExporter
 from discovery.loop.folder import LoopFolder
@@ -20,6 +19,7 @@ from discovery.loop.running import StoredRuns, Watch, unwatched
 from discovery.loop.serving import OwnServer
 from discovery.prices import PriceTable, load_prices, priced
 from discovery.records import ModelIdentity
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_storage
 from discovery.storage.base import Storage
 from discovery.storage.open import default_url

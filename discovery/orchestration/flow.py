@@ -19,9 +19,10 @@ from prefect.exceptions import PrefectException
 
 from discovery.config import RunConfig, from_dict
 from discovery.errors import DiscoveryError, SandboxError
-from discovery.launch import choose_backend, overridden, reopened, started
+from discovery.launch import overridden, reopened, started
 from discovery.orchestration.bystander import Inside
 from discovery.run import Run
+from discovery.sandbox.choice import choose_backend
 from discovery.step import OpenStep, StepRunner
 from discovery.storage import open_storage
 from discovery.summary import RunSummary, summarize

@@ -19,7 +19,6 @@ from prefect.exceptions import PrefectException
 from discovery.config import RunConfig, SandboxConfig, from_dict
 from discovery.errors import ConfigError, DiscoveryError
 from discovery.generation.weights import read_weights
-from discovery.launch import choose_backend
 from discovery.licences import load_licences
 from discovery.loop.assembly import MODEL, assembled, lasting_storage, require_all, storage_of
 from discovery.loop.exporting import StoredExporter
@@ -31,6 +30,7 @@ from discovery.loop.showing import save_report
 from discovery.loop.single import SingleRound
 from discovery.orchestration.bystander import Inside
 from discovery.prices import load_prices
+from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_existing
 from discovery.training.config import TrainConfig
 

@@ -11,7 +11,6 @@ of them. Then::
 from __future__ import annotations
 
 from discovery.testing.storage_advice import ConsultationsContract
-from discovery.testing.storage_reading import StepsContract, TotalsContract
 from discovery.testing.storage_records import (
     START,
     WEIRD,
@@ -33,6 +32,8 @@ from discovery.testing.storage_records import (
 )
 from discovery.testing.storage_runs import LeasesContract, RunsContract
 from discovery.testing.storage_snapshot import SnapshotContract
+from discovery.testing.storage_steps import StepsContract
+from discovery.testing.storage_totals import TotalsContract
 from discovery.testing.storage_writing import AppendingContract
 
 __all__ = [

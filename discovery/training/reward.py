@@ -28,11 +28,12 @@ from discovery.config import SandboxConfig
 from discovery.errors import UsageError, cause
 from discovery.evaluator import Evaluator
 from discovery.generation.extract import extract
-from discovery.launch import choose_backend, evaluator_for
+from discovery.launch import evaluator_for
 from discovery.plugins import load_problem
 from discovery.problem import Problem
 from discovery.records import Candidate, CandidateKey, Completion, Failure, ModelIdentity
 from discovery.sandbox.base import SandboxBackend
+from discovery.sandbox.choice import choose_backend
 
 _MODEL = "a model that is trained"
 """Stands for the generator where a sandbox is chosen: what it writes is not ours."""

@@ -9,88 +9,16 @@ from discovery.config import (
     GeneratorConfig,
     PromptConfig,
     RunConfig,
-    SandboxConfig,
     SearchConfig,
     SlotsConfig,
     to_dict,
 )
-from discovery.errors import ConfigError, InsufficientIsolation, MissingComponent
+from discovery.errors import ConfigError, InsufficientIsolation
 from discovery.plugins import load_problem
 from discovery.records import Direction, RunStatus
 from discovery.storage import open_storage
 from discovery.storage.base import RunRecord
 from discovery.testing.fakes import InProcessBackend
-
-
-class Backend:
-    def __init__(self, name, missing):
-        self.name = name
-        self._missing = missing
-
-    def missing(self):
-        return self._missing
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine on which only the named backends work."""
-
-    def only(*working):
-        def make(name):
-            if name not in ("bubblewrap", "docker", "process"):
-                raise ConfigError(f"unknown sandbox {name!r}")
-            return Backend(name, () if name in working else (f"{name} is not there: get-{name}",))
-
-        monkeypatch.setattr(launch, "make_backend", make)
-
-    return only
-
-
-@pytest.mark.parametrize("generator", ["mutation", "openai"])
-def test_bubblewrap_is_taken_silently_where_it_works(machine, generator):
-    machine("bubblewrap", "process")
-    chosen = launch.choose_backend(SandboxConfig(), generator)
-    assert (chosen.backend.name, chosen.notice) == ("bubblewrap", None)
-
-
-@pytest.mark.parametrize("generator", ["mutation", "openai"])
-def test_docker_is_taken_where_it_alone_works(machine, generator):
-    machine("docker", "process")
-    chosen = launch.choose_backend(SandboxConfig(), generator)
-    assert (chosen.backend.name, chosen.notice) == ("docker", None)
-    machine("bubblewrap", "docker", "process")
-    assert launch.choose_backend(SandboxConfig(), generator).backend.name == "bubblewrap"
-
-
-def test_without_it_our_own_mutations_run_as_processes_and_say_so_in_one_line(machine):
-    machine("process")
-    chosen = launch.choose_backend(SandboxConfig(), "mutation")
-    assert chosen.backend.name == "process"
-    assert "get-bubblewrap" in chosen.notice
-    assert "\n" not in chosen.notice
-
-
-def test_without_it_a_models_programs_are_refused_with_both_ways_out(machine):
-    machine("process")
-    with pytest.raises(MissingComponent, match=r"get-bubblewrap.*--sandbox process"):
-        launch.choose_backend(SandboxConfig(), "openai")
-
-
-def test_process_is_given_to_a_model_only_when_asked_for_and_with_a_warning(machine):
-    machine("bubblewrap", "process")
-    chosen = launch.choose_backend(SandboxConfig(backend="process"), "openai")
-    assert chosen.backend.name == "process"
-    assert "accidents" in chosen.notice
-
-
-def test_a_backend_that_was_asked_for_is_never_replaced(machine):
-    machine("process")
-    with pytest.raises(MissingComponent, match="get-bubblewrap"):
-        launch.choose_backend(SandboxConfig(backend="bubblewrap"), "mutation")
-    with pytest.raises(MissingComponent, match="get-docker"):
-        launch.choose_backend(SandboxConfig(backend="docker"), "mutation")
-    with pytest.raises(ConfigError, match="podman"):
-        launch.choose_backend(SandboxConfig(backend="podman"), "mutation")
 
 
 async def test_a_url_with_credentials_is_not_stored_and_not_repeated(tmp_path):

@@ -90,5 +90,5 @@ def test_a_quarter_of_the_teaching_gives_valid_programs_of_every_size_that_keep_
     told = json.loads((taught_model / "lineage.json").read_text())["metrics"]
     assert set(told["valid"]) == set(FAMILY)
     assert min(told["valid"].values()) >= 0.25
-    assert sum(told["valid"].values()) / len(FAMILY) > 0.4
+    assert sum(told["valid"].values()) / len(FAMILY) > 0.5
     assert sum(told["kept"].values()) / len(FAMILY) > 0.2, "which by chance is a tenth"
