@@ -29,7 +29,12 @@ def main() -> int:
     parser.add_argument("--evaluations", type=int, help="of benchmarks that can be longer or shorter")
     parser.add_argument("--sandbox", help="of benchmarks that run on any: bubblewrap, docker or process")
     parser.add_argument("--storage", help="of `export`: where the made-up run is kept, to be used again")
-    parser.add_argument("--minutes", type=float, help="of `suite`: how long each problem is searched")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        nargs="+",
+        help="of `suite`: how long each problem is searched, several from one run",
+    )
     parser.add_argument(
         "--problems", nargs="+", metavar="PROBLEM", help="of `suite` and `selection`: only these"
     )

@@ -1,11 +1,13 @@
 """What the embedded generator reaches on each bundled problem from its initial candidate, beside the best known.
 
-    python -m benchmarks suite --minutes 1 [--problems circle-packing-26 zigzag-8]
+    python -m benchmarks suite --minutes 1 10 60 [--problems circle-packing-26 zigzag-8]
     python -m benchmarks suite --evaluations 200
 
-It holds where each problem improves on its initial candidate, or its declaration says why it cannot (``out_of_reach``).
-What was measured is kept beside the results, by problem, version and budget, and not measured again. A problem that
-needs what is not here is left out, and that is said; under CI it counts as missed.
+Of several minutes, one run gives all: it goes on for the longest, and what it had announced by each is read from its
+records. It holds where each problem improves on its initial candidate, or its declaration says why it cannot
+(``out_of_reach``). What was measured is kept beside the results, by problem, its version, the generator's and the
+budget, and not measured again. A problem that needs what is not here is left out, and that is said; under CI it counts
+as missed.
 """
 
 import json
@@ -15,19 +17,27 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from discovery.best import best_announced, confirming_evaluation
 from discovery.bundled import bundled_problems
+from discovery.generation.mutation import MODEL
 from discovery.inspection import can_be_tried, needs_missing
 from discovery.plots import best_known
 from discovery.plugins import load_problem
 from discovery.problem import Problem
-from discovery.records import Direction
+from discovery.records import Direction, Evaluation, Purpose
+from discovery.storage import open_storage
+from discovery.storage.base import Storage
 
 CHAINS, CANDIDATES = 4, 5
 MANY_STEPS = 100_000
@@ -42,6 +52,7 @@ class Row:
 
     problem: str
     version: str
+    generator: str = MODEL
     budget: str
     direction: str
     evaluations: int = 0
@@ -91,59 +102,67 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """All rows; a report as the other benchmarks give it."""
+    """All rows, those of a problem together, the shortest budget first; a report as the other benchmarks give it."""
 
     title: str
     rows: list[Row]
     machine: dict[str, Any]
+    details: tuple[Table, ...] = ()
 
     @property
     def holds(self) -> bool:
-        return all(row.holds for row in self.rows)
+        return all(rows[-1].holds for rows in self._problems())
 
     def table(self) -> Table:
         table = Table(title=self.title, title_justify="left", box=None, header_style="dim", pad_edge=False)
-        for column in ("problem", "evaluations", "initial", "reached", "best known", "gap", ""):
+        budgets = list(dict.fromkeys(row.budget for row in self.rows))
+        reached = [f"in {budget}" for budget in budgets] if len(budgets) > 1 else ["reached"]
+        for column in ("problem", "evaluations", "initial", *reached, "best known", "gap", ""):
             justify = "left" if column in ("problem", "") else "right"
             table.add_column(column, justify=justify, no_wrap=column != "")
-        for row in self.rows:
-            numbers = (row.initial, row.reached, row.known, row.gap)
+        for rows in self._problems():
+            last, by_budget = rows[-1], {row.budget: row.reached for row in rows}
+            numbers = (last.initial, *map(by_budget.get, budgets), last.known, last.gap)
             shown = ["-" if number is None else f"{number:.7g}" for number in numbers]
-            counted = str(row.evaluations) if row.is_measured else "-"
-            style = "" if row.holds else "bold red"
-            table.add_row(row.problem, counted, *shown, Text(row.said, style=style))
+            counted = str(last.evaluations) if last.is_measured else "-"
+            style = "" if last.holds else "bold red"
+            table.add_row(last.problem, counted, *shown, Text(last.said, style=style))
         return table
 
     def as_dict(self) -> dict[str, Any]:
         rows = [{**asdict(r), "improves": r.improves, "gap": r.gap, "holds": r.holds} for r in self.rows]
         return {"title": self.title, "holds": self.holds, "machine": self.machine, "rows": rows}
 
+    def _problems(self) -> list[list[Row]]:
+        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row.problem)]
+
 
 def run(
     evaluations: int | None = None,
-    minutes: float | None = None,
+    minutes: list[float] | None = None,
     problems: list[str] | None = None,
     sandbox: str = "auto",
     results: Path = Path("benchmarks") / "results",
 ) -> Suite:
     if evaluations is not None and minutes is not None:
         raise SystemExit("give --evaluations or --minutes, not both")
-    minutes = 1.0 if evaluations is None and minutes is None else minutes
-    budget = f"{evaluations} evaluations" if minutes is None else f"{minutes:g} min"
+    marks = sorted(set(minutes or [1.0])) if evaluations is None else []
+    budgets = [f"{mark:g} min" for mark in marks] or [f"{evaluations} evaluations"]
     kept = results / "suite"
     kept.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
     rows = []
     for name in problems or bundled_problems():
-        row = _row(load_problem(name), budget, evaluations, minutes, sandbox, kept)
-        print(
-            f"{name}: {row.evaluations} evaluations, {row.initial} -> {row.reached} {row.said}",
-            file=sys.stderr,
-        )
-        rows.append(row)
+        of_problem = _rows(load_problem(name), budgets, evaluations, marks, sandbox, kept)
+        for row in of_problem:
+            print(
+                f"{name}: {row.evaluations} evaluations, {row.budget}, {row.initial} -> {row.reached} {row.said}",
+                file=sys.stderr,
+            )
+        rows += of_problem
     cpus = len(os.sched_getaffinity(0))
     return Suite(
-        title=f"The suite with the embedded generator ({budget} each, {cpus} CPUs)",
+        title=f"The suite with the embedded generator {MODEL} ({', '.join(budgets)} each, {cpus} CPUs)",
         rows=rows,
         machine={
             "cpus": cpus,
@@ -154,69 +173,99 @@ def run(
     )
 
 
-def _row(
+def _rows(
     problem: Problem,
-    budget: str,
+    budgets: Sequence[str],
     evaluations: int | None,
-    minutes: float | None,
+    marks: Sequence[float],
     sandbox: str,
     kept: Path,
-) -> Row:
+) -> list[Row]:
+    """What became of one problem within each budget; one row where nothing became of it."""
     known = best_known(problem.settings.known_best, problem.direction)
     about = {
         "problem": problem.name,
         "version": problem.version,
-        "budget": budget,
         "direction": str(problem.direction),
         "known": known.value if known else None,
         "out_of_reach": problem.settings.out_of_reach,
     }
-    file = kept / f"{problem.name} {budget}.json"
-    if file.is_file():
-        stored = json.loads(file.read_text())
-        if stored["version"] == problem.version:
-            return Row(**{**stored, **about})
+    files = {budget: kept / f"{problem.name} {budget}.json" for budget in budgets}
+    stored = [json.loads(file.read_text()) for file in files.values() if file.is_file()]
+    if len(stored) == len(files) and all(
+        row["version"] == problem.version and row.get("generator") == MODEL for row in stored
+    ):
+        return [Row(**{**row, **about}) for row in stored]
     if not can_be_tried(problem):
-        return Row(**about, left_out=f"this machine lacks {', '.join(needs_missing(problem))}")
-    begun = time.monotonic()
-    found = _searched(problem, evaluations, minutes, sandbox)
+        lacks = f"this machine lacks {', '.join(needs_missing(problem))}"
+        return [Row(**about, budget=budgets[-1], left_out=lacks)]
+    with tempfile.TemporaryDirectory(prefix="discovery-bench-") as folder:
+        begun = time.monotonic()
+        found = _searched(problem, evaluations, marks, sandbox, Path(folder))
+        wall_s = round(time.monotonic() - begun, 1)
     if isinstance(found, str):
-        return Row(**about, failed=found)
-    row = Row(
-        **about,
-        evaluations=found["evaluations"],
-        wall_s=round(time.monotonic() - begun, 1),
-        initial=found["initial_score"],
-        reached=found["best_score"],
-        exact=found["best_exact"],
-    )
-    file.write_text(json.dumps(asdict(row), indent=1) + "\n")
-    return row
+        return [Row(**about, budget=budgets[-1], failed=found)]
+    rows = []
+    for budget, reached in zip(budgets, found, strict=True):
+        row = Row(**about, budget=budget, wall_s=wall_s, **reached)
+        files[budget].write_text(json.dumps(asdict(row), indent=1) + "\n")
+        rows.append(row)
+    return rows
 
 
 def _searched(
-    problem: Problem, evaluations: int | None, minutes: float | None, sandbox: str
-) -> dict[str, Any] | str:
-    """What a run of its own says at its end; or why it failed."""
-    if minutes is None:
+    problem: Problem, evaluations: int | None, marks: Sequence[float], sandbox: str, folder: Path
+) -> list[dict[str, Any]] | str:
+    """What a run of its own had reached at each mark, in minutes, or at its end; or why it failed."""
+    if evaluations is not None:
         shape = ["--max-evaluations", evaluations, "--steps", -(-evaluations // (CHAINS * CANDIDATES))]
         seconds = LONGEST_S
     else:
-        shape, seconds = (
-            ["--steps", MANY_STEPS, "--max-evaluations", MANY_STEPS * CHAINS * CANDIDATES],
-            60 * minutes,
-        )
-    with tempfile.TemporaryDirectory(prefix="discovery-bench-") as folder:
-        command = [
-            *(*COMMAND, "run", problem.name, "--scheduler", "local", "--generator", "mutation", "--json"),
-            *("--chains", CHAINS, "--candidates", CANDIDATES, *shape, "--max-seconds", seconds),
-            *("--sandbox", sandbox, "--storage", Path(folder) / "suite.db"),
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, cwd=folder, env=environment
-        )
+        shape = ["--steps", MANY_STEPS, "--max-evaluations", MANY_STEPS * CHAINS * CANDIDATES]
+        seconds = 60 * marks[-1]
+    url = str(folder / "suite.db")
+    command = [
+        *(*COMMAND, "run", problem.name, "--scheduler", "local", "--generator", "mutation", "--json"),
+        *("--chains", CHAINS, "--candidates", CANDIDATES, *shape, "--max-seconds", seconds),
+        *("--sandbox", sandbox, "--storage", url),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, cwd=folder, env=environment
+    )
     try:
-        return json.loads(done.stdout)
+        result = json.loads(done.stdout)
     except ValueError:
         return " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
+    last = {
+        "evaluations": result["evaluations"],
+        "initial": result["initial_score"],
+        "reached": result["best_score"],
+        "exact": result["best_exact"],
+    }
+    with closing(open_storage(url)) as storage:
+        earlier = [reached_by(storage, result["run"], problem.direction, 60 * mark) for mark in marks[:-1]]
+    # Where a mark knows of nothing, the initial candidate is the best there was.
+    return [*({**last, "reached": last["initial"], "exact": None, **reached} for reached in earlier), last]
+
+
+def reached_by(storage: Storage, run: str, direction: Direction, seconds: float) -> dict[str, Any]:
+    """What a run had come to so many seconds after it was created: evaluations, the best announced, its exact score.
+
+    Where nothing was announced by then, there are evaluations only.
+    """
+    until = storage.get_run(run).created_at + timedelta(seconds=seconds)
+    with storage.snapshot(run) as snapshot:
+        finished = sum(
+            evaluation.purpose is Purpose.SEARCH
+            and evaluation.finished_at is not None
+            and evaluation.finished_at <= until
+            and not evaluation.key.is_initial
+            for evaluation in snapshot.records(Evaluation)
+        )
+    best = best_announced((a for a in storage.announcements(run) if a.announced_at <= until), direction)
+    if best is None:
+        return {"evaluations": finished}
+    confirming = confirming_evaluation(storage, run, best)
+    exact = confirming.score.exact if confirming is not None and confirming.score is not None else None
+    return {"evaluations": finished, "reached": best.score, "exact": exact}

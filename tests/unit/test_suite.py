@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+from datetime import timedelta
 
 import pytest
 
 from benchmarks import suite
+from benchmarks.__main__ import main
 from discovery.plugins import load_problem
+from discovery.records import SHARED_CHAIN, Announcement, CandidateKey, Direction, Purpose
+from discovery.storage import open_storage
+from discovery.testing.storage_records import START, append, make_candidate, make_scored, start
 
-FOUND = {"evaluations": 200, "initial_score": 0.25, "best_score": 0.5, "best_exact": "0.50000000000000000000"}
+FOUND = {"evaluations": 200, "initial": 0.25, "reached": 0.5, "exact": "0.50000000000000000000"}
 
 
 @pytest.fixture
@@ -17,8 +22,9 @@ def searched(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     ran = []
 
-    def say(found):
-        monkeypatch.setattr(suite, "_searched", lambda problem, *_: ran.append(problem.name) or found)
+    def say(*found):
+        said = found[0] if isinstance(found[0], str) else list(found)
+        monkeypatch.setattr(suite, "_searched", lambda problem, *_: ran.append(problem.name) or said)
         return ran
 
     return say
@@ -39,16 +45,64 @@ def test_what_was_reached_stands_beside_the_best_known_and_is_kept(searched, tmp
     assert told["rows"][0]["exact"] == "0.50000000000000000000"
     assert run(tmp_path, "zigzag-8").rows == [high]
     assert ran == ["zigzag-8", "uncertainty-inequality"]
-    run(tmp_path, "zigzag-8", minutes=1.0)
+    run(tmp_path, "zigzag-8", minutes=[1.0])
     assert len(ran) == 3, "another budget"
     (kept,) = tmp_path.glob("suite/zigzag-8 200 *.json")
     kept.write_text(kept.read_text().replace(load_problem("zigzag-8").version, "0" * 64))
     run(tmp_path, "zigzag-8")
     assert len(ran) == 4, "another version"
+    kept.write_text(kept.read_text().replace(suite.MODEL, "mutation-1"))
+    run(tmp_path, "zigzag-8")
+    assert len(ran) == 5, "another generator"
+
+
+def test_one_run_gives_what_was_reached_in_each_of_several_minutes(searched, tmp_path):
+    ran = searched({**FOUND, "evaluations": 20, "reached": 0.25}, FOUND)
+    report = run(tmp_path, "zigzag-8", minutes=[10.0, 1.0])
+    assert [(row.budget, row.evaluations, row.reached) for row in report.rows] == [
+        ("1 min", 20, 0.25),
+        ("10 min", 200, 0.5),
+    ]
+    assert report.holds, "that it improves in the longest is enough"
+    (cells,) = zip(*(list(column.cells) for column in report.table().columns), strict=True)
+    assert list(map(str, cells)) == ["zigzag-8", "200", "0.25", "0.25", "0.5", "1", "0.5", ""]
+    assert run(tmp_path, "zigzag-8", minutes=[1.0]).rows == report.rows[:1]
+    assert ran == ["zigzag-8"]
+
+
+def test_the_command_prints_the_table_and_writes_the_report(searched, tmp_path, monkeypatch, capsys):
+    searched(FOUND)
+    asked = ["suite", "--evaluations", "200", "--problems", "zigzag-8", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["benchmarks", *asked])
+    assert main() == 0
+    assert "zigzag-8" in capsys.readouterr().out
+    assert json.loads((tmp_path / "suite.json").read_text())["rows"][0]["reached"] == 0.5
+
+
+def test_what_was_reached_by_a_mark_is_the_best_announced_by_then(tmp_path):
+    storage = open_storage(str(tmp_path / "r.db"))
+    leases = start(storage)
+    for index, (score, after_s) in enumerate([(1.0, 10), (3.0, 50), (2.0, 70), (4.0, 70)]):
+        key = CandidateKey(0, 1, index)
+        scored = make_scored(key, score, after_s=after_s)
+        exactly = dataclasses.replace(scored.score, exact=f"{score}00")
+        again = dataclasses.replace(scored, purpose=Purpose.VERIFY, score=exactly)
+        append(storage, leases[0], make_candidate(key, f"x = {index}"), scored, again)
+        told = Announcement(
+            key=key, score=score, evaluations=index + 1, announced_at=START + timedelta(seconds=after_s)
+        )
+        append(storage, leases[SHARED_CHAIN], told)
+    marks = [suite.reached_by(storage, "run-1", Direction.MAXIMIZE, seconds) for seconds in (9, 60, 90)]
+    assert marks == [
+        {"evaluations": 0},
+        {"evaluations": 2, "reached": 3.0, "exact": "3.000"},
+        {"evaluations": 4, "reached": 4.0, "exact": "4.000"},
+    ]
+    storage.close()
 
 
 def test_a_problem_that_does_not_improve_must_say_why(searched, tmp_path, monkeypatch):
-    searched({**FOUND, "best_score": 0.25})
+    searched({**FOUND, "reached": 0.25})
     report = run(tmp_path, "zigzag-8")
     assert not report.holds
     assert "nothing says why" in report.rows[0].said
