@@ -5,7 +5,7 @@ step's row. All but leases is there: every attempt and purpose of evaluation, pl
 are ordered by run and place. :data:`SCHEMA` counts versions: it grows with any change that an older reader would
 misread.
 
-Nothing here knows Parquet: :mod:`discovery.trajectories.archive` does.
+Nothing here knows Parquet: :mod:`discovery.trajectories.parquet` does.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from discovery.testing.storage import (
     make_step,
     start,
 )
-from discovery.trajectories import archive as module
+from discovery.trajectories import archive, archiving
 from discovery.trajectories.advice_table import CONSULTATIONS
 from discovery.trajectories.archive import read_archive, write_archive
 from discovery.trajectories.attempt_tables import EVALUATIONS
@@ -187,7 +187,7 @@ def test_equal_runs_give_equal_bytes_wherever_rows_are_cut(storage, tmp_path, mo
     assert write_archive(tmp_path / "b", storage, ["run-1", "run-"]) == first
     for path in (tmp_path / "a").iterdir():
         assert (tmp_path / "b" / path.name).read_bytes() == path.read_bytes()
-    monkeypatch.setattr(module, "_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(archiving, "_GROUP_BYTES", 20_000)
     write_archive(tmp_path / "c", storage, ["run-1"])
     assert pq.ParquetFile(tmp_path / "c" / "completions.parquet").num_row_groups > 2
     assert pq.ParquetFile(tmp_path / "a" / "completions.parquet").num_row_groups == 1
@@ -195,7 +195,7 @@ def test_equal_runs_give_equal_bytes_wherever_rows_are_cut(storage, tmp_path, mo
         assert list(read_archive(tmp_path / "c").records(table)) == list(
             read_archive(tmp_path / "a").records(table)
         )
-    monkeypatch.setattr(module, "_MOST_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(archive, "_MOST_GROUP_BYTES", 20_000)
     with pytest.raises(ArchiveError, match="row group of"):
         read_archive(tmp_path / "a")
 
@@ -212,8 +212,8 @@ def _many():
 def test_a_large_batch_is_cut_early(storage, tmp_path, monkeypatch):
     """A few records of megabytes each are not gathered until there are a hundred."""
     append(storage, _lease(storage), *_many())
-    monkeypatch.setattr(module, "_BATCH_BYTES", 1000)
-    monkeypatch.setattr(module, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(archiving, "_BATCH_BYTES", 1000)
+    monkeypatch.setattr(archiving, "_GROUP_BYTES", 1)
     write_archive(tmp_path / "out", storage, ["run-1"])
     assert pq.ParquetFile(tmp_path / "out" / "completions.parquet").num_row_groups > 100
 
