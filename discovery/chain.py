@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ import numpy as np
 
 from discovery import trail, warm
 from discovery.barrier import Barrier
-from discovery.briefing import Briefing
+from discovery.briefing import TOO_LONG, Briefing
 from discovery.counsel import Counsel
 from discovery.errors import cause
 from discovery.outcomes import after_disagreements, beginning, best_of
@@ -34,12 +34,14 @@ from discovery.parents import ParentViews
 from discovery.past import Course, Past
 from discovery.ports import Ports
 from discovery.records import (
+    INITIAL,
     Candidate,
     CandidateKey,
     CommittedStep,
     Evaluation,
     Failure,
     Json,
+    Outcome,
     Prompt,
     Step,
     StepState,
@@ -79,6 +81,7 @@ class Chain:
         self._handout = warm.Handout(ports.storage, ports.run)
         self._briefing = Briefing(ports, self.number, self._parents)
         self._counsel = Counsel(ports, lease, self._parents)
+        self._initial = INITIAL  # till the replay says otherwise
         self._course = Course(self._direction, ports.overlap, ports.adapt.stops_after)
         self._planned = 0
         # Evaluations of committed steps, and those that the open ones have or are to have.
@@ -99,6 +102,7 @@ class Chain:
         """
         if evaluation.score is None:
             raise ValueError("the initial candidate has no score")
+        self._initial = initial.key
         self._parents.keep(initial, evaluation.score)
         progress = self._ports.progress.chains[self.number]
         progress.best, progress.best_key = evaluation.score.value, initial.key
@@ -242,27 +246,36 @@ class Chain:
         seed = (ports.seed, self.number, number)
         selection = await self._counsel.choose(number, ports.search.parents, seed)
         given = self._handout.of(self._past.leading.leader) if ports.problem.settings.warm_start else None
+        brief = await self._briefing.brief(
+            number,
+            self._past,
+            selection.parents,
+            self._counsel.insights,
+            given,
+            initial=self._initial,
+            more=lambda count: self._counsel.more(count, seed),
+        )
         step = Step(
             chain=self.number,
             step=number,
             state=StepState.PLANNED,
-            parents=selection.parents,
+            parents=brief.parents,
             selector=ports.selector.name,
             selection={
                 "params": dict(ports.selector.params),
                 "values": dict(selection.values),
                 trail.NAME: trail.as_json(self._past.trail.keys()),
                 **({warm.NAME: str(given.key)} if given is not None else {}),
+                **({TOO_LONG: [str(key) for key in brief.too_long]} if brief.too_long else {}),
                 **self._dealt(seed),
             },
             best_before=self._past.best,
             planned_at=datetime.now(UTC),
         )
-        messages = await self._briefing.messages(
-            number, self._past, selection.parents, self._counsel.insights, given
-        )
-        prompt = Prompt(chain=self.number, step=number, messages=messages, parents=selection.parents)
+        prompt = Prompt(chain=self.number, step=number, messages=brief.messages, parents=brief.parents)
         await opened.begin(step, prompt)
+        if selection.parents[0] in brief.too_long:
+            ports.progress.passed_over(number, selection.parents[0], brief.parents[0])
         self._planned = number
         self._promised += opened.count
 
@@ -280,6 +293,7 @@ class Chain:
         step, outcomes = opened.record, opened.outcomes
         valid = [outcome for outcome in outcomes if outcome.score is not None]
         best = best_of(valid, self._direction)
+        shown = await self._showable(opened.number, valid)
         after = self._course.best
         if best is not None and best.score is not None and self._direction.better(best.score, after):
             after = best.score
@@ -288,7 +302,7 @@ class Chain:
             step=step.step,
             parents=step.parents,
             outcomes=outcomes,
-            committed=best.key if best else None,
+            committed=shown.key if shown else None,
         )
         await self._ports.journal.append(
             self._lease,
@@ -296,13 +310,22 @@ class Chain:
                 step,
                 state=StepState.COMMITTED,
                 committed=committed.committed,
-                reason=f"best of {len(valid)} valid among {len(outcomes)}" if best else "none was valid",
+                reason=_reason(outcomes, best, shown),
                 best_after=after,
                 committed_at=datetime.now(UTC),
             ),
         )
         self._take_in(committed)
         self._counsel.reflect()
+
+    async def _showable(self, number: int, valid: Sequence[Outcome]) -> Outcome | None:
+        """The best of a step's candidates that a prompt can show as its main parent; the best where none can be."""
+        left = list(valid)
+        while (best := best_of(left, self._direction)) is not None:
+            if await self._briefing.can_show(number, best.key, self._initial):
+                return best
+            left.remove(best)
+        return best_of(valid, self._direction)
 
     def _take_in(self, step: CommittedStep) -> None:
         """The fold: live steps and replayed ones go through here alike."""
@@ -315,3 +338,13 @@ class Chain:
         progress.restarts = self._past.restarts
         if step.step:
             self._barrier.observe(self.number, course)
+
+
+def _reason(outcomes: Sequence[Outcome], best: Outcome | None, committed: Outcome | None) -> str:
+    """Why a step's candidate was committed."""
+    if best is None or committed is None:
+        return "none was valid"
+    count = sum(outcome.score is not None for outcome in outcomes)
+    if committed is not best:
+        return f"best of {count} valid among {len(outcomes)} that a prompt can show; {best.key} is better and too long"
+    return f"best of {count} valid among {len(outcomes)}"

@@ -174,6 +174,16 @@ class Counsel:
         self._selector.heed(chain, asked.text)
         return selection
 
+    def more(self, count: int, seed: tuple[int, ...]) -> tuple[CandidateKey, ...]:
+        """Whom the selector chooses if it is asked for so many, without a model; changes nothing.
+
+        Args:
+            count: How many are wanted.
+            seed: Of the choice.
+        """
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        return self._ports.selector.choose(self._lease.chain, count, rng).parents
+
     def reflect(self) -> None:
         """Have the step that was taken in last reflected on, beside everything else."""
         if self._due and self._due[-1].step.step not in self._asked:

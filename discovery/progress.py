@@ -6,6 +6,7 @@ is never read to decide anything, and never stored.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from discovery.records import CandidateKey, Direction, FailureKind, Json
+
+_log = logging.getLogger(__name__)
 
 _RATE_WINDOW_S = 20.0
 _HISTORY = 64
@@ -192,6 +195,8 @@ class Progress:
         self.generation: BusyMeter | None = None
         self.evaluation: BusyMeter | None = None
         self.notice: str | None = None
+        self.too_long = 0
+        """Steps that improve another parent than was chosen, which is too long for the model's context."""
         self.currency = ""
         """Of the cost in the window."""
         self.window: Mapping[str, float] = {}
@@ -233,6 +238,16 @@ class Progress:
         if score is not None and self.direction.better(score, chain.best):
             chain.best, chain.best_key = score, key
 
+    def passed_over(self, step: int, chosen: CandidateKey, shown: CandidateKey) -> None:
+        """Note a step that improves another parent than was chosen, for want of room in the model's context."""
+        if not self.too_long:
+            _log.warning(
+                "candidate %s is too long for the model's context with room for an answer, so that step %d.%d improves "
+                "%s in its place; the run goes on like that (a longer --max-model-len or a smaller --max-tokens helps)",
+                *(chosen, chosen.chain, step, shown),
+            )
+        self.too_long += 1
+
     def replayed(self) -> None:
         """Note that all that was told so far is of earlier processes: it says nothing of the present rate."""
         self.earlier = self.evaluations
@@ -245,13 +260,16 @@ class Progress:
 
     @property
     def adapted(self) -> dict[str, Json]:
-        """What became of the chains, as facts of the run: which have ended, and how often any began anew."""
+        """What became of the chains, as facts of the run: which have ended, how often any began anew, or had to improve
+        another parent than was chosen.
+        """
         ended: dict[str, list[int]] = {}
         for number, chain in enumerate(self.chains):
             if chain.end is not None:
                 ended.setdefault(chain.end, []).append(number)
         restarts = sum(chain.restarts for chain in self.chains)
-        return {**({"ended_chains": ended} if ended else {}), **({"restarts": restarts} if restarts else {})}
+        found: dict[str, Json] = {"ended_chains": ended, "restarts": restarts, "too_long": self.too_long}
+        return {name: value for name, value in found.items() if value}
 
     @property
     def elapsed_s(self) -> float:

@@ -103,6 +103,7 @@ class Run:
         self._gate = GenerationGate(slots or pressure.limit)
         self.progress.generation = self._gate.meter
         self.progress.evaluation = evaluator.meter
+        self.progress.too_long = int(record.facts.get("too_long") or 0)
         self._supervision = Supervision(record, storage, self.progress, self._facts)
         self._reason: str | None = None
 

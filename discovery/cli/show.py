@@ -77,7 +77,8 @@ def show(
     finally:
         with_storage.close()
     if json:
-        adapted = {"ended_chains": fates(record), "restarts": record.facts.get("restarts", 0)}
+        counted = {name: record.facts.get(name, 0) for name in ("restarts", "too_long")}
+        adapted = {"ended_chains": fates(record), **counted}
         shared = {"generators": [_member_as_json(member) for member in members]} if members else {}
         print_json({**as_json(summary), **adapted, **shared, "utilisation": _utilisation_as_json(points)})
         return 0
@@ -118,6 +119,7 @@ def _facts(
         ("quarantined", str(summary.quarantine) if summary.quarantine.total else ""),
         ("disagreed", _few(summary.refuted)),
         ("restarts", str(record.facts.get("restarts", ""))),
+        ("too long", _too_long(record)),
         ("initial", number(summary.initial_score)),
         (
             "best",
@@ -130,6 +132,11 @@ def _facts(
         ("cost", ", ".join(filter(None, cost_of(summary)))),
         ("audited", _audited(summary.audit) if summary.audit else ""),
     )
+
+
+def _too_long(record: RunRecord) -> str:
+    count = record.facts.get("too_long")
+    return f"the parent chosen for {count} steps; another one was improved" if count else ""
 
 
 def _sharing(config: RunConfig) -> str:

@@ -85,6 +85,8 @@ def line(progress: Progress) -> str:
     ended = sum(chain.end is not None for chain in progress.chains)
     if ended:
         parts.append(f"{ended} of {len(progress.chains)} chains ended")
+    if progress.too_long:
+        parts.append(f"{progress.too_long} parents too long")
     parts += utilisation(progress.window)
     if progress.remaining_s is not None and progress.evaluations < progress.planned and not progress.notice:
         parts.append(f"{duration(progress.remaining_s)} left")
@@ -130,6 +132,11 @@ def screen(progress: Progress, title: str, known: float | None = None) -> Render
     facts.add_row(Text("failed", style="dim"), failures or "none")
     if progress.quarantine.total:
         facts.add_row(Text("quarantined", style="dim"), str(progress.quarantine))
+    if progress.too_long:
+        facts.add_row(
+            Text("too long", style="dim"),
+            f"the parent chosen for {progress.too_long} steps; another is improved",
+        )
     if (finding := bottleneck(now)) is not None and not progress.notice:
         facts.add_row(Text("waits", style="dim"), f"for {finding.what}")
         facts.add_row("", Text(finding.fix, style="dim"))

@@ -7,7 +7,8 @@ the prompt and committed steps, so equal seeds give equal prompts.
 
 What is left out, in this order, until the rest fits: the elite overview; the sources of the other parents, oldest
 first, whose scores stay; insights; long feedback; messages of failures; then the middle of what is frozen in the main
-parent. The statement and what may change of the main parent are never touched.
+parent. The statement and what may change of the main parent are never touched: where they take too much, another
+main parent is chosen (:mod:`discovery.briefing`).
 """
 
 from __future__ import annotations
@@ -89,6 +90,25 @@ def room(context: int, answer: int | None) -> int:
         answer: Most tokens of an answer; None where that is not known.
     """
     return context - min(answer or 0, context // 2)
+
+
+def least_detail() -> Detail:
+    """How little a prompt may say."""
+    return details(elites=0, others=0, failures=0)[-1]
+
+
+def room_at_last(context: int, answer: int | None, initial: int) -> int:
+    """Tokens that a prompt may have where even the shortest has more than its :func:`room`.
+
+    An answer then has at least half of what the initial candidate leaves it: one that is cut off is wasted, and a
+    program that was found takes more than the one that the search began with.
+
+    Args:
+        context: Tokens of prompt and answer together.
+        answer: Most tokens of an answer; None where that is not known.
+        initial: Tokens of the shortest prompt that shows the initial candidate.
+    """
+    return max(min(room(context, answer), context - LEAST_ANSWER), (initial + context) // 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -215,8 +215,8 @@ def test_show_and_runs_have_the_same_keys_and_run_its_own(discovery, stored):
     assert (shown["run"], shown["status"], shown["evaluations"]) == (run, "finished", 12)
     assert [chain["chain"] for chain in shown["chains"]] == [0, 1]
     assert sum(chain["evaluations"] for chain in shown["chains"]) == 12
-    assert (shown["ended_chains"], shown["restarts"]) == ({}, 0)
-    of_show_alone = {"utilisation", "ended_chains", "restarts"}
+    assert (shown["ended_chains"], shown["restarts"], shown["too_long"]) == ({}, 0, 0)
+    of_show_alone = {"utilisation", "ended_chains", "restarts", "too_long"}
     listed = {key: value for key, value in shown.items() if key not in of_show_alone}
     assert discovery("runs", "--storage", storage, "--json").json == [listed]
 

@@ -1,5 +1,6 @@
 """Prompts of whole runs: within the model's context, in a template's words, the same after a resume."""
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -109,6 +110,100 @@ async def test_a_statement_that_cannot_fit_is_refused_at_the_start(tmp_path, sto
             await execute(started(asked, storage, make_backend("process")))
     assert not server.requests
     assert not storage.list_runs()
+
+
+def growing(messages, seed):
+    """Long programs are the better ones; some steps have none else, some one of them, and some none."""
+    step, index = divmod(seed, 16)
+    is_long = step % 3 == 0 or (step % 3 == 1 and index % 3 == 0)
+    lines = 60 + seed % 40 if is_long else seed % 5
+    notes = "".join(f"    # note {n} of {seed}\n" for n in range(lines))
+    return Reply(text=f"```python\ndef solve():\n{notes}    return {100 * lines + seed % 100}\n```\n")
+
+
+def growing_config(tmp_path, url, steps, selector="greedy", **prompt):
+    asked = config(tmp_path, url, steps, **prompt)
+    search = dataclasses.replace(asked.search, candidates=3, parents=2, selector=selector)
+    sampling = dataclasses.replace(asked.generator.sampling, max_tokens=1200)
+    generator = dataclasses.replace(asked.generator, sampling=sampling)
+    return dataclasses.replace(asked, search=search, generator=generator)
+
+
+def planned(storage, run):
+    found = []
+    for step in storage.committed_steps(run, 0):
+        stored = storage.step(run, 0, step.step)
+        assert stored.prompt.parents == stored.step.parents
+        found.append(
+            (step, stored.step.parents, stored.step.selection.get("too_long"), stored.prompt.messages)
+        )
+    return found
+
+
+async def broken_off(opened, server, requests):
+    """A run that ends when so many requests have come."""
+    async with opened as run:
+        going = asyncio.create_task(run.execute())
+        while len(server.requests) < requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        return run.record.id
+
+
+@pytest.mark.parametrize("selector", ["greedy", "rpucg"])
+async def test_a_main_parent_that_is_too_long_is_passed_over_the_same_after_a_resume(
+    tmp_path, storage, selector
+):
+    backend = make_backend("process")
+    async with FakeServer(FakeConfig(context=CONTEXT), answer=growing) as server:
+        asked = growing_config(tmp_path, server.url, 8, selector)
+        whole = await execute(started(asked, storage, backend))
+        assert len(server.requests) == 8  # none was refused
+        part = await broken_off(started(asked, storage, backend), server, requests=8 + 5)
+        before = len(list(storage.committed_steps(part, 0)))
+        await execute(reopened(storage.get_run(part), asked, storage, backend))
+    found = planned(storage, whole)
+    assert len(found) == 8
+    assert before < 8
+    assert planned(storage, part) == found
+    assert all(tokens(messages) <= (tokens(found[0][3]) + CONTEXT) // 2 for *_, messages in found)
+    over = [(parents, keys) for _, parents, keys, _ in found if keys]
+    assert over
+    assert all(not {str(key) for key in parents} & set(keys) for parents, keys in over)
+    assert storage.get_run(whole).facts["too_long"] == storage.get_run(part).facts["too_long"] <= len(over)
+    scores = {o.key: o.score for step, *_ in found for o in step.outcomes if o.score is not None}
+    made = [(step, [scores[o.key] for o in step.outcomes if o.key in scores]) for step, *_ in found]
+    longer = [step for step, values in made if values and scores[step.committed] < max(values)]
+    assert longer  # of those a shorter sibling was committed
+    for step in longer:
+        assert "is better and too long" in storage.step(whole, 0, step.step).step.reason
+    if selector == "greedy":  # which goes on from the best of those that can be shown
+        best = 1.0
+        for (_, values), (_, parents, *_) in zip(made, found, strict=True):
+            assert scores.get(parents[0], 1.0) == best
+            best = max([best, *(value for value in values if value < 6000)])
+
+
+async def test_a_run_goes_on_from_its_initial_candidate_where_nothing_else_can_be_shown(tmp_path, storage):
+    def longer(messages, seed):
+        return growing(messages, 48 * seed)
+
+    async with FakeServer(FakeConfig(context=CONTEXT), answer=longer) as server:
+        asked = growing_config(tmp_path, server.url, 3)
+        run = await execute(started(asked, storage, make_backend("process")))
+    found = planned(storage, run)
+    assert [[str(key) for key in parents] for _, parents, *_ in found] == [["initial"]] * 3
+    assert all(keys for *_, keys, _ in found[1:])
+
+
+async def test_without_a_tokenizer_a_main_parent_is_passed_over_by_estimate(tmp_path, storage):
+    async with FakeServer(FakeConfig(owner="somebody", context=CONTEXT), answer=growing) as server:
+        asked = growing_config(tmp_path, server.url, 6, context_tokens=CONTEXT)
+        run = await execute(started(asked, storage, make_backend("process")))
+        assert len(server.requests) == 6
+    assert any(keys for *_, keys, _ in planned(storage, run))
 
 
 async def test_a_runs_template_is_stored_with_it(tmp_path, storage):
