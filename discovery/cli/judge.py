@@ -103,12 +103,15 @@ def score(
 
 
 def _compared(problem: Problem, score: Score | None) -> dict[str, Any] | None:
-    """A score beside the best that is known; ``ahead`` is positive where it is better than that."""
+    """A score beside the best that is known; ``ahead`` is positive where it is better than that.
+
+    A best value is declared as a float: an exact score that rounds to it is equal to it.
+    """
     known = best_known(problem.settings.known_best, problem.direction)
     if known is None or score is None:
         return None
     value = Decimal(score.exact) if score.exact is not None else Decimal(score.value)
-    ahead = value - Decimal(repr(known.value))
+    ahead = Decimal(0) if float(value) == known.value else value - Decimal(repr(known.value))
     return {
         "value": known.value,
         "source": known.source,

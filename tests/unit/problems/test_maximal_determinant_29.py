@@ -62,3 +62,17 @@ def test_a_singular_matrix_scores_exactly_zero(problem):
     assert score_directly(problem, rows).value == 0.0
     assert exact_score(problem, rows).middle == 0
     assert score_directly(problem, np.ones((29, 29), dtype=int)).value == 0.0
+
+
+def test_the_reference_is_the_record_with_the_products_that_led_to_it(problem):
+    _, rows, told = reference_solutions(problem)[0]
+    assert abs(problem.scorer.__globals__["determinant"](rows)) == 320 * 7**12 * 2**28
+    assert exact_score(problem, rows).decimal() == told == "0.93567251461988304094"
+    products = np.array(rows) @ np.array(rows).T
+    parts = np.split(np.arange(29), np.cumsum((18, 4, 3, 3)))
+    want = np.ones((29, 29), dtype=int)
+    for first, second, product in ((1, 4, -3), (2, 3, 5)):
+        want[np.ix_(parts[first], parts[second])] = product
+        want[np.ix_(parts[second], parts[first])] = product
+    np.fill_diagonal(want, 29)
+    assert np.array_equal(products, want)
