@@ -2,8 +2,8 @@
 
 An answer is stored, under the lease of the chain that asked, before it is used. What is stored is never asked again,
 so a resumed run goes on with the very answers that an undisturbed one had. A question that is refused for good, that
-nobody answers, or that the budget has no room for, is stored with the reason and no answer: the search goes on
-without.
+nobody answers, or that the budget has no room for, is stored with the reason and no answer; an answer that says nothing
+of what was asked is stored as it came, with that reason. The search goes on without either.
 
 The adviser takes neither a place of the generation gate nor an evaluation slot. Nothing here knows what is asked.
 """
@@ -57,12 +57,14 @@ class Question:
         purpose: Why it is asked.
         subject: The candidate that it is about; None where it is about several.
         messages: Makes exactly what is sent; not called where the answer is stored already.
+        flaw: Why an answer is of no use; None where something can be made of it.
     """
 
     step: int
     purpose: AdvicePurpose
     subject: CandidateKey | None = None
     messages: Callable[[], tuple[Message, ...]]
+    flaw: Callable[[str], str | None] = lambda _: None
 
 
 class Adviser:
@@ -171,16 +173,16 @@ class Adviser:
             return self._unanswered(chain, question, messages, one_line(str(error), _FAILURE_LENGTH))
         finally:
             self._ledger.settle(ahead)
-        failure = None
-        if not (said.text or "").strip():
-            failure = f"the answer has no text (it ended with {said.finish_reason!r})"
+        text = said.text if (said.text or "").strip() else None
+        flaw = "has no text" if text is None else question.flaw(text)
+        failure = f"the answer {flaw} (it ended with {said.finish_reason!r})" if flaw else None
         return Consultation(
             chain=chain,
             step=question.step,
             purpose=question.purpose,
             subject=question.subject,
             messages=messages,
-            text=None if failure else said.text,
+            text=text,
             reasoning=said.reasoning,
             finish_reason=said.finish_reason,
             model=said.model,

@@ -23,9 +23,9 @@ from discovery.generation.base import ParentView
 from discovery.generation.insights import Insight, Insights
 from discovery.parents import ParentViews
 from discovery.ports import Ports
-from discovery.ranking import shortlist_question
+from discovery.ranking import names_nothing, shortlist_question
 from discovery.records import AdvicePurpose, Answer, CandidateKey, CommittedStep, Message, Outcome
-from discovery.reflection import LAG, insight_of, reflection_question
+from discovery.reflection import LAG, insight_of, reflection_question, teaches_nothing
 from discovery.selection.base import AdvisedSelector, Selection, Shortlist
 from discovery.storage.base import Lease
 
@@ -167,6 +167,7 @@ class Counsel:
             step=number,
             purpose=shortlist.purpose,
             messages=lambda: self._about(shortlist, self._horizon(number)),
+            flaw=lambda text: names_nothing(text, len(shortlist.candidates)),
         )
         asked = await self._adviser.ask(self._lease, question, self._spent)
         self._spent += asked.answer.tokens
@@ -211,7 +212,11 @@ class Counsel:
         assert self._adviser is not None
         number, key = due.step.step, due.outcome.key
         question = Question(
-            step=number, purpose=AdvicePurpose.REFLECT, subject=key, messages=lambda: self._on(due)
+            step=number,
+            purpose=AdvicePurpose.REFLECT,
+            subject=key,
+            messages=lambda: self._on(due),
+            flaw=lambda text: teaches_nothing(text, due.outcome),
         )
         asked = await self._adviser.ask(self._lease, question, self._spent_at.get(number, self._spent))
         return asked.answer

@@ -16,7 +16,7 @@ from discovery.problem import Problem
 from discovery.records import AdvicePurpose, CandidateKey, Message
 from discovery.reflection import background, excerpt, sendable
 from discovery.selection.base import Shortlist
-from discovery.selection.order import instruction
+from discovery.selection.order import instruction, named
 
 PROGRAMS_LENGTH = 24_000
 """Characters of programs in one question, all of them together."""
@@ -78,3 +78,13 @@ def _request(shortlist: Shortlist) -> str:
             "first; those that follow are shown beside it for their ideas."
         )
     return f"# Your choice\n\n{task} {instruction(count)}"
+
+
+def names_nothing(answer: str, shown: int) -> str | None:
+    """Why an answer about a shortlist is of no use; None where it names some of it.
+
+    Args:
+        answer: What the model said.
+        shown: How many candidates it was shown.
+    """
+    return None if named(answer, shown) else f"names none of the {shown} programs"

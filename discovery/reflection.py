@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from discovery.generation.base import ParentView
 from discovery.generation.failures import one_line
+from discovery.generation.fences import code_blocks
 from discovery.generation.insights import Insight
 from discovery.generation.prompt import fenced
 from discovery.problem import Problem
@@ -30,6 +31,7 @@ _CHANGE_LENGTH = 12_000
 _FEEDBACK_LENGTH = 1000
 _MESSAGE_LENGTH = 240
 _LABEL = re.compile(r"^[\s>*_#\-\d.\"'`{]*(approach|insight)[\s*_\"'`]*[:=]\s*", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
 _MARKS = "*_`\"' ,}"
 
 
@@ -154,8 +156,7 @@ def insight_of(answer: str | None, outcome: Outcome, *, is_improvement: bool) ->
         else:
             label = ""
     if not any(said.values()):
-        lines = (line for line in answer.splitlines() if line.strip(_MARKS))
-        first = next((line for line in lines if _LABEL.match(line) is None), "")
+        first = next((line for line in _prose(answer) if _LABEL.match(line) is None), "")
         said = {"insight": first}
     approach, insight = (
         _kept(said.get(name, ""), length)
@@ -170,6 +171,28 @@ def insight_of(answer: str | None, outcome: Outcome, *, is_improvement: bool) ->
         approach=approach,
         insight=insight,
     )
+
+
+def teaches_nothing(answer: str, outcome: Outcome) -> str | None:
+    """Why an answer about a candidate is of no use; None where something of it is kept.
+
+    Args:
+        answer: What the model said.
+        outcome: The candidate's.
+    """
+    kept = insight_of(answer, outcome, is_improvement=False)
+    return None if kept is not None else "has neither an approach nor an insight"
+
+
+def _prose(answer: str) -> Iterator[str]:
+    """The lines of an answer that say something: neither code, nor a mark or a tag alone."""
+    lines = answer.splitlines()
+    code: set[int] = set()
+    for block in code_blocks("\n".join(lines)):
+        code.update(range(block.start, block.start + block.text.count("\n") + 2))
+    for number, line in enumerate(lines):
+        if number not in code and line.strip(_MARKS) and _TAG.fullmatch(line.strip()) is None:
+            yield line
 
 
 def _kept(text: str, length: int) -> str:

@@ -56,6 +56,7 @@ class RunSummary:
             among them.
         consultations: Questions to a model that made no candidate, unanswered ones included.
         consultation_tokens: Tokens of those.
+        consultations_in_vain: Those without an answer, or with one that is of no use.
         cost: What it cost so far, at the prices that were stored with it; None where none is known.
         currency: Of the cost.
         generator_utilisation: Busy slot-seconds over slots times seconds, of the last process.
@@ -81,6 +82,7 @@ class RunSummary:
     tokens: Tokens
     consultations: int
     consultation_tokens: int
+    consultations_in_vain: int
     cost: float | None
     currency: str
     generator_utilisation: float | None
@@ -131,6 +133,7 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         tokens=Tokens(prompt=counts.prompt_tokens, completion=counts.completion_tokens),
         consultations=counts.consultations,
         consultation_tokens=counts.consultation_tokens,
+        consultations_in_vain=counts.consultations_in_vain,
         cost=prices.cost(
             Spent(
                 prompt_tokens=counts.prompt_tokens,

@@ -88,7 +88,11 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         else None,
         "wall_s": round(summary.wall_s, 3),
         "tokens": {"prompt": summary.tokens.prompt, "completion": summary.tokens.completion},
-        "consultations": {"asked": summary.consultations, "tokens": summary.consultation_tokens},
+        "consultations": {
+            "asked": summary.consultations,
+            "in_vain": summary.consultations_in_vain,
+            "tokens": summary.consultation_tokens,
+        },
         "cost": {
             "total": summary.cost,
             "per_evaluation": summary.cost_per_evaluation,
@@ -137,9 +141,11 @@ def advice_of(summary: RunSummary) -> tuple[str, str]:
     """How often a model was asked what is no candidate, and the tokens of that; both empty where it never was."""
     if not summary.consultations:
         return "", ""
+    vain = summary.consultations_in_vain
     return (
         f"{summary.consultations:,}",
-        f"questions beside candidates, {summary.consultation_tokens:,} of the tokens",
+        f"questions beside candidates, {summary.consultation_tokens:,} of the tokens"
+        + (f"; {vain:,} without an answer of use" if vain else ""),
     )
 
 

@@ -357,7 +357,9 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
         if e.failure is not None and e.failure.detail:
             out.print(plain(e.failure.detail))
     if asked is not None:
-        out.print(Text("reflection:" if asked.text else "no reflection:", style="dim"))
+        title = "reflection" if asked.text else "no reflection"
+        flaw = f", of no use to later prompts: {asked.failure}" if asked.text and asked.failure else ""
+        out.print(Text(f"{title}{plain(flaw)}:", style="dim"))
         out.print(plain((asked.text or asked.failure or "").strip()))
     return 0
 

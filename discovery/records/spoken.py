@@ -128,7 +128,7 @@ class Consultation:
         seed: The seed that was sent.
         tokens: What it cost, the prompt included.
         latency_s: From sending the request to its end, in seconds.
-        failure: Why there is no answer, in one line.
+        failure: Why there is no answer, or why the one there is is of no use, in one line.
         created_at: When it was complete, or given up.
     """
 

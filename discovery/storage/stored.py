@@ -130,6 +130,7 @@ class RunCounts:
         cached_tokens: Those of the prompts' that lay in a server's cache.
         consultations: Consultations stored, those without an answer included.
         consultation_tokens: Tokens of consultations, both kinds together.
+        consultations_in_vain: Consultations without an answer, or with one that is of no use.
     """
 
     evaluations: int
@@ -141,6 +142,7 @@ class RunCounts:
     cached_tokens: int = 0
     consultations: int = 0
     consultation_tokens: int = 0
+    consultations_in_vain: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

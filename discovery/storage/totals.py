@@ -144,7 +144,9 @@ def counts(connection: Connection, run: int) -> RunCounts:
         ).where(completions.c.run == run, completions.c.chain >= 0)
     ).one()
     asked = connection.execute(
-        sa.select(sa.func.count(), *_token_sums(consultations)).where(consultations.c.run == run)
+        sa.select(sa.func.count(), *_token_sums(consultations), sa.func.count(consultations.c.failure)).where(
+            consultations.c.run == run
+        )
     ).one()
     return RunCounts(
         evaluations=sum(number for _, _, number in by_failure) + refuted,
@@ -156,6 +158,7 @@ def counts(connection: Connection, run: int) -> RunCounts:
         cached_tokens=int(spoken[3]) + int(asked[3]),
         consultations=asked[0],
         consultation_tokens=int(asked[1]) + int(asked[2]),
+        consultations_in_vain=asked[4],
     )
 
 

@@ -90,7 +90,7 @@ class ConsultationsContract:
             make_completion(CandidateKey(0, 1, 0)), tokens=TokenUsage(prompt=100, completion=10, cached=7)
         )
         asked = replace(make_consultation(), tokens=TokenUsage(prompt=20, completion=3, cached=5))
-        append(storage, leases[0], said, asked, make_consultation(2))
+        append(storage, leases[0], said, asked, replace(make_consultation(2), failure="it names nothing"))
         append(storage, other[0], asked)
         assert storage.counts("run-1") == RunCounts(
             evaluations=0,
@@ -102,6 +102,7 @@ class ConsultationsContract:
             cached_tokens=12,
             consultations=2,
             consultation_tokens=23,
+            consultations_in_vain=1,
         )
 
     def test_a_candidate_names_whose_artifact_it_was_given(self, storage_factory: StorageFactory) -> None:

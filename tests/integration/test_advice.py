@@ -188,6 +188,11 @@ async def test_an_adviser_that_babbles_changes_nothing_but_what_is_shown(storage
             summary = await run.execute()
     assert summary.status is RunStatus.FINISHED
     assert summary.consultations > CHAINS
+    asked = consultations(storage, summary.run)
+    vain = {place for place, consultation in asked.items() if consultation.failure}
+    assert vain == {place for place in asked if place[-1] is AdvicePurpose.ELITE}, "those name nothing"
+    assert all(asked[place].text and "names none of the 3" in asked[place].failure for place in vain)
+    assert summary.consultations_in_vain == len(vain) > 0
     for chain in range(CHAINS):
         text = storage.step(summary.run, chain, STEPS).prompt.messages[-1].content
         section = text[text.index("# Insights so far") :].split("\n\n# ")[0]
@@ -233,3 +238,26 @@ async def test_reflection_is_shown_with_its_candidate(storage, tmp_path, capsys)
     assert main(["show", summary.run, *place]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"advice 2 questions beside candidates, {summary.consultation_tokens:,} of the tokens" in shown
+    assert "without an answer of use" not in shown
+
+
+async def test_an_answer_of_no_use_is_shown_as_one(storage, tmp_path, capsys):
+    def programs(messages, seed):
+        is_advice = messages[0]["content"].startswith(ADVISES)
+        return Reply(text="```python\nx = 1\n```") if is_advice else perturbed(messages, seed)
+
+    async with FakeServer(answer=programs) as server:
+        small = config(server.url, AdviserConfig(reflect=True), chains=1, steps=3)
+        async with started(small, storage, make_backend("process")) as run:
+            summary = await run.execute()
+    committed = list(storage.committed_steps(summary.run, 0))
+    key = next(step.committed for step in committed if step.step and step.committed)
+    place = ["--storage", str(tmp_path / "runs.db")]
+    assert main(["show", summary.run, str(key), *place]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "reflection, of no use to later prompts: the answer has neither an approach nor an insight" in said
+    assert main(["show", summary.run, *place]) == 0
+    told = f"of the tokens; {summary.consultations} without an answer of use"
+    assert told in " ".join(capsys.readouterr().out.split())
+    prompts = [storage.step(summary.run, 0, step.step).prompt for step in committed[1:]]
+    assert not any("# Insights" in prompt.messages[-1].content for prompt in prompts)

@@ -169,6 +169,22 @@ async def test_what_is_refused_is_stored_without_an_answer(setting, said, told):
     assert s.ledger._in_flight == Tokens()
 
 
+async def test_an_answer_of_no_use_is_kept_and_told_apart(setting):
+    s = setting()
+    question = Question(
+        step=1,
+        purpose=AdvicePurpose.RERANK,
+        messages=lambda: MESSAGES,
+        flaw=lambda text: f"is {text!r}" if text == "wisdom" else None,
+    )
+    asked = await s.adviser.ask(s.leases[0], question, 0)
+    assert (asked.text, asked.failure) == ("wisdom", "the answer is 'wisdom' (it ended with 'stop')")
+    assert s.storage.counts("run-0").consultations_in_vain == 1
+    await s.ask(2)
+    counts = s.storage.counts("run-0")
+    assert (counts.consultations, counts.consultations_in_vain) == (2, 1)
+
+
 async def test_servers_that_are_gone_are_asked_again_and_given_up(setting):
     gone = GeneratorUnavailable("nobody there")
     s = setting(gone, gone)

@@ -9,7 +9,7 @@ from hypothesis import given
 from discovery.generation.base import ParentView
 from discovery.generation.insights import insights_section
 from discovery.problem import Problem, ProblemSettings
-from discovery.ranking import PROGRAMS_LENGTH, shortlist_question
+from discovery.ranking import PROGRAMS_LENGTH, names_nothing, shortlist_question
 from discovery.records import (
     INITIAL,
     AdvicePurpose,
@@ -26,6 +26,7 @@ from discovery.reflection import (
     excerpt,
     insight_of,
     reflection_question,
+    teaches_nothing,
 )
 from discovery.selection.base import Shortlist
 
@@ -48,6 +49,8 @@ def kept(answer):
         ("Sure!\nINSIGHT: only this", "", "only this"),
         ("APPROACH: a\nAPPROACH: b\nINSIGHT: c", "a", "c"),
         ("It went badly.\nVery.", "", "It went badly."),
+        ("<think>\n```python\ndef f():\n    pass\n```\nToo greedy.", "", "Too greedy."),
+        ("```\nAPPROACH: a\nINSIGHT: b\n```", "a", "b"),
         ("APPROACH: a\x00b\u2028c\td\nINSIGHT:", "a b c d", ""),
     ],
 )
@@ -55,9 +58,31 @@ def test_answers_are_read_leniently(answer, approach, insight):
     assert kept(answer) == (approach, insight)
 
 
-@pytest.mark.parametrize("answer", [None, "", "\n \n", "***", "APPROACH:\nINSIGHT:\n"])
+NOTHING = (
+    "\n \n",
+    "***",
+    "APPROACH:\nINSIGHT:\n",
+    "```",
+    "```python\nx = 1\n```",
+    "```\ndef f():",
+    "<think>",
+)
+
+
+@pytest.mark.parametrize("answer", [None, "", *NOTHING])
 def test_nothing_is_kept_of_nothing(answer):
     assert kept(answer) is None
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+def test_an_answer_of_which_nothing_is_kept_is_told_apart(answer):
+    assert teaches_nothing(answer, OWN) == "has neither an approach nor an insight"
+    assert teaches_nothing(f"INSIGHT: go left\n{answer}", OWN) is None
+
+
+def test_an_answer_that_names_nothing_is_told_apart():
+    assert names_nothing("ANSWER: 5, 9", 4) == "names none of the 4 programs"
+    assert names_nothing("ANSWER: 5, 4", 4) is None
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=900))
