@@ -134,6 +134,20 @@ class Server:
             "/v1/chat/completions", model=self.name, messages=[{"role": "user", "content": text}], **body
         )
 
+    def load(self, name: str, folder: Path) -> None:
+        """Serve an adapter under a name."""
+        self._tell("load_lora_adapter", lora_name=name, lora_path=str(folder))
+
+    def unload(self, name: str) -> None:
+        """Serve it no more."""
+        self._tell("unload_lora_adapter", lora_name=name)
+
+    def _tell(self, what: str, **body: str) -> None:
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.root}/v1/{what}", data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            answer.read()
+
     def metric(self, name: str, label: str = "") -> float:
         """A value of its metrics page, summed over all lines or those with a label; 0 where there is none."""
         lines = (line for line in self.get("/metrics").splitlines() if label in line)
