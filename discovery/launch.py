@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from discovery.config import RunConfig, to_dict
-from discovery.errors import ConfigError, ProblemError, UsageError
+from discovery.errors import ConfigError, GeneratorRefused, GeneratorUnavailable, ProblemError, UsageError
 from discovery.evaluator import Evaluator
 from discovery.generation.base import Generator
 from discovery.generation.factory import make_advising, make_generator
@@ -332,7 +332,7 @@ async def _all_started(
     identity, *others = await asyncio.gather(
         generator.start(),
         evaluator.start(),
-        *([advising.start()] if advising is not None else []),
+        *([_adviser_started(advising)] if advising is not None else []),
         return_exceptions=True,
     )
     for outcome in (identity, *others):
@@ -340,6 +340,14 @@ async def _all_started(
             raise outcome
     assert isinstance(identity, ModelIdentity)
     return identity
+
+
+async def _adviser_started(advising: Generator) -> None:
+    """Start the adviser; what keeps it from that is told to be about it."""
+    try:
+        await advising.start()
+    except (GeneratorUnavailable, GeneratorRefused) as error:
+        raise type(error)(f"the adviser: {error}") from error
 
 
 def _hold(evaluator: Evaluator, required: tuple[str, ...]) -> None:

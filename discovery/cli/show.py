@@ -155,6 +155,8 @@ def _search(config: RunConfig) -> str:
     shape = f"C={search.chains} L={search.steps} K={search.candidates}, {search.selector}"
     if (base := search.selector_params.get("base")) is not None:
         shape += f" over {base}"
+    if config.prompt.edits != "rewrite":
+        shape += f", edits as {config.prompt.edits}"
     if config.adviser.reflect:
         shape += ", with reflection"
     adapt = config.adapt

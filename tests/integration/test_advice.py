@@ -9,6 +9,7 @@ import pytest
 
 from discovery.cli import main
 from discovery.config import AdviserConfig, GeneratorConfig, RunConfig, SearchConfig
+from discovery.errors import GeneratorUnavailable
 from discovery.generation.insights import MOST
 from discovery.launch import started
 from discovery.records import AdvicePurpose, RunStatus
@@ -261,3 +262,11 @@ async def test_an_answer_of_no_use_is_shown_as_one(storage, tmp_path, capsys):
     assert told in " ".join(capsys.readouterr().out.split())
     prompts = [storage.step(summary.run, 0, step.step).prompt for step in committed[1:]]
     assert not any("# Insights" in prompt.messages[-1].content for prompt in prompts)
+
+
+async def test_an_adviser_that_cannot_be_reached_is_named(storage):
+    async with FakeServer() as server:
+        gone = config(server.url, AdviserConfig(reflect=True, base_url=("http://127.0.0.1:9/v1",)))
+        with pytest.raises(GeneratorUnavailable, match=r"^the adviser: http://127\.0\.0\.1:9/v1: "):
+            async with started(gone, storage, make_backend("process")):
+                pass

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from discovery.cli import main
 from discovery.config import GeneratorConfig, PromptConfig, RunConfig, SearchConfig
 from discovery.errors import ConfigError
 from discovery.launch import reopened, started
@@ -88,7 +89,7 @@ def check_what_is_learned(storage, run):
         assert sample.committed.completion.text != sample.committed.candidate.source
 
 
-async def test_edits_become_candidates_and_failed_ones_failures(tmp_path, storage):
+async def test_edits_become_candidates_and_failed_ones_failures(tmp_path, storage, capsys):
     async with (
         FakeServer(answer=answer) as server,
         started(config(tmp_path, server.url), storage, make_backend("process")) as run,
@@ -111,6 +112,8 @@ async def test_edits_become_candidates_and_failed_ones_failures(tmp_path, storag
             assert index not in stored.candidates, "the parent must not be scored in place of a failed edit"
             assert ("nowhere" if kind == "nowhere" else "in 2 places") in evaluation.failure.message
     check_what_is_learned(storage, summary.run)
+    assert main(["show", summary.run, "--storage", str(tmp_path / "runs.db")]) == 0
+    assert ", edits as diff" in capsys.readouterr().out
     first, _, third = prompts(storage, summary.run, 3)
     assert "<<<<<<< SEARCH" in first[0].content
     assert "- edit: 4\n" in third[1].content
