@@ -99,13 +99,13 @@ async def test_edits_become_candidates_and_failed_ones_failures(tmp_path, storag
     assert summary.failures == {FailureKind.EDIT: 6}
     for number in (1, 2, 3):
         stored = storage.step(summary.run, 0, number)
-        main = storage.candidate(summary.run, stored.step.parents[0]).source
+        parent = storage.candidate(summary.run, stored.step.parents[0]).source
         for index, completion in stored.completions.items():
             kind = KINDS[completion.seed % len(KINDS)]
             evaluation = stored.evaluations[index]
             if kind == "applied":
                 old, new = re.findall(r"total = (\d+)", completion.text)
-                assert stored.candidates[index].source == main.replace(f"total = {old}", f"total = {new}")
+                assert stored.candidates[index].source == parent.replace(f"total = {old}", f"total = {new}")
             if kind in ("applied", "whole"):
                 assert evaluation.score is not None
                 continue
