@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discovery.direct import score_directly
+from discovery.direct import reference_solutions, score_directly
 from discovery.errors import Invalid
 from discovery.plugins import load_problem
 from discovery.referee import agrees, exact_score
@@ -92,6 +92,21 @@ def test_the_best_functions_of_one_two_and_three_steps_as_published(problem, hei
     """J. K. Haugland, The minimum overlap problem, neutreeko.net/mop.htm."""
     assert score_directly(problem, heights).value == pytest.approx(value, rel=1e-15)
     assert float(exact_score(problem, heights)) == pytest.approx(value, rel=1e-15)
+
+
+def test_the_best_51_steps_have_haugland_s_value_to_the_digits_known_of_it(problem):
+    """The reference of 51 steps is symmetric and sums to 51/2 exactly: nothing is scaled or moved."""
+    _, heights, told = reference_solutions(problem)[1]
+    assert len(heights) == 51
+    assert heights == heights[::-1]
+    assert sum(map(Fraction, heights)) == Fraction(51, 2)
+    score = score_directly(problem, heights)
+    assert score.metrics["contracted"] == 0
+    assert score.artifact == heights
+    assert exact_score(problem, heights).middle == by_definition(heights)
+    assert exact_score(problem, heights).decimal() == told == "0.38092685343308730309"
+    haugland = next(known for known in problem.settings.known_best if "Haugland" in known.source)
+    assert round(score.value, 10) == haugland.value
 
 
 def test_the_sum_is_held_to_its_room_and_scaled_away_within_it(problem):
