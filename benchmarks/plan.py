@@ -12,12 +12,21 @@ import asyncio
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.busy import serving
 from benchmarks.report import Figure, Report
-from discovery.config import GeneratorConfig, RunConfig, SandboxConfig, SearchConfig, SlotsConfig
+from discovery.config import (
+    AdaptConfig,
+    AdviserConfig,
+    GeneratorConfig,
+    MemberConfig,
+    RunConfig,
+    SandboxConfig,
+    SearchConfig,
+    SlotsConfig,
+)
 from discovery.forecast.forecast import forecast
 from discovery.forecast.reading import read_pilot
 from discovery.forecast.shape import Machine
@@ -61,7 +70,7 @@ class Stub:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A run: C, L, K; places, evaluation slots, overlap."""
+    """A run: C, L, K; places, evaluation slots, overlap, rungs, whether a model reflects, a second model."""
 
     chains: int
     steps: int
@@ -69,6 +78,10 @@ class Shape:
     places: int | None
     evaluators: int = 8
     overlap: int = 0
+    rungs: int = 0
+    reflects: bool = False
+    weight: float | None = None
+    """Of a second model, beside the first one's 1; None for no mixture."""
 
     def __str__(self) -> str:
         places = "auto" if self.places is None else self.places
@@ -137,8 +150,31 @@ CASES = (
         run=Shape(chains=12, steps=5, candidates=4, places=None),
         server_slots=12,
     ),
+    Case(
+        name="two rungs",
+        stub=Stub(slots=64),
+        evaluation_s=0.1,
+        pilot=SMALL,
+        run=Shape(chains=8, steps=12, candidates=2, places=16, rungs=2),
+    ),
+    Case(
+        name="an adviser that reflects",
+        stub=Stub(slots=64),
+        evaluation_s=0.1,
+        pilot=replace(SMALL, reflects=True),
+        run=Shape(chains=6, steps=10, candidates=4, places=16, reflects=True),
+    ),
+    Case(
+        name="a mixture of a fast and a slow model",
+        stub=Stub(slots=64),
+        evaluation_s=0.1,
+        pilot=replace(SMALL, weight=0.5),
+        run=Shape(chains=6, steps=10, candidates=4, places=24, weight=0.5),
+    ),
 )
 STRAGGLE = 4.0
+SLOWER = 2.5
+"""So many times the time of the first model takes the second one of a mixture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,10 +202,16 @@ class Row:
         )
 
 
-def run(sandbox: str = "process") -> Report:
+def run(sandbox: str = "process", only: str = "") -> Report:
+    """Foretell and make the runs.
+
+    Args:
+        sandbox: Where candidates run.
+        only: Those whose name holds this.
+    """
     os.environ.setdefault("OPENAI_API_KEY", "none")
     began = time.monotonic()
-    rows = [asyncio.run(_case(case, sandbox)) for case in CASES]
+    rows = [asyncio.run(_case(case, sandbox)) for case in CASES if only in case.name]
     figures = []
     for row in rows:
         for what, error in zip(("wall time", "generator", "evaluators"), row.errors, strict=True):
@@ -188,12 +230,14 @@ async def _case(case: Case, sandbox: str) -> Row:
     with (
         tempfile.TemporaryDirectory(prefix="discovery-bench-") as folder,
         serving(stub.slots, stub.latency_s, *more, sigma=stub.sigma) as url,
+        serving(stub.slots, SLOWER * stub.latency_s, *more, sigma=stub.sigma) as slow,
     ):
+        urls = (url, slow)
         plugin = Path(folder) / "sleepy.py"
         plugin.write_text(PROBLEM.replace("{seconds}", str(case.evaluation_s)))
         storage = open_storage(str(Path(folder) / "bench.db"))
-        pilot = await _run(_config(plugin, url, case.pilot, sandbox, seed=1), storage)
-        config = _config(plugin, url, case.run, sandbox, seed=2)
+        pilot = await _run(_config(plugin, urls, case.pilot, sandbox, seed=1), storage)
+        config = _config(plugin, urls, case.run, sandbox, seed=2)
         machine = Machine(
             cpus=len(os.sched_getaffinity(0)),
             evaluation_slots=case.run.evaluators,
@@ -220,14 +264,23 @@ async def _case(case: Case, sandbox: str) -> Row:
     return row
 
 
-def _config(plugin: Path, url: str, shape: Shape, sandbox: str, *, seed: int) -> RunConfig:
+def _config(plugin: Path, urls: tuple[str, str], shape: Shape, sandbox: str, *, seed: int) -> RunConfig:
+    generator = GeneratorConfig(kind="openai", base_url=urls[:1])
+    if shape.weight is not None:
+        members = (
+            MemberConfig(name="fast", base_url=urls[:1]),
+            MemberConfig(name="slow", base_url=urls[1:], weight=shape.weight),
+        )
+        generator = GeneratorConfig(kind="mixture", members=members)
     return RunConfig(
         problem=str(plugin),
         seed=seed,
         search=SearchConfig(
             chains=shape.chains, steps=shape.steps, candidates=shape.candidates, overlap=shape.overlap
         ),
-        generator=GeneratorConfig(kind="openai", base_url=(url,)),
+        generator=generator,
+        adapt=AdaptConfig(rungs=shape.rungs),
+        adviser=AdviserConfig(reflect=shape.reflects),
         slots=SlotsConfig(generation=shape.places, evaluation=shape.evaluators),
         sandbox=SandboxConfig(backend=sandbox),
     )

@@ -18,6 +18,7 @@ from rich.markup import escape
 from discovery.agreement import is_noisy
 from discovery.cli.app import INTERRUPTED, again, app, err, notice, print_json, program
 from discovery.cli.compared import Lines, show
+from discovery.cli.mixing import moved, read_mix, refuse_beside
 from discovery.cli.options import BUDGET, MACHINE, MODEL, RECORD, SEARCH
 from discovery.cli.settings import make_config
 from discovery.comparison.folder import ComparisonFolder
@@ -26,7 +27,7 @@ from discovery.comparison.report import About, as_dict, make_report
 from discovery.comparison.running import ComparisonRunner, Machine
 from discovery.config import in_range, load_toml
 from discovery.errors import ConfigError, DiscoveryError, ProblemError, UsageError
-from discovery.generators import EMBEDDED
+from discovery.generators import EMBEDDED, MIXTURE
 from discovery.launch import checked
 from discovery.plots import best_known
 from discovery.plugins import load_problem
@@ -58,6 +59,8 @@ def compare(
     first_seed: Annotated[int | None, BUDGET] = None,
     baseline: Annotated[str | None, SEARCH] = None,
     base_url: Annotated[list[str] | None, MODEL] = None,
+    mix: Annotated[list[str] | None, MODEL] = None,
+    mix_by: Annotated[str | None, SEARCH] = None,
     temperature: Annotated[float | None, MODEL] = None,
     max_tokens: Annotated[int | None, MODEL] = None,
     prices: Annotated[Path | None, BUDGET] = None,
@@ -96,6 +99,9 @@ def compare(
         first_seed: The first of the seeds; the others follow it [0].
         baseline: The selector or the setting to beat, such as best-of-n; added where it is not there.
         base_url: URL of a model server, ending in /v1; repeat it for several [$OPENAI_BASE_URL].
+        mix: One of several generators of all settings, NAME=URL or NAME=mutation, with ,weight=W or ,model=M after it;
+            repeat it. With --resume NAME=URL of one that has moved.
+        mix_by: How they share the completions, weights or ucb; several [weights].
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion, reasoning included [8192].
         prices: Table of prices by model [$DISCOVERY_PRICES, or .discovery/prices.toml].
@@ -119,11 +125,13 @@ def compare(
                 "search.selector": ("--selector", selector),
                 "generator.kind": ("--generator", generator),
                 "generator.model": ("--model", model),
+                "arms.choice": ("--mix-by", mix_by),
             },
             varied or [],
         ),
         budgets=_whole("--max-evaluations", max_evaluations) if max_evaluations is not None else (),
         base_url=base_url,
+        mix=mix,
         config=config,
         options={
             "temperature": temperature,
@@ -133,6 +141,7 @@ def compare(
             "generation_slots": generation_slots,
         },
     )
+    refuse_beside(mix, generator=generator, base_url=base_url, model=model)
     table = load_prices(prices)
     if resume is not None:
         _refuse_with_resume(problem, settings, steps, baseline)
@@ -183,6 +192,7 @@ class _Settings:
     axes: tuple[Axis, ...]
     budgets: tuple[int, ...]
     base_url: list[str] | None
+    mix: list[str] | None
     config: Path | None
     options: Mapping[str, Any]
 
@@ -192,7 +202,9 @@ class _Settings:
         tables = data.pop("setting", [])
         base_url, axes = self.base_url, list(self.axes)
         kinds = next((axis.values for axis in axes if axis.path == "generator.kind"), None)
-        if not base_url and kinds != (EMBEDDED,) and (configured := os.environ.get("OPENAI_BASE_URL")):
+        is_mixed = bool(self.mix) or "members" in data.get("generator", {})
+        asks_server = not base_url and kinds != (EMBEDDED,) and not is_mixed
+        if asks_server and (configured := os.environ.get("OPENAI_BASE_URL")):
             base_url = [configured]
         has_model = bool(base_url) or any(axis.path == "generator.model" for axis in axes)
         if kinds == (EMBEDDED,) and has_model:
@@ -200,7 +212,14 @@ class _Settings:
         options = {**self.options, "base_url": base_url}
         if kinds is None and has_model:
             options["generator"] = "openai"
+        if self.mix:
+            options |= {"generator": MIXTURE, "mix": read_mix(self.mix)}
         base = make_config(problem, data, **options)
+        shares = any(axis.path == "arms.choice" for axis in axes)
+        if shares and base.generator.kind != MIXTURE and not any("generator" in table for table in tables):
+            raise ConfigError(
+                "--mix-by shares completions among several generators, and there is one; name more by --mix"
+            )
         return Asked(
             base=base, axes=tuple(axes), named=_named(tables), budgets=self.budgets, baseline=baseline
         )
@@ -301,6 +320,8 @@ def _resumed(plan: Comparison, seeds: int | None, first: int | None, settings: _
             config = replace(config, sandbox=replace(config.sandbox, backend=options["sandbox"]))
         if settings.base_url:
             config = replace(config, generator=replace(config.generator, base_url=tuple(settings.base_url)))
+        if settings.mix:
+            config = replace(config, generator=moved(config.generator, settings.mix))
         changed.append(replace(setting, config=config))
     return replace(plan, settings=tuple(changed))
 

@@ -5,31 +5,29 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
-from rich.table import Table
-from rich.text import Text
 
 from discovery.budget import Budget
-from discovery.cli.app import app, err, notice, out, print_json, print_table, properties
+from discovery.cli.app import app, err, notice, print_json, properties
+from discovery.cli.mixing import has_members, read_mix, refuse_beside
 from discovery.cli.options import BUDGET, MACHINE, MODEL, RECORD, SEARCH, SERVERS
+from discovery.cli.planned import as_json, print_plan
 from discovery.cli.settings import depth_for, make_config, read_params, sets_steps
-from discovery.cli.watch import duration, money, printable, watching
-from discovery.config import RunConfig, in_range, to_dict
+from discovery.cli.watch import watching
+from discovery.config import RunConfig, in_range
 from discovery.errors import ConfigError, UsageError
-from discovery.forecast.forecast import Estimate, Forecast, forecast
-from discovery.forecast.pilot import Pilot
+from discovery.forecast.forecast import forecast
 from discovery.forecast.reading import FEWEST_COMPLETIONS, read_pilot
 from discovery.forecast.shape import Machine
-from discovery.generators import EMBEDDED
+from discovery.generators import EMBEDDED, MIXTURE
 from discovery.launch import checked, overridden, started
 from discovery.plugins import load_problem
-from discovery.prices import PriceTable, load_prices, priced
-from discovery.pulse import Quantity
+from discovery.prices import PriceTable, load_prices, priced, priced_members
 from discovery.sandbox.choice import choose_backend
 from discovery.storage import open_existing, open_storage
 from discovery.storage.base import RunRecord, Storage
@@ -39,7 +37,16 @@ _FOR_MODELS, _FOR_MUTATIONS = 32, 100
 _MOST = 10_000
 _MADE = (
     *("generator", "base_url", "model", "temperature", "max_tokens", "effort", "answer_tokens"),
-    *("selector", "selector_param", "sandbox", "require_isolation"),
+    *(
+        "selector",
+        "selector_param",
+        "sandbox",
+        "require_isolation",
+        "mix",
+        "mix_by",
+        "reflect",
+        "adviser_url",
+    ),
 )
 """Options of runs that are made, in a forecast: of the pilot alone."""
 
@@ -58,14 +65,20 @@ def plan(
     overlap: Annotated[int | None, SEARCH] = None,
     selector: Annotated[str | None, SEARCH] = None,
     selector_param: Annotated[list[str] | None, SEARCH] = None,
+    rungs: Annotated[int | None, SEARCH] = None,
+    keep_chains: Annotated[float | None, SEARCH] = None,
     seed: Annotated[int | None, SEARCH] = None,
     generator: Annotated[str | None, MODEL] = None,
     base_url: Annotated[list[str] | None, SERVERS] = None,
     model: Annotated[str | None, MODEL] = None,
+    mix: Annotated[list[str] | None, MODEL] = None,
+    mix_by: Annotated[Literal["weights", "ucb"] | None, MODEL] = None,
     temperature: Annotated[float | None, MODEL] = None,
     max_tokens: Annotated[int | None, MODEL] = None,
     effort: Annotated[str | None, MODEL] = None,
     answer_tokens: Annotated[int | None, MODEL] = None,
+    reflect: Annotated[bool | None, MODEL] = None,
+    adviser_url: Annotated[list[str] | None, SERVERS] = None,
     sandbox: Annotated[str | None, MACHINE] = None,
     require_isolation: Annotated[list[str] | None, MACHINE] = None,
     generation_slots: Annotated[int | None, SERVERS] = None,
@@ -97,14 +110,20 @@ def plan(
         overlap: Steps of a chain that may be open beside its oldest one [as for run].
         selector: Which one chooses parents, in the pilot.
         selector_param: A parameter of it, as NAME=VALUE; may be repeated.
+        rungs: How many times the worst chains are pruned; the others get their evaluations [0].
+        keep_chains: Share of the chains that goes on at each rung [0.5].
         seed: Seed of the pilot and of the simulations [0].
         generator: mutation (embedded) or openai [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
+        mix: One of several generators, NAME=URL or NAME=mutation, with ,weight=W or ,model=M after it; repeat it.
+        mix_by: How they share the completions: by weights, or ucb, of which equal shares are assumed [weights].
         temperature: Sampling temperature [1.0].
         max_tokens: Most tokens of one completion, reasoning included [8192].
         effort: How much a reasoning model reasons.
         answer_tokens: Most tokens of a forced answer, 0 for none [4096].
+        reflect: Ask the model what each committed candidate teaches.
+        adviser_url: URL of a server that --reflect and selectors ask; may be repeated [the model's own].
         sandbox: auto, bubblewrap, docker or process [auto].
         require_isolation: Refuse to start unless this was verified to hold here.
         generation_slots: Completions in flight [as many as the servers can do].
@@ -129,14 +148,20 @@ def plan(
         "overlap": overlap,
         "selector": selector,
         "selector_param": selector_param,
+        "rungs": rungs,
+        "keep_chains": keep_chains,
         "seed": seed,
         "generator": generator,
         "base_url": base_url,
         "model": model,
+        "mix": mix,
+        "mix_by": mix_by,
         "temperature": temperature,
         "max_tokens": max_tokens,
         "effort": effort,
         "answer_tokens": answer_tokens,
+        "reflect": reflect,
+        "adviser_url": adviser_url,
         "sandbox": sandbox,
         "require_isolation": properties(require_isolation),
         "generation_slots": generation_slots,
@@ -166,17 +191,16 @@ def plan(
         else:
             record = asyncio.run(_piloted(_small(settings, count), with_storage, table))
             runs = [record.id]
-        known = record.facts.get("model")
-        settings = priced(settings, known if isinstance(known, str) else None, table)
+        settings = _priced(settings, record, table)
         seen = read_pilot(with_storage, runs, server_slots=server_slots)
     finally:
         with_storage.close()
     machine = _machine(server_slots)
     told = forecast(seen, settings, machine, seed=settings.seed)
     if json:
-        print_json(_as_json(told, seen, settings, machine))
+        print_json(as_json(told, seen, settings, machine))
     else:
-        _print(told, seen, settings, machine, record.problem)
+        print_plan(told, seen, settings, machine, record.problem)
     return 0
 
 
@@ -190,13 +214,23 @@ def _settings(problem: str | None, config: Path | None, options: dict[str, Any])
             "`discovery plan` needs PROBLEM, or a run to read: --like RUN. `discovery problems` and `discovery runs` "
             "list what there is"
         )
-    if options["generator"] in (None, "openai") and not options["base_url"]:
+    mixed = options["mix"] or has_members(config)
+    one = {name: options[name] for name in ("generator", "base_url", "model")}
+    refuse_beside(options["mix"], **one)
+    if options["mix"]:
+        options = {**options, "generator": MIXTURE}
+    elif options["generator"] in (None, "openai") and not options["base_url"] and not mixed:
         configured = os.environ.get("OPENAI_BASE_URL")
         options = {**options, "base_url": [configured] if configured else None}
     if options["generator"] is None and (options["base_url"] or options["model"] is not None):
         options = {**options, "generator": "openai"}
     given = {name: value for name, value in options.items() if name != "selector_param"}
+    given["mix"] = read_mix(options["mix"]) if options["mix"] else None
     made = make_config(problem, config, **given)
+    if options["mix_by"] is not None and made.generator.kind != MIXTURE:
+        raise ConfigError(
+            f"--mix-by {options['mix_by']} shares completions among several generators; name them by --mix"
+        )
     params = {**made.search.selector_params, **read_params(options["selector_param"] or [])}
     made = replace(made, search=replace(made.search, selector_params=params))
     return _deep_enough(made, options, is_deep=sets_steps(config))
@@ -229,13 +263,14 @@ def _as_in(record: RunRecord, options: Mapping[str, Any]) -> RunConfig:
         "max_cost": options["max_cost"],
         "max_seconds": options["max_seconds"],
     }
-    changed = overridden(
-        record,
-        search={name: options[name] for name in ("chains", "steps", "candidates", "parents", "overlap")},
-        slots={"generation": options["generation_slots"], "evaluation": options["evaluation_slots"]},
-        budget=budget,
-    )
-    if any(options[name] is not None for name in ("chains", "steps", "candidates", "max_evaluations")):
+    search = {name: options[name] for name in ("chains", "steps", "candidates", "parents", "overlap")}
+    slots = {"generation": options["generation_slots"], "evaluation": options["evaluation_slots"]}
+    changed = overridden(record, search=search, slots=slots, budget=budget)
+    shape = ("chains", "steps", "candidates", "max_evaluations", "rungs", "keep_chains")
+    if any(options[name] is not None for name in shape):
+        # The rungs of a stored run stand where they were settled for its own shape.
+        rungs = {"rungs": options["rungs"], "keep": options["keep_chains"], "at": ()}
+        changed = overridden(record, search=search, slots=slots, adapt=rungs)
         changed = replace(changed, budget=Budget(**budget))
     if options["seed"] is not None:
         changed = replace(changed, seed=options["seed"])
@@ -249,6 +284,15 @@ def _deep_enough(config: RunConfig, options: Mapping[str, Any], *, is_deep: bool
         return config
     steps = max(config.search.steps, depth_for(config, most))
     return replace(config, search=replace(config.search, steps=steps))
+
+
+def _priced(config: RunConfig, record: RunRecord, table: PriceTable) -> RunConfig:
+    """A configuration with the prices of the models that a run has asked."""
+    models = record.facts.get("models")
+    if isinstance(models, Mapping):
+        return priced_members(config, models, table)
+    known = record.facts.get("model")
+    return priced(config, known if isinstance(known, str) else None, table)
 
 
 def _machine(server_slots: int | None) -> Machine:
@@ -277,6 +321,7 @@ def _small(config: RunConfig, completions: int) -> RunConfig:
         config,
         search=replace(search, chains=chains, steps=steps, candidates=candidates, overlap=config.overlap),
         budget=replace(config.budget, max_evaluations=completions, until=None),
+        adapt=replace(config.adapt, rungs=0, at=()),
     )
 
 
@@ -291,106 +336,3 @@ async def _piloted(config: RunConfig, storage: Storage, table: PriceTable) -> Ru
         async with watching(err, run.progress, f"{run.record.problem}  {run.record.id}"):
             await run.execute()
     return storage.get_run(run.record.id)
-
-
-# What is told
-
-
-def _as_json(told: Forecast, pilot: Pilot, config: RunConfig, machine: Machine) -> dict[str, Any]:
-    return {
-        "pilot": {"runs": list(pilot.runs), "completions": len(pilot.spoken)},
-        "config": to_dict(config),
-        "machine": asdict(machine),
-        "evaluations": told.evaluations,
-        "wall_s": asdict(told.wall_s),
-        "tokens": {
-            "prompt": told.tokens.prompt and asdict(told.tokens.prompt),
-            "completion": told.tokens.completion and asdict(told.tokens.completion),
-        },
-        "cost": told.cost and {**asdict(told.cost), "currency": config.prices.currency},
-        "utilisation": dict(told.values),
-        "waits_for": told.finding and {"kind": str(told.finding.kind), "what": told.finding.what},
-        "what_ifs": [asdict(what_if) for what_if in told.what_ifs],
-        "assumed": list(told.assumed),
-    }
-
-
-def _print(told: Forecast, pilot: Pilot, config: RunConfig, machine: Machine, problem: str) -> None:
-    search = config.search
-    overlap = f", overlap {config.overlap}" if config.overlap else ""
-    out.print(Text(f"Plan of a run of {problem}", style="bold"))
-    places = config.slots.generation or "as many as the servers can do"
-    evaluators = config.slots.evaluation or machine.evaluation_slots
-    facts = Table.grid(padding=(0, 2))
-    rows = (
-        ("search", f"C={search.chains} L={search.steps} K={search.candidates}{overlap}"),
-        ("slots", f"generation: {places}; evaluation: {evaluators}"),
-        ("pilot", f"{', '.join(pilot.runs)} ({len(pilot.spoken)} completions)"),
-        ("", ""),
-        ("evaluations", f"{told.evaluations:,}, {_rate(told.values[Quantity.EVALUATIONS_PER_S])}"),
-        ("wall time", _between(told.wall_s, duration)),
-        ("tokens", _tokens(told)),
-        ("cost", _cost(told, config)),
-        ("busy", _busy(told.values)),
-        ("waits for", told.finding.what if told.finding else ""),
-        (" ", told.finding.fix if told.finding else ""),
-    )
-    for label, value in rows:
-        if value or not label:
-            facts.add_row(Text(label, style="dim"), Text(printable(value)))
-    print_table(facts)
-    out.print("\nWhat if")
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("", "wall time", "", "generator", "evaluators"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    for each in told.what_ifs:
-        table.add_row(
-            Text(f"  {each.change}"),
-            duration(each.wall_s),
-            _gain(each.wall_s, told.wall_s.value),
-            f"{100 * each.generator_busy:.0f} %",
-            f"{100 * each.evaluator_busy:.0f} %",
-        )
-    print_table(table)
-    out.print("\nIt is assumed that")
-    for line in told.assumed:
-        out.print(f"  - {printable(line)}", markup=False)
-
-
-def _between(estimate: Estimate, shown: Callable[[float], str]) -> str:
-    low, high, value = shown(estimate.low), shown(estimate.high), shown(estimate.value)
-    return value if low == high else f"{value} ({low} to {high})"
-
-
-def _rate(per_s: float) -> str:
-    if per_s >= 1.0:
-        return f"{per_s:.3g} per second"
-    return f"{60 * per_s:.3g} per minute" if per_s >= 1 / 60 else f"{3600 * per_s:.3g} per hour"
-
-
-def _tokens(told: Forecast) -> str:
-    def shown(number: float) -> str:
-        return f"{float(f'{number:.3g}'):,.0f}"
-
-    prompt, completion = told.tokens.prompt, told.tokens.completion
-    if prompt is None and completion is None:
-        return ""
-    parts = [("prompts", prompt), ("completions", completion)]
-    return ", ".join(f"{name} {_between(part, shown)}" for name, part in parts if part is not None)
-
-
-def _cost(told: Forecast, config: RunConfig) -> str:
-    if told.cost is None:
-        return ""
-    return _between(told.cost, lambda amount: money(amount, config.prices.currency))
-
-
-def _busy(values: Mapping[str, float]) -> str:
-    generator, evaluators = values[Quantity.GENERATOR_BUSY], values[Quantity.EVALUATOR_BUSY]
-    return f"generator {100 * generator:.0f} %, evaluators {100 * evaluators:.0f} %"
-
-
-def _gain(wall_s: float, before_s: float) -> str:
-    """How much shorter, where that is more than chance may be."""
-    share = wall_s / before_s - 1.0
-    return f"{100 * share:+.0f} %" if abs(share) >= 0.02 else "no change"

@@ -35,6 +35,7 @@ _SAID = {
     "search.selector": "",
     "generator.kind": "",
     "generator.model": "",
+    "arms.choice": "",
     "budget.max_evaluations": "",
 }
 """How a setting's name tells a value: with a letter, or by itself; others by the last part of their path."""
@@ -289,8 +290,15 @@ def _refuse_alone(settings: Sequence[Setting]) -> None:
 
 def _canonical(config: RunConfig) -> str:
     """What makes a setting: what is not as it is by default, so that new settings of later versions change nothing."""
-    data = _other_than(to_dict(config), to_dict(RunConfig(problem="")))
+    data = _other_than(_unpriced(to_dict(config)), to_dict(RunConfig(problem="")))
     return json.dumps({name: value for name, value in data.items() if name not in _NOT_OURS}, sort_keys=True)
+
+
+def _unpriced(data: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the prices of a mixture's members, which a run finds out when it starts."""
+    generator = data["generator"]
+    members = [{**member, "prices": None} for member in generator["members"]]
+    return {**data, "generator": {**generator, "members": members}}
 
 
 def _other_than(data: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from itertools import cycle
 import numpy as np
 
 from discovery.forecast.pilot import Judged, Pilot, Spoken
+from discovery.forecast.shape import MemberShape
+from discovery.generation.arms import Arm, Dealer
+from discovery.records import AdvicePurpose
 
 _NARROWEST = 1.349
 """Quartiles of a normal distribution are so many standard deviations apart."""
@@ -26,22 +29,40 @@ class Draws:
         count: How many of each are made; they come round again where more are asked for.
         rng: Draws.
         is_resampled: Whether the pilot itself is drawn anew before, as one of the pilots that might have been.
+        members: Who makes completions, where several do. One that made none in the pilot is taken to be like all.
     """
 
     def __init__(
-        self, pilot: Pilot, count: int, rng: np.random.Generator, *, is_resampled: bool = False
+        self,
+        pilot: Pilot,
+        count: int,
+        rng: np.random.Generator,
+        *,
+        is_resampled: bool = False,
+        members: Sequence[MemberShape] = (),
     ) -> None:
         spoken, judged = list(pilot.spoken), list(pilot.judged)
         if is_resampled:
-            spoken = [spoken[i] for i in rng.integers(len(spoken), size=len(spoken))]
+            if not members:
+                spoken = _drawn(spoken, len(spoken), rng)
             judged = [judged[i] for i in rng.integers(len(judged), size=len(judged))]
-        works, tokens = _smoothed(spoken, count, rng)
-        self.tokens: float | None = None
-        """Mean tokens of a completion; None where they are not known."""
-        known = [each for each in tokens if each is not None]
-        if known:
-            self.tokens = sum(known) / len(known)
-        self._works: Iterator[float] = cycle(works)
+        names: list[str | None] = [member.name for member in members] or [None]
+        self.tokens_of: dict[str | None, float | None] = {}
+        """Mean tokens of a completion, by who made it; None where they are not known."""
+        self._works: dict[str | None, Iterator[float]] = {}
+        for name in names:
+            own = [each for each in spoken if each.maker == name] if name is not None else spoken
+            own = own or spoken
+            if is_resampled and members:
+                own = _drawn(own, len(own), rng)
+            works, tokens = _smoothed(own, count, rng)
+            known = [each for each in tokens if each is not None]
+            self.tokens_of[name] = sum(known) / len(known) if known else None
+            self._works[name] = cycle(works)
+        self._dealer = (
+            Dealer([Arm(name=each.name, weight=each.share) for each in members]) if members else None
+        )
+        self._rng = rng
         self._judged: Iterator[Judged] = cycle([judged[i] for i in rng.integers(len(judged), size=count)])
         self._chances = cycle(rng.random(count).tolist())
         verified = pilot.verified_s
@@ -50,10 +71,30 @@ class Draws:
         )
         self._record_rate = pilot.record_rate if verified else 0.0
         self._evaluated = 0
+        self._asked = {
+            purpose: (seen.per_step, cycle(_drawn(seen.spoken, min(count, 1000), rng)))
+            for purpose, seen in pilot.advice.items()
+        }
+        self._fates: Iterator[float] = cycle(rng.random(count).tolist())
 
-    def work_s(self) -> float:
+    def makers(self, count: int) -> tuple[str | None, ...]:
+        """Who makes each of a step's completions; of nobody in particular where there is one generator."""
+        return self._dealer.deal(count, self._rng).names if self._dealer is not None else (None,) * count
+
+    def work_s(self, maker: str | None = None) -> float:
         """How long the next completion takes alone."""
-        return next(self._works)
+        return next(self._works[maker])
+
+    def advice(self, purpose: AdvicePurpose) -> Spoken | None:
+        """The answer to a step's question; None where it asks none."""
+        per_step, answers = self._asked.get(purpose, (0.0, None))
+        if answers is None or next(self._fates) >= per_step:
+            return None
+        return next(answers)
+
+    def fate(self) -> float:
+        """How well a chain does beside others: a number between 0 and 1."""
+        return next(self._fates)
 
     def judged(self) -> Judged:
         """The next evaluation."""
@@ -65,6 +106,10 @@ class Draws:
         if next(self._chances) * self._evaluated >= self._record_rate:
             return None
         return next(self._verified)
+
+
+def _drawn(spoken: Sequence[Spoken], count: int, rng: np.random.Generator) -> list[Spoken]:
+    return [spoken[i] for i in rng.integers(len(spoken), size=count)]
 
 
 def _smoothed(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from discovery.bottleneck import Finding, bottleneck
-from discovery.budget import Prices, Spent
+from discovery.budget import Prices
 from discovery.config import RunConfig
+from discovery.errors import ConfigError
 from discovery.forecast.draws import Draws
 from discovery.forecast.pilot import Pilot
-from discovery.forecast.shape import Machine, Shape
-from discovery.forecast.simulation import Trace, simulate, simulated
+from discovery.forecast.shape import Machine, Shape, members_of
+from discovery.forecast.simulation import simulate, simulated
+from discovery.forecast.spending import spending
+from discovery.forecast.trace import Trace
 from discovery.pulse import Quantity
+from discovery.rungs import refuse_out_of_reach
 
 MOST_SIMULATED = 5_000
 """Evaluations of one simulation; see :func:`~discovery.forecast.simulation.simulate`."""
@@ -74,10 +79,12 @@ class Tokens:
     Args:
         prompt: Of its prompts.
         completion: Of its completions.
+        advice: Of questions to an adviser, with the answers; None where none are asked as well.
     """
 
     prompt: Estimate | None
     completion: Estimate | None
+    advice: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +138,7 @@ def forecast(
         tokens=Tokens(
             prompt=Estimate.of(told.prompts) if told.prompts else None,
             completion=Estimate.of(told.completions) if told.completions else None,
+            advice=Estimate.of(told.advice) if any(told.advice) else None,
         ),
         cost=Estimate.of(told.costs) if told.costs else None,
         values=told.values | {Quantity.EVALUATOR_BUSY: told.evaluators_busy},
@@ -155,10 +163,9 @@ class _Foretold:
         start_s = pilot.overheads.start_s + pilot.overheads.end_s
         self.walls_s = [start_s + trace.wall_s for trace in self.traces]
         self.values = _means(self.traces)
-        prompt = _prompt_tokens(pilot, config)
-        self.prompts = [prompt] * count if prompt is not None else []
-        self.completions = [t.tokens * t.evaluations for t in self.traces if t.tokens is not None]
-        self.costs = self._costs(prices, prompt or 0.0)
+        spent = spending(pilot, config, prices, self.traces, self.walls_s)
+        self.prompts = [spent.prompt] * count if spent.prompt is not None else []
+        self.completions, self.advice, self.costs = spent.completions, spent.advice, spent.costs
 
     @property
     def evaluators_busy(self) -> float:
@@ -170,49 +177,19 @@ class _Foretold:
         """One simulation of the run, or of another with the same draws."""
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
         shape = Shape.of(config, machine or self.machine)
-        draws = Draws(self.pilot, min(shape.evaluations, 4 * MOST_SIMULATED), rng, is_resampled=number > 0)
+        most = min(shape.evaluations, 4 * MOST_SIMULATED)
+        draws = Draws(self.pilot, most, rng, is_resampled=number > 0, members=shape.members)
         return simulate(self.pilot, shape, draws, most=MOST_SIMULATED)
-
-    def _costs(self, prices: Prices, prompt: float) -> list[float]:
-        is_counted = bool(self.completions) and bool(self.prompts)
-        if not prices.is_known or (prices.prompt is not None and not is_counted):
-            return []
-        costs = []
-        for trace, wall_s in zip(self.traces, self.walls_s, strict=True):
-            spent = Spent(
-                prompt_tokens=round(prompt),
-                completion_tokens=round((trace.tokens or 0.0) * trace.evaluations),
-                cached_tokens=round(prompt * self.pilot.prompts.cached_share),
-                seconds=wall_s,
-            )
-            costs.append(prices.cost(spent) or 0.0)
-        return costs
 
 
 def _means(traces: Sequence[Trace]) -> dict[str, float]:
     return {name: float(np.mean([t.values[name] for t in traces])) for name in traces[0].values}
 
 
-def _prompt_tokens(pilot: Pilot, config: RunConfig) -> float | None:
-    """Of all prompts: they grow until there are as many parents as are asked for."""
-    search = config.search
-    valid = sum(1 for each in pilot.judged if each.slot_s is not None) / len(pilot.judged)
-    steps = config.planned_evaluations / search.candidates / search.chains
-    total = 0.0
-    settled = 2 + config.overlap + math.ceil(search.parents / max(search.candidates * valid, 0.1))
-    for number in range(1, min(settled, math.ceil(steps)) + 1):
-        made = max(0, number - 1 - config.overlap) * search.candidates * valid
-        tokens = pilot.prompts.of(min(float(search.parents), 1.0 + made))
-        if tokens is None:
-            return None
-        total += tokens * min(1.0, steps - (number - 1))
-    return search.chains * (total + max(0.0, steps - settled) * (pilot.prompts.of(search.parents) or 0.0))
-
-
 def _ended_by(told: _Foretold, config: RunConfig) -> tuple[str, int] | None:
     """Which cap ends the run before its evaluations are made, and how many it makes then."""
     budget, wall_s = config.budget, float(np.mean(told.walls_s))
-    tokens = float(np.mean(told.prompts or [0.0])) + float(np.mean(told.completions or [0.0]))
+    tokens = sum(float(np.mean(each or [0.0])) for each in (told.prompts, told.completions, told.advice))
     caps: list[tuple[str, float | None, float]] = [
         ("--max-seconds", budget.max_seconds, wall_s),
         ("--max-tokens-total", budget.max_tokens, tokens),
@@ -252,7 +229,11 @@ def _what_ifs(told: _Foretold) -> tuple[WhatIf, ...]:
         depth = math.ceil(search.steps / 2)
         wider = replace(search, chains=2 * search.chains, steps=depth)
         change = f"--chains {wider.chains} --steps {depth}"
-        tried.append((change, replace(config, search=wider, budget=budget), told.machine))
+        adapt = replace(config.adapt, at=())
+        other = replace(config, search=wider, budget=budget, adapt=adapt)
+        with suppress(ConfigError):  # there are rungs that fit the chains as they are alone
+            refuse_out_of_reach(other.rungs_at, other.planned_evaluations, wider.chains, adapt.keep)
+            tried.append((change, other, told.machine))
     if (servers := told.machine.server_slots or told.pilot.servers.slots) is not None:
         machine = replace(told.machine, server_slots=2 * servers)
         tried.append((f"servers for {2 * servers} completions at once", config, machine))
@@ -307,8 +288,9 @@ def _assumed(told: _Foretold, ended: str | None) -> tuple[str, ...]:
         said.append(f"evaluations share {told.machine.cpus} CPUs, and so slow each other down")
     if told.prompts:
         said.append("prompts grow with the number of parents they show, and no further")
-    if config.adapt.rungs or config.adapt.patience is not None:
-        said.append("no chain is pruned, begins anew or ends early, and none waits for others at a rung")
+    said += _assumed_of_others(pilot, config)
+    if config.adapt.patience is not None:
+        said.append("no chain begins anew or ends early")
     if config.budget.until is not None:
         said.append(f"the target of {config.budget.until:g} is not reached before the end")
     if ended is not None:
@@ -318,3 +300,28 @@ def _assumed(told: _Foretold, ended: str | None) -> tuple[str, ...]:
             f"{told.simulated:,} evaluations were simulated, the rest goes on like the middle of those"
         )
     return tuple(said)
+
+
+def _assumed_of_others(pilot: Pilot, config: RunConfig) -> list[str]:
+    """Of members of a mixture, an adviser, and rungs."""
+    said = []
+    members = members_of(config)
+    if members:
+        shares = ", ".join(f"{member.name} {100 * member.share:.0f} %" for member in members)
+        even = config.arms.choice != "weights"
+        said.append(
+            f"completions come from {shares}" + (": what ucb will learn is not known" if even else "")
+        )
+        unheard = [m.name for m in members if not any(each.maker == m.name for each in pilot.spoken)]
+        if unheard:
+            said.append(f"{', '.join(unheard)} made nothing in the pilot, and is taken to be like all others")
+    if pilot.advice:
+        asked = ", ".join(f"{seen.per_step:.2g} {purpose}" for purpose, seen in pilot.advice.items())
+        said.append(
+            f"each step asks the adviser as often as in the pilot ({asked}), {config.adviser.slots} at once"
+        )
+    elif config.adviser.reflect:
+        said.append("nothing is asked of the adviser: the pilot has no answer that would tell what one takes")
+    if config.adapt.rungs:
+        said.append("which chains are pruned at a rung does not change what a step takes")
+    return said

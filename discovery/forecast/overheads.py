@@ -62,6 +62,7 @@ def gaps_of(
     steps: Sequence[StoredStep],
     evaluations: Sequence[Evaluation],
     *,
+    answered: Mapping[tuple[int, int], datetime] | None = None,
     overlap: int,
     generation_slots: int | None,
     evaluation_slots: int,
@@ -72,6 +73,7 @@ def gaps_of(
         record: The run.
         steps: Its committed steps, or the first of them.
         evaluations: Theirs, with those of the initial candidates and the second scorings.
+        answered: When each step, by its chain and number, had the last answer of an adviser that it waited for.
         overlap: Steps that were open beside a chain's oldest one.
         generation_slots: Places for completions; None where the servers decided.
         evaluation_slots: Evaluations at once.
@@ -89,6 +91,7 @@ def gaps_of(
         if record.finished_at is not None:
             # Steps that were not read may lie between.
             last = max(stored.step.committed_at or stored.step.planned_at for stored in steps)
+            last = max([last, *(answered or {}).values()])
             if (record.finished_at - last).total_seconds() < 5.0:
                 note("end", last, record.finished_at)
     asking = _Busy([_asking(stored) for stored in steps])
@@ -105,7 +108,8 @@ def gaps_of(
     for (chain, number), stored in by_place.items():
         before = by_place.get((chain, number - 1 - overlap))
         if before is not None:
-            note("plan", before.step.committed_at, stored.step.planned_at)
+            since = [at for at in (before.step.committed_at, (answered or {}).get((chain, number))) if at]
+            note("plan", max(since, default=None), stored.step.planned_at)
         if asked := _asking(stored):
             planned = asked[0][0]
             waits = generation_slots is not None and asking.at(planned) - len(asked) >= generation_slots

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from discovery.records import AdvicePurpose
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
@@ -13,10 +15,12 @@ class Spoken:
     Args:
         work_s: How long its server would take for it alone, without waiting, in seconds.
         tokens: Its tokens; None where the server does not count them.
+        maker: The member of a mixture that made it; None where there is none.
     """
 
     work_s: float
     tokens: int | None = None
+    maker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,36 @@ class ServersSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSeen:
+    """What a pilot tells of one member of a mixture.
+
+    Args:
+        prompts: How long its prompts are, by its own count.
+        servers: Its servers.
+    """
+
+    prompts: PromptTokens = field(default_factory=PromptTokens)
+    servers: ServersSeen = field(default_factory=ServersSeen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceSeen:
+    """What a pilot tells of the questions of one purpose.
+
+    Args:
+        per_step: Questions for each step, 0 to 1.
+        spoken: Their answers, at least one.
+        prompt: Mean tokens of a question; None where servers do not count.
+        cached_share: Share of them that lay in a server's cache, 0 to 1.
+    """
+
+    per_step: float
+    spoken: tuple[Spoken, ...]
+    prompt: float | None = None
+    cached_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pilot:
     """What was measured.
 
@@ -112,6 +146,8 @@ class Pilot:
         overheads: Of the run itself.
         prompts: Their lengths.
         servers: What is known of them.
+        members: The same of each member of a mixture, by its name.
+        advice: What was asked of an adviser, by purpose.
     """
 
     runs: tuple[str, ...] = ()
@@ -122,6 +158,13 @@ class Pilot:
     overheads: Overheads = field(default_factory=Overheads)
     prompts: PromptTokens = field(default_factory=PromptTokens)
     servers: ServersSeen = field(default_factory=ServersSeen)
+    members: Mapping[str, MemberSeen] = field(default_factory=dict)
+    advice: Mapping[AdvicePurpose, AdviceSeen] = field(default_factory=dict)
+
+    def seen_of(self, member: str | None) -> MemberSeen:
+        """What is known of a member; of one that made nothing, and without a mixture, what is known of all."""
+        found = self.members.get(member) if member is not None else None
+        return found or MemberSeen(prompts=self.prompts, servers=self.servers)
 
     def __post_init__(self) -> None:
         if not self.spoken or not self.judged:

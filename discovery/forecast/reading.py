@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from discovery.beginnings import searched
 from discovery.config import RunConfig, from_dict
 from discovery.errors import UsageError
+from discovery.forecast.advice import Advised, advice_seen, answered, read_advice
 from discovery.forecast.load import in_flight, served, slots_seen, slowdown
 from discovery.forecast.overheads import Gaps, gaps_of, overheads
-from discovery.forecast.pilot import Judged, Pilot, PromptTokens, ServersSeen, Spoken
+from discovery.forecast.pilot import Judged, MemberSeen, Pilot, PromptTokens, ServersSeen, Spoken
+from discovery.outcomes import makers
 from discovery.pulse import Quantity
 from discovery.records import Completion, Durations, Evaluation, Measurement, StepState
 from discovery.storage.base import RunRecord, Storage, StoredStep
@@ -50,16 +52,28 @@ def read_pilot(storage: Storage, runs: Sequence[str], *, server_slots: int | Non
             f"run {names} has {len(spoken)} finished completions whose time is known; a forecast needs "
             f"{FEWEST_COMPLETIONS} at least: let it go on, name another, or leave --like out for a pilot run"
         )
-    slots = [run.server_slots for run in read if run.server_slots is not None]
-    slower, most, is_level = slowdown(
-        [choice.alike(choice.work_s) for choice in spoken], [choice.beside for choice in spoken]
-    )
+    servers = _servers(read, spoken)
+    names_of = sorted({choice.maker for choice in spoken if choice.maker is not None})
+    members = {
+        name: MemberSeen(
+            prompts=_prompts(read, name), servers=_servers(read, [c for c in spoken if c.maker == name])
+        )
+        for name in names_of
+    }
+
+    def slower(choice: _Choice) -> float:
+        return (members[choice.maker].servers if choice.maker is not None else servers).slowdown
+
     verified = sum(run.verified for run in read)
     expected = sum(float(np.sum(1.0 / np.arange(1, len(run.judged) + 1))) for run in read if run.judged)
     return Pilot(
         runs=tuple(run.record.id for run in read),
         spoken=tuple(
-            Spoken(work_s=choice.work_s / (1.0 + slower * choice.mean_beside), tokens=choice.tokens)
+            Spoken(
+                work_s=choice.work_s / (1.0 + slower(choice) * choice.mean_beside),
+                tokens=choice.tokens,
+                maker=choice.maker,
+            )
             for choice in spoken
         ),
         judged=tuple(judged),
@@ -67,13 +81,24 @@ def read_pilot(storage: Storage, runs: Sequence[str], *, server_slots: int | Non
         record_rate=verified / expected if expected else 0.0,
         overheads=overheads([run.gaps for run in read]),
         prompts=_prompts(read),
-        servers=ServersSeen(
-            slots=max(slots, default=None),
-            slowdown=slower,
-            most=most,
-            is_level=is_level,
-            tell=all(run.tells for run in read),
-        ),
+        servers=servers,
+        members=members,
+        advice=advice_seen([run.advised for run in read], sum(run.steps for run in read)),
+    )
+
+
+def _servers(read: Sequence[_Read], choices: Sequence[_Choice]) -> ServersSeen:
+    """What some completions, all of them or a member's, tell of who made them."""
+    slots = [run.server_slots for run in read if run.server_slots is not None]
+    slower, most, is_level = slowdown(
+        [choice.alike(choice.work_s) for choice in choices], [choice.beside for choice in choices]
+    )
+    return ServersSeen(
+        slots=max(slots, default=None),
+        slowdown=slower,
+        most=most,
+        is_level=is_level,
+        tell=all(run.tells for run in read),
     )
 
 
@@ -83,6 +108,7 @@ class _Choice:
 
     work_s: float
     tokens: int | None
+    maker: str | None
     beside: float
     mean_beside: float
 
@@ -93,14 +119,25 @@ class _Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """A completion and when it was asked for, in seconds."""
+    """A completion, when it was asked for, in seconds, and who made it."""
 
     sent: float
     completion: Completion
+    maker: str | None
 
     @property
     def ended(self) -> float:
         return self.completion.created_at.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a prompt was counted as: parents that it shows, tokens, those of a cache; and by whom."""
+
+    parents: int
+    tokens: int
+    cached: int
+    maker: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +150,9 @@ class _Read:
     verified: int
     verified_s: Sequence[float]
     gaps: Gaps
-    prompts: Sequence[tuple[int, int, int]]
+    prompts: Sequence[_Told]
+    advised: Sequence[Advised]
+    steps: int
     server_slots: int | None
     tells: bool
 
@@ -123,7 +162,14 @@ def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Rea
     steps = list(_steps(storage, record.id))
     points = storage.measurements(record.id)
     timed = _timed(steps)
-    seen = server_slots if server_slots is not None else _slots_seen(timed, points)
+    advised = read_advice(storage, record.id, steps)
+    asked = [] if config.adviser.base_url else [(each.sent, each.ended) for each in advised]
+    seen = server_slots
+    if seen is None and not config.generator.members:  # else they ran at several servers
+        seen = _slots_seen(timed, asked, points)
+    choices, begun = _choices(timed, asked, seen)
+    if asked and not config.generator.members:
+        advised = [replace(each, sent=float(at)) for each, at in zip(advised, begun, strict=True)]
     keys = {(step.step.chain, step.step.step) for step in steps}
     second = [
         e
@@ -134,7 +180,7 @@ def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Rea
     initial = searched(storage, record.id)
     return _Read(
         record=record,
-        choices=_choices(timed, seen),
+        choices=choices,
         judged=_judged(evaluations, len(os.sched_getaffinity(0))),
         verified=len(second),
         verified_s=[e.durations.wall_s for e in second if e.durations is not None],
@@ -142,18 +188,22 @@ def _read(storage: Storage, record: RunRecord, server_slots: int | None) -> _Rea
             record,
             steps,
             [*initial, *evaluations, *second],
+            answered=answered(advised, overlap=config.overlap),
             overlap=config.overlap,
             generation_slots=_known(record, "generation_slots"),
             evaluation_slots=_known(record, "evaluation_slots") or config.slots.evaluation or 1,
         ),
         prompts=[
-            (len(step.step.parents), tokens.prompt, tokens.cached or 0)
+            _Told(len(step.step.parents), tokens.prompt, tokens.cached or 0, names.get(index))
             for step in steps
-            for completion in step.completions.values()
+            for names in (makers(step.step.selection),)
+            for index, completion in step.completions.items()
             if (tokens := completion.tokens) is not None
             and tokens.prompt is not None
             and completion.forced is None
         ],
+        advised=advised,
+        steps=len(steps),
         server_slots=seen,
         tells=any(Quantity.SERVER_WAITING in point.values for point in points) or not points,
     )
@@ -185,31 +235,48 @@ def _steps(storage: Storage, run: str) -> Iterator[StoredStep]:
 
 def _timed(steps: Sequence[StoredStep]) -> list[_Timed]:
     return [
-        _Timed(completion.created_at.timestamp() - completion.latency_s, completion)
+        _Timed(completion.created_at.timestamp() - completion.latency_s, completion, names.get(index))
         for step in steps
-        for completion in step.completions.values()
+        for names in (makers(step.step.selection),)
+        for index, completion in step.completions.items()
         if completion.latency_s is not None
     ]
 
 
-def _choices(timed: Sequence[_Timed], server_slots: int | None) -> list[_Choice]:
-    if not timed:
-        return []
-    sent, ended = np.array([t.sent for t in timed]), np.array([t.ended for t in timed])
-    begun = served(sent, ended, server_slots)
-    beside, mean_beside = in_flight(begun, ended)
-    return [
-        _Choice(
-            work_s=max(float(work), 0.0),
-            tokens=each.completion.tokens.completion if each.completion.tokens is not None else None,
-            beside=float(now),
-            mean_beside=float(mean),
-        )
-        for each, work, now, mean in zip(timed, ended - begun, beside, mean_beside, strict=True)
-    ]
+def _choices(
+    timed: Sequence[_Timed], asked: Sequence[tuple[float, float]], server_slots: int | None
+) -> tuple[list[_Choice], np.ndarray]:
+    """Completions with what ran beside them at the same servers: those of the same member, and questions.
+
+    Returns:
+        And when the questions' answers began to be written, where there is one generator.
+    """
+    found: list[_Choice] = []
+    begins = np.array([])
+    for maker in dict.fromkeys(each.maker for each in timed):
+        own = [each for each in timed if each.maker == maker]
+        others = asked if maker is None else []
+        sent = np.array([*(each.sent for each in own), *(begin for begin, _ in others)])
+        ended = np.array([*(each.ended for each in own), *(end for _, end in others)])
+        begun = served(sent, ended, server_slots)
+        begins = begun[len(own) :]
+        beside, mean_beside = in_flight(begun, ended)
+        found += [
+            _Choice(
+                work_s=max(float(ended[n] - begun[n]), 0.0),
+                tokens=each.completion.tokens.completion if each.completion.tokens is not None else None,
+                maker=maker,
+                beside=float(beside[n]),
+                mean_beside=float(mean_beside[n]),
+            )
+            for n, each in enumerate(own)
+        ]
+    return found, begins
 
 
-def _slots_seen(timed: Sequence[_Timed], points: Sequence[Measurement]) -> int | None:
+def _slots_seen(
+    timed: Sequence[_Timed], asked: Sequence[tuple[float, float]], points: Sequence[Measurement]
+) -> int | None:
     """How many choices the servers ran while others waited there, where that was ever so."""
     if not timed:
         return None
@@ -221,16 +288,20 @@ def _slots_seen(timed: Sequence[_Timed], points: Sequence[Measurement]) -> int |
         waits = values.get(Quantity.SERVER_WAITING, 0.0) >= 1.0 and Quantity.SERVER_RUNNING in values
         if waits and begin < read_until:
             windows.append((begin, end, values[Quantity.SERVER_RUNNING]))
-    return slots_seen(np.array([t.sent for t in timed]), np.array([t.ended for t in timed]), windows)
+    sent = np.array([*(t.sent for t in timed), *(begin for begin, _ in asked)])
+    ended = np.array([*(t.ended for t in timed), *(end for _, end in asked)])
+    return slots_seen(sent, ended, windows)
 
 
-def _prompts(read: Sequence[_Read]) -> PromptTokens:
+def _prompts(read: Sequence[_Read], maker: str | None = None) -> PromptTokens:
+    """How long prompts were: all, or those of a member."""
     found: dict[int, list[int]] = {}
     total = cached = 0
-    for parents, tokens, from_cache in (prompt for run in read for prompt in run.prompts):
-        found.setdefault(parents, []).append(tokens)
-        total += tokens
-        cached += from_cache
+    for told in (told for run in read for told in run.prompts):
+        if maker is None or told.maker == maker:
+            found.setdefault(told.parents, []).append(told.tokens)
+            total += told.tokens
+            cached += told.cached
     return PromptTokens(
         by_parents={parents: sum(tokens) / len(tokens) for parents, tokens in found.items()},
         cached_share=min(1.0, cached / total) if total else 0.0,

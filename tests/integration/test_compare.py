@@ -215,3 +215,35 @@ def test_other_commands_know_runs_of_a_comparison(tmp_path, capsys):
     assert "setting rpucg" in shown or "setting best-of-n" in shown
     assert main(["resume", run]) == 0
     assert "has finished" in capsys.readouterr().out
+
+
+def test_a_mixture_is_shared_by_all_settings_and_how_it_is_shared_may_be_compared(tmp_path, capsys):
+    db = str(tmp_path / "runs.db")
+    mixed = ["constants-10", "--mix", "a=mutation,weight=3", "--mix", "b=mutation", "--mix-by", "weights,ucb"]
+    shape = ["--chains", "1", "--candidates", "2", "--max-evaluations", "8", "--seeds", "1"]
+    options = ["--sandbox", "process", "--evaluation-slots", "1", "--storage", db]
+    code, _, said = compare(capsys, *mixed, *shape, *options)
+    assert code == 0, said
+    storage = open_storage(db)
+    try:
+        runs = storage.list_runs()
+        assert sorted(run.facts["setting"] for run in runs) == ["ucb", "weights"]
+        for run in runs:
+            assert [m["name"] for m in run.config["generator"]["members"]] == ["a", "b"]
+            assert run.config["arms"]["choice"] == run.facts["setting"]
+    finally:
+        storage.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mix", "a=mutation", "--mix", "b=mutation", "--generator", "mutation"], "--mix names several"),
+        (["--mix-by", "weights,ucb"], "name more by --mix"),
+        (["--mix", "a=nowhere", "--selector", "rpucg,greedy"], "expected NAME=URL"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_refused(capsys, arguments, said):
+    code, _, err = compare(capsys, "constants-10", *arguments)
+    assert code == 2
+    assert said in " ".join(err.split())

@@ -111,3 +111,23 @@ def test_misuse_is_one_line(stored, capsys, arguments, named):
     said = capsys.readouterr().err
     assert named in said
     assert len(said.splitlines()) == 1
+
+
+def test_rungs_are_foretold_and_shown(stored, capsys):
+    record = run_of(stored)
+    arguments = ["plan", "--like", record.id, "--chains", "8", "--steps", "10", "--candidates", "4"]
+    assert main([*arguments, "--rungs", "2", "--storage", stored]) == 0
+    said = capsys.readouterr().out
+    assert "50 % of the chains go on at each" in said
+    assert "which chains are pruned at a rung" in " ".join(said.split())
+    assert main([*arguments, "--rungs", "9", "--storage", stored]) == 2
+    assert main([*arguments, "--mix", "a=mutation", "--storage", stored]) == 2
+    assert "--mix is of a pilot run" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_pilot_may_be_of_a_mixture(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    mixed = ["--mix", "a=mutation,weight=3", "--mix", "b=mutation"]
+    assert main(["plan", "constants-10", *mixed, "--pilot", "16", "--sandbox", "process"]) == 0
+    assert "completions come from a 75 %, b 25 %" in " ".join(capsys.readouterr().out.split())
+    assert main(["plan", "constants-10", "--mix-by", "ucb", "--pilot", "16", "--sandbox", "process"]) == 2

@@ -7,11 +7,30 @@ import pytest
 
 from discovery.bottleneck import Bottleneck
 from discovery.budget import Budget, Prices
-from discovery.config import AdaptConfig, RunConfig, SearchConfig, SlotsConfig
+from discovery.config import (
+    AdaptConfig,
+    AdviserConfig,
+    ArmsConfig,
+    GeneratorConfig,
+    MemberConfig,
+    RunConfig,
+    SearchConfig,
+    SlotsConfig,
+)
 from discovery.forecast.draws import Draws
 from discovery.forecast.forecast import forecast
-from discovery.forecast.pilot import Judged, Overheads, Pilot, PromptTokens, ServersSeen, Spoken
+from discovery.forecast.pilot import (
+    AdviceSeen,
+    Judged,
+    MemberSeen,
+    Overheads,
+    Pilot,
+    PromptTokens,
+    ServersSeen,
+    Spoken,
+)
 from discovery.forecast.shape import Machine
+from discovery.records import AdvicePurpose
 
 MACHINE = Machine(cpus=8, evaluation_slots=8)
 
@@ -87,10 +106,106 @@ def test_servers_that_are_full_are_the_bottleneck():
     assert any("run 4 completions at once" in line for line in said.assumed)
 
 
-@pytest.mark.parametrize("adapt", [AdaptConfig(rungs=1), AdaptConfig(patience=3)])
-def test_what_moves_the_budget_is_not_foretold_and_that_is_said(adapt):
-    told = forecast(pilot(), replace(config(), adapt=adapt), MACHINE)
-    assert [line for line in told.assumed if line.startswith("no chain is pruned")]
+def test_what_moves_the_budget_is_not_foretold_and_that_is_said():
+    told = forecast(pilot(), replace(config(), adapt=AdaptConfig(patience=3)), MACHINE)
+    assert [line for line in told.assumed if line.startswith("no chain begins anew")]
+
+
+def test_rungs_make_a_run_longer_and_spend_as_much():
+    plain, pruned = (
+        forecast(pilot(), replace(config(8, 12, 2, places=16), adapt=AdaptConfig(rungs=rungs)), MACHINE)
+        for rungs in (0, 2)
+    )
+    # After two rungs two of eight chains are left, and each takes steps one after the other.
+    assert pruned.wall_s.value > 1.5 * plain.wall_s.value
+    assert pruned.evaluations == plain.evaluations
+    assert pruned.values["generator_busy"] < plain.values["generator_busy"]
+    assert [line for line in pruned.assumed if "pruned at a rung" in line]
+
+
+def mixed(choice="weights", **prices):
+    members = (
+        MemberConfig(name="big", base_url=("http://a/v1",), weight=1.0, prices=prices.get("big")),
+        MemberConfig(name="small", base_url=("http://b/v1",), weight=3.0, prices=prices.get("small")),
+    )
+    generator = GeneratorConfig(kind="mixture", members=members)
+    return replace(config(), generator=generator, arms=ArmsConfig(choice=choice))
+
+
+def mixed_pilot():
+    return Pilot(
+        spoken=(Spoken(work_s=8.0, tokens=1000, maker="big"), Spoken(work_s=1.0, tokens=100, maker="small")),
+        judged=(Judged(slot_s=0.1),),
+        prompts=PromptTokens(by_parents={1: 300.0}),
+        members={
+            "big": MemberSeen(prompts=PromptTokens(by_parents={1: 400.0})),
+            "small": MemberSeen(prompts=PromptTokens(by_parents={1: 200.0}, cached_share=0.5)),
+        },
+    )
+
+
+def test_a_mixture_is_priced_by_its_members_shares():
+    big, small = Prices(prompt=10.0, completion=100.0), Prices(prompt=1.0, completion=2.0, cached=0.0)
+    told = forecast(mixed_pilot(), mixed(big=big, small=small), MACHINE)
+    # Of 160 completions 40 are the big one's; of each step's four it makes one, so each is asked once a step.
+    assert told.tokens.completion is not None
+    assert told.tokens.completion.value == pytest.approx(40 * 1000 + 120 * 100)
+    assert told.tokens.prompt is not None
+    assert told.tokens.prompt.value == pytest.approx(40 * (400 + 200))
+    expected = (40 * 400 * 10 + 40_000 * 100 + 40 * 200 / 2 * 1 + 12_000 * 2) / 1e6
+    assert told.cost is not None
+    assert told.cost.value == pytest.approx(expected)
+    assert [line for line in told.assumed if line == "completions come from big 25 %, small 75 %"]
+    # Each step waits for the big one.
+    assert told.wall_s.value == pytest.approx(10 * (8.0 + 0.1), rel=0.01)
+
+
+def test_of_a_bandit_equal_shares_are_assumed_and_that_is_said():
+    told = forecast(mixed_pilot(), mixed("ucb"), MACHINE)
+    assert told.tokens.completion is not None
+    assert told.tokens.completion.value == pytest.approx(80 * 1000 + 80 * 100)
+    assert [line for line in told.assumed if "50 %" in line and "ucb" in line]
+    assert told.cost is None
+
+
+def advised(purpose, **more):
+    seen = AdviceSeen(per_step=1.0, spoken=(Spoken(work_s=2.0, tokens=50),), prompt=500.0)
+    return Pilot(
+        spoken=(Spoken(work_s=1.0, tokens=100),),
+        judged=(Judged(slot_s=None),),
+        prompts=PromptTokens(by_parents={1: 100.0}),
+        advice={purpose: seen},
+        **more,
+    )
+
+
+def test_what_an_adviser_is_asked_takes_time_tokens_and_money():
+    asks = config(1, 10, 2)
+    prices = Prices(prompt=1.0, completion=10.0)
+    told = forecast(advised(AdvicePurpose.RERANK), asks, MACHINE, prices=prices)
+    assert told.wall_s.value == pytest.approx(10 * (1.0 + 2.0))  # each step asks before it is planned
+    assert told.tokens.advice is not None
+    assert told.tokens.advice.value == pytest.approx(10 * 550)
+    assert told.cost is not None
+    assert told.cost.value == pytest.approx((10 * 100 + 10 * 500 + (20 * 100 + 10 * 50) * 10) / 1e6)
+    capped = replace(asks, budget=Budget(max_tokens=4000))
+    assert forecast(advised(AdvicePurpose.RERANK), capped, MACHINE).evaluations < 20
+
+
+def test_reflections_are_waited_for_by_their_lag_alone():
+    reflects = replace(config(1, 10, 2), adviser=AdviserConfig(reflect=True))
+    told = forecast(advised(AdvicePurpose.REFLECT), reflects, MACHINE)
+    # Step s waits for the one on s - 2: of two steps and a wait of a second each pair takes three; and for the last.
+    assert told.wall_s.value == pytest.approx(10 + 4 + 2, abs=1.01)
+    quiet = forecast(advised(AdvicePurpose.REFLECT), config(1, 10, 2), MACHINE)
+    assert quiet.wall_s.value == pytest.approx(10.0)
+    assert quiet.tokens.advice is None
+
+
+def test_questions_wait_for_the_advisers_slots():
+    many = replace(config(8, 5, 1), adviser=AdviserConfig(slots=2))
+    told = forecast(advised(AdvicePurpose.RERANK), many, MACHINE)
+    assert told.wall_s.value == pytest.approx(8 * 5 * 2.0 / 2 + 1.0, rel=0.05)
     assert not [line for line in forecast(pilot(), config(), MACHINE).assumed if line.startswith("no chain")]
 
 
@@ -124,7 +239,7 @@ def test_two_kinds_of_completions_stay_two():
     )
     draws = Draws(kinds, 1000, np.random.default_rng(0))
     assert {draws.work_s() for _ in range(1000)} == {1.0, 6.0}
-    assert draws.tokens is None
+    assert draws.tokens_of == {None: None}
 
 
 def test_a_small_pilot_knows_less():

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.config import RunConfig, SearchConfig, SlotsConfig, to_dict
+from discovery.config import GeneratorConfig, MemberConfig, RunConfig, SearchConfig, SlotsConfig, to_dict
 from discovery.errors import UsageError
 from discovery.forecast.load import in_flight, served, slots_seen, slowdown
 from discovery.forecast.reading import read_pilot
 from discovery.records import (
     INITIAL,
     SHARED_CHAIN,
+    AdvicePurpose,
     CandidateKey,
+    Consultation,
     Durations,
     FailureKind,
     Prompt,
@@ -47,13 +49,17 @@ def at(seconds):
 class Writer:
     """Writes a run of chains whose steps take what is known."""
 
-    def __init__(self, storage, *, chains=2, steps=4, candidates=2, run="run-1", latency=lambda n: LATENCY):
+    def __init__(
+        self, storage, *, chains=2, steps=4, candidates=2, run="run-1", latency=lambda n: LATENCY, **more
+    ):
         self.storage, self.run = storage, run
-        config = RunConfig(
+        plain = RunConfig(
             problem="packing",
             search=SearchConfig(chains=chains, steps=steps, candidates=candidates, overlap=0),
             slots=SlotsConfig(generation=64, evaluation=8),
         )
+        config = more.get("config", plain)
+        self.selection = more.get("selection", {})
         storage.create_run(replace(make_run(run), config=to_dict(config), facts={"evaluation_slots": 8}))
         held = storage.acquire(run, range(SHARED_CHAIN, chains), "owner", 60.0)
         self.leases = {lease.chain: lease for lease in held}
@@ -66,7 +72,10 @@ class Writer:
                 now = self._step(chain, step, now, candidates, latency) + PLAN
 
     def _step(self, chain, number, now, candidates, latency):
-        step = replace(make_step(chain, number), planned_at=at(now), parents=(INITIAL,) * min(number, 3))
+        parents = (INITIAL,) * min(number, 3)
+        step = replace(
+            make_step(chain, number), planned_at=at(now), parents=parents, selection=self.selection
+        )
         prompt = Prompt(chain=chain, step=number, messages=(), parents=step.parents)
         append(self.storage, self.leases[chain], step, prompt)
         sent = written = now + SEND
@@ -105,6 +114,75 @@ def storage(tmp_path):
     opened = open_storage(str(tmp_path / "runs.db"))
     yield opened
     opened.close()
+
+
+def consultation(chain, step, purpose, sent, took):
+    return Consultation(
+        chain=chain,
+        step=step,
+        purpose=purpose,
+        messages=(),
+        text="so",
+        tokens=TokenUsage(prompt=300, completion=20, cached=150),
+        latency_s=took,
+        created_at=at(sent + took),
+    )
+
+
+def test_what_was_asked_of_an_adviser_is_found_again(storage):
+    writer = Writer(storage, chains=1, steps=4)
+    ends = {
+        step.step: storage.step("run-1", 0, step.step).step for step in storage.committed_steps("run-1", 0)
+    }
+    for number in (1, 2):
+        committed = (ends[number].committed_at - START).total_seconds()
+        answer = consultation(0, number, AdvicePurpose.REFLECT, committed, 0.5)
+        append(storage, writer.leases[0], answer)
+    seen = read_pilot(storage, ["run-1"]).advice
+    assert list(seen) == [AdvicePurpose.REFLECT]
+    found = seen[AdvicePurpose.REFLECT]
+    assert found.per_step == pytest.approx(2 / 4)
+    assert [(each.work_s, each.tokens) for each in found.spoken] == [(pytest.approx(0.5), 20)] * 2
+    assert (found.prompt, found.cached_share) == (300.0, 0.5)
+
+
+def test_what_is_waited_for_of_an_adviser_is_none_of_the_runs_own_time(storage):
+    writer = Writer(storage, chains=1, steps=6)
+    plan_s = read_pilot(storage, ["run-1"]).overheads.plan_s
+    assert plan_s == pytest.approx(PLAN)
+    for number in range(2, 7):
+        planned = (storage.step("run-1", 0, number).step.planned_at - START).total_seconds()
+        append(
+            storage, writer.leases[0], consultation(0, number, AdvicePurpose.RERANK, planned - 0.009, 0.006)
+        )
+    assert read_pilot(storage, ["run-1"]).overheads.plan_s == pytest.approx(0.003)
+
+
+def test_members_of_a_mixture_are_told_apart(storage):
+    config = RunConfig(
+        problem="packing",
+        search=SearchConfig(chains=1, steps=8, candidates=2, overlap=0),
+        generator=GeneratorConfig(
+            kind="mixture",
+            members=(
+                MemberConfig(name="fast", base_url=("http://a/v1",)),
+                MemberConfig(name="slow", base_url=("http://b/v1",)),
+            ),
+        ),
+    )
+    Writer(
+        storage,
+        chains=1,
+        steps=8,
+        latency=lambda n: LATENCY * (1 + n % 2),
+        config=config,
+        selection={"generators": ["fast", "slow"]},
+    )
+    pilot = read_pilot(storage, ["run-1"])
+    times = {(each.maker, round(each.work_s, 6)) for each in pilot.spoken}
+    assert times == {("fast", LATENCY), ("slow", 2 * LATENCY)}
+    assert pilot.members["fast"].prompts.by_parents == {1: 150.0, 2: 200.0, 3: 250.0}
+    assert not pilot.members["slow"].prompts.by_parents  # the first of a step's completions tells
 
 
 def test_what_was_measured_is_found_again(storage):

@@ -162,9 +162,9 @@ class Counted(Draws):
         super().__init__(drawn, count, np.random.default_rng(seed))
         self.evaluated = self.made = 0
 
-    def work_s(self):
+    def work_s(self, maker=None):
         self.made += 1
-        return super().work_s()
+        return super().work_s(maker)
 
     def judged(self):
         self.evaluated += 1
