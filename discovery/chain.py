@@ -50,6 +50,9 @@ from discovery.selection.base import metrics_of
 from discovery.step import OpenStep, StepRunner
 from discovery.storage.base import Lease, StoredStep
 
+OF_ITSELF = ("all steps taken", "its evaluations are spent")
+"""Why a chain ends that comes to its end as planned."""
+
 
 class Chain:
     """One chain of a run.
@@ -184,7 +187,7 @@ class Chain:
             return reason
         # Not the number of steps: one that a smaller budget cut short is made up for by one more.
         is_deep = self._course.steps >= self._ports.search.steps
-        return "all steps taken" if is_deep else "its evaluations are spent"
+        return OF_ITSELF[not is_deep]
 
     async def _open_all(self, group: asyncio.TaskGroup, runner: StepRunner) -> str | None:
         """Open one step after the other; returns why no more, None when the chain's evaluations are all promised."""

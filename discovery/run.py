@@ -18,7 +18,7 @@ from discovery.beginnings import Start
 from discovery.best import BestKeeper, best_announced
 from discovery.briefing import refuse_what_cannot_fit
 from discovery.budget import Ledger, Spent, Tokens
-from discovery.chain import Chain
+from discovery.chain import OF_ITSELF, Chain
 from discovery.config import RunConfig
 from discovery.errors import (
     GeneratorRefused,
@@ -105,7 +105,7 @@ class Run:
         self.progress.evaluation = evaluator.meter
         self.progress.too_long = int(record.facts.get("too_long") or 0)
         self._supervision = Supervision(record, storage, self.progress, self._facts)
-        self._reason: str | None = None
+        self._reasons: dict[int, str] = {}
 
     @property
     def notice(self) -> str | None:
@@ -156,7 +156,7 @@ class Run:
             self._supervision.begin(self.config.search.chains, self.record.config)
             async with following(self._gate, self._generator, self._pressure):
                 await self._drive(journal, starts, step_runner or OpenStep.complete)
-            status, message = RunStatus.FINISHED, self._reason
+            status, message = RunStatus.FINISHED, self._ended_by()
         except asyncio.CancelledError:
             message = "interrupted"
             raise
@@ -352,13 +352,35 @@ class Run:
             if lease is not None and candidate is not None and found:
                 await ports.best.consider(candidate, found[0], lease)
 
+    def _ended_by(self) -> str | None:
+        fates = {number for number, chain in enumerate(self.progress.chains) if chain.end is not None}
+        return ended_by(self._reasons, fates)
+
     async def _run_chain(self, chain: Chain, step_runner: StepRunner) -> None:
         try:
-            reason = await chain.run(step_runner)
-            if self._reason is None or self.progress.chains[chain.number].end is None:
-                self._reason = reason
+            self._reasons[chain.number] = await chain.run(step_runner)
         except LeaseLost:
             self._supervision.lost(chain.number)
+
+
+def ended_by(reasons: Mapping[int, str], fates: Collection[int]) -> str | None:
+    """Why a run ended, whichever of its chains was the last: what cut one short, else that all was done.
+
+    A chain that was pruned or did not improve says something of itself alone; of several that tell as much the first
+    speaks.
+
+    Args:
+        reasons: Why each chain took no more steps, by its number.
+        fates: Those that ended by a rule of their own while the run went on.
+
+    Returns:
+        None where there is no chain.
+    """
+
+    def rank(number: int) -> tuple[bool, bool, int]:
+        return number in fates, reasons[number] in OF_ITSELF, number
+
+    return reasons[min(reasons, key=rank)] if reasons else None
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

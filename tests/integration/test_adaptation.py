@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 import re
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,7 @@ from discovery.evaluator import Evaluator
 from discovery.launch import selector_of
 from discovery.plugins import load_problem
 from discovery.records import RunStatus
-from discovery.run import Run, config_of, new_run, resumed
+from discovery.run import Run, config_of, ended_by, new_run, resumed
 from discovery.storage import open_storage
 from discovery.testing.fakes import InProcessBackend, ScriptedGenerator
 
@@ -101,6 +102,24 @@ async def test_a_run_prunes_its_worst_chains_and_says_so(problem, storage):
     assert [chain.evaluations for chain in summary.chains] == [8, 8, 56, 24]
     assert summary.evaluations == 96
     assert summary.best.chain == 2
+
+
+def test_why_a_run_ended_does_not_depend_on_which_chain_was_the_last():
+    cut, spent, done, pruned = (
+        "max_seconds 5",
+        "its evaluations are spent",
+        "all steps taken",
+        "pruned at rung 1 of 1",
+    )
+    for told, fates, said in (
+        ({0: done, 1: cut, 2: done}, (), cut),
+        ({0: spent, 1: done, 2: pruned}, {2}, spent),
+        ({0: pruned, 1: done}, {0}, done),
+        ({0: pruned, 1: "no improvement in 3 steps"}, {0, 1}, pruned),
+        ({}, (), None),
+    ):
+        for order in itertools.permutations(told):
+            assert ended_by({number: told[number] for number in order}, fates) == said
 
 
 @pytest.mark.parametrize(
