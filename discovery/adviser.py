@@ -23,8 +23,9 @@ import numpy as np
 from discovery.budget import CHARACTERS_PER_TOKEN, Ledger, Tokens
 from discovery.config import AdviserConfig
 from discovery.errors import GeneratorError, GeneratorUnavailable
-from discovery.generation.base import GenerationRequest, Generator
+from discovery.generation.base import CountsTokens, GenerationRequest, Generator
 from discovery.generation.failures import one_line
+from discovery.generation.fitting import CAUTIOUS, room
 from discovery.progress import BusyMeter, Progress
 from discovery.records import (
     AdvicePurpose,
@@ -118,6 +119,15 @@ class Adviser:
         self.reflects = config.reflect
         cap = ledger.budget.max_tokens
         self._allowance = None if cap is None else config.share * cap / chains
+
+    @property
+    def room(self) -> int | None:
+        """Characters that a question may have, so that it and an answer fit into one context; None: any number."""
+        generator = self._generator
+        context = generator.context_tokens if isinstance(generator, CountsTokens) else None
+        if context is None:
+            return None
+        return room(context, generator.max_tokens) * CAUTIOUS.characters // CAUTIOUS.tokens
 
     async def ask(self, lease: Lease, question: Question, spent: int) -> Consultation:
         """The answer to a question: the stored one, or one that is stored now.

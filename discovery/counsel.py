@@ -233,12 +233,14 @@ class Counsel:
 
     def _on(self, due: _Due) -> tuple[Message, ...]:
         parents = [self._parents.get(key) for key in due.step.parents]
-        return reflection_question(self._ports.problem, self._parents.get(due.outcome.key), parents, due.step)
+        own, most = self._parents.get(due.outcome.key), self._adviser.room if self._adviser else None
+        return reflection_question(self._ports.problem, own, parents, due.step, most=most)
 
     def _about(self, shortlist: Shortlist, horizon: int) -> tuple[Message, ...]:
         views = [self._parents.get(key) for key in shortlist.candidates]
         insights = {view.key: said for view in views if (said := self._said_of(view, horizon)) is not None}
-        return shortlist_question(self._ports.problem, shortlist, views, insights)
+        most = self._adviser.room if self._adviser else None
+        return shortlist_question(self._ports.problem, shortlist, views, insights, most=most)
 
     def _said_of(self, view: ParentView, horizon: int) -> Insight | None:
         """What was said of a candidate, where a prompt of this step might show it."""

@@ -14,7 +14,7 @@ from discovery.generation.insights import Insight
 from discovery.generation.prompt import fenced
 from discovery.problem import Problem
 from discovery.records import AdvicePurpose, CandidateKey, Message
-from discovery.reflection import background, excerpt, sendable
+from discovery.reflection import LEAST_SHOWN, background, excerpt, sendable
 from discovery.selection.base import Shortlist
 from discovery.selection.order import instruction, named
 
@@ -33,6 +33,8 @@ def shortlist_question(
     shortlist: Shortlist,
     views: Sequence[ParentView],
     insights: Mapping[CandidateKey, Insight],
+    *,
+    most: int | None = None,
 ) -> tuple[Message, ...]:
     """What is asked about a shortlist.
 
@@ -41,15 +43,24 @@ def shortlist_question(
         shortlist: The candidates, and how many are to be named.
         views: Their programs and scores, in the shortlist's order.
         insights: What was said of some of them before.
+        most: Characters that it may have, for which programs are cut; None: as many as it takes.
     """
+    system = background(problem, _ROLES[shortlist.purpose])
+
+    def asked(room: int) -> str:
+        parts = [
+            _candidate(problem, number, view, insights.get(view.key), room)
+            for number, view in enumerate(views, start=1)
+        ]
+        return "\n\n".join([*parts, _request(shortlist)])
+
     room = PROGRAMS_LENGTH // max(1, len(views))
-    parts = [
-        _candidate(problem, number, view, insights.get(view.key), room)
-        for number, view in enumerate(views, start=1)
-    ]
+    if most is not None:
+        spare = most - len(system) - len(asked(LEAST_SHOWN))
+        room = max(LEAST_SHOWN, min(room, LEAST_SHOWN + spare // max(1, len(views))))
     return (
-        Message(role="system", content=sendable(background(problem, _ROLES[shortlist.purpose]))),
-        Message(role="user", content=sendable("\n\n".join([*parts, _request(shortlist)]))),
+        Message(role="system", content=sendable(system)),
+        Message(role="user", content=sendable(asked(room))),
     )
 
 

@@ -27,6 +27,8 @@ APPROACH_LENGTH = 160
 """Characters kept of an approach."""
 INSIGHT_LENGTH = 320
 """Characters kept of an insight."""
+LEAST_SHOWN = 120
+"""Characters of a program that a question shows, however little room there is."""
 _CHANGE_LENGTH = 12_000
 _FEEDBACK_LENGTH = 1000
 _MESSAGE_LENGTH = 240
@@ -36,7 +38,12 @@ _MARKS = "*_`\"' ,}"
 
 
 def reflection_question(
-    problem: Problem, candidate: ParentView, parents: Sequence[ParentView], step: CommittedStep
+    problem: Problem,
+    candidate: ParentView,
+    parents: Sequence[ParentView],
+    step: CommittedStep,
+    *,
+    most: int | None = None,
 ) -> tuple[Message, ...]:
     """What is asked about a step's committed candidate.
 
@@ -45,10 +52,15 @@ def reflection_question(
         candidate: The candidate.
         parents: What its prompt showed, the main parent first.
         step: Its step, for the siblings.
+        most: Characters that it may have, for which the change is cut; None: as many as it takes.
     """
+    system, length = _task(problem), _CHANGE_LENGTH
+    if most is not None:
+        spare = most - len(system) - len(_told(problem, candidate, parents, step, LEAST_SHOWN))
+        length = max(LEAST_SHOWN, min(length, LEAST_SHOWN + spare))
     return (
-        Message(role="system", content=sendable(_task(problem))),
-        Message(role="user", content=sendable(_told(problem, candidate, parents, step))),
+        Message(role="system", content=sendable(system)),
+        Message(role="user", content=sendable(_told(problem, candidate, parents, step, length))),
     )
 
 
@@ -76,7 +88,9 @@ def _task(problem: Problem) -> str:
     )
 
 
-def _told(problem: Problem, candidate: ParentView, parents: Sequence[ParentView], step: CommittedStep) -> str:
+def _told(
+    problem: Problem, candidate: ParentView, parents: Sequence[ParentView], step: CommittedStep, length: int
+) -> str:
     measured = [f"- {name}: {value!r}"[:400] for name, value in candidate.metrics.items()]
     scored = [f"Score: {candidate.score!r}", *(["Metrics:", *measured] if measured else [])]
     parts = ["# The attempt\n\n" + "\n".join(scored)]
@@ -86,12 +100,12 @@ def _told(problem: Problem, candidate: ParentView, parents: Sequence[ParentView]
     if parents:
         lines = [f"- {parent.score!r}" for parent in parents]
         parts.append("\n".join(["It was made from programs with these scores, the main one first:", *lines]))
-    parts.append(_change(problem, candidate, parents[0] if parents else None))
+    parts.append(_change(problem, candidate, parents[0] if parents else None, length))
     parts.append(_siblings(step, step.outcome(candidate.key)))
     return "\n\n".join(part for part in parts if part)
 
 
-def _change(problem: Problem, candidate: ParentView, main: ParentView | None) -> str:
+def _change(problem: Problem, candidate: ParentView, main: ParentView | None, length: int) -> str:
     language = problem.settings.language
     if main is not None:
         lines = difflib.unified_diff(
@@ -99,9 +113,9 @@ def _change(problem: Problem, candidate: ParentView, main: ParentView | None) ->
         )
         change = "\n".join(lines)
         if len(change) < len(candidate.source):
-            shown = fenced(excerpt(change, _CHANGE_LENGTH), "diff")
+            shown = fenced(excerpt(change, length), "diff")
             return f"What it changed of the main one:\n\n{shown}"
-    return f"The program:\n\n{fenced(excerpt(candidate.source, _CHANGE_LENGTH), language)}"
+    return f"The program:\n\n{fenced(excerpt(candidate.source, length), language)}"
 
 
 def excerpt(text: str, length: int) -> str:

@@ -1,6 +1,7 @@
 """A model that is asked for advice, over whole runs: killed and resumed, slow, refusing, or not there."""
 
 import asyncio
+import dataclasses
 import json
 import re
 import sys
@@ -270,3 +271,43 @@ async def test_an_adviser_that_cannot_be_reached_is_named(storage):
         with pytest.raises(GeneratorUnavailable, match=r"^the adviser: http://127\.0\.0\.1:9/v1: "):
             async with started(gone, storage, make_backend("process")):
                 pass
+
+
+REMARK = "# A long remark on why these are the numbers.\n"
+LONG = f"""
+from discovery import problem
+
+@problem(name="long", statement="One number.", initial="def solve():\\n    return 0.0\\n" + {REMARK!r} * 130)
+def score(program):
+    return -abs(float(program.call("solve")) - 1.0)
+"""
+
+
+async def test_questions_about_long_programs_fit_into_the_context(storage, tmp_path):
+    def answer(messages, seed):
+        if messages[0]["content"].startswith(ADVISES):
+            return perturbed(messages, seed)
+        return Reply(text=f"```python\ndef solve():\n    return {seed % 997}.0\n{REMARK * 130}```\n")
+
+    (tmp_path / "long.py").write_text(LONG)
+    async with FakeServer(FakeConfig(context=6000), answer=answer) as server:
+        asked = dataclasses.replace(
+            config(
+                server.url,
+                AdviserConfig(reflect=True),
+                chains=1,
+                steps=4,
+                selector="llm-rerank",
+                selector_params={"base": "balance"},
+            ),
+            problem=str(tmp_path / "long.py"),
+        )
+        async with started(asked, storage, make_backend("process")) as run:
+            summary = await run.execute()
+    found = [
+        storage.consultation(summary.run, 0, told.step, told.purpose)
+        for told in storage.answers(summary.run, 0)
+    ]
+    assert {said.purpose for said in found} == {AdvicePurpose.RERANK, AdvicePurpose.REFLECT}
+    assert [said.failure for said in found if said.failure] == []
+    assert any("characters left out" in said.messages[-1].content for said in found)

@@ -233,3 +233,16 @@ async def test_who_lost_the_chain_gets_no_answer(setting):
     with pytest.raises(LeaseLost):
         await s.ask()
     assert s.ledger.spent.prompt_tokens == 0
+
+
+def test_a_question_has_the_room_that_the_context_leaves_beside_an_answer(setting):
+    class Counting(Oracle):
+        context_tokens = 1000
+
+        async def count_tokens(self, messages):
+            return None
+
+    assert setting().adviser.room is None
+    s = setting()
+    s.adviser._generator = Counting()
+    assert s.adviser.room == (1000 - Oracle.max_tokens) * 5 // 2

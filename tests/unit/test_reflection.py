@@ -178,3 +178,31 @@ def test_an_excerpt_has_both_ends(text, length):
         assert len(cut) <= length + 60
         assert text.startswith(cut.partition("\n[... ")[0])
         assert text.endswith(cut.rpartition("left out ...]\n")[2])
+
+
+def test_questions_keep_to_the_room_that_a_context_leaves(problem):
+    keys = [CandidateKey(0, n, 0) for n in range(1, 9)]
+    views = [view(key, f"# {key}\n" + "x = 1  # long\n" * 900, float(key.step)) for key in keys]
+    step = CommittedStep(
+        chain=0, step=1, parents=(), outcomes=(dataclasses.replace(OWN, key=keys[0]),), committed=keys[0]
+    )
+    for most in (4000, 9000):
+        for made in (
+            shortlist_question(
+                problem,
+                Shortlist(purpose=AdvicePurpose.RERANK, candidates=tuple(keys), count=3),
+                views,
+                {},
+                most=most,
+            ),
+            reflection_question(problem, views[0], [], step, most=most),
+        ):
+            told = sum(len(message.content) for message in made)
+            assert 0.8 * most < told <= most + 60 * len(views), (
+                "what says how much is left out is not counted"
+            )
+    short = reflection_question(problem, views[0], [], step, most=10)
+    assert "x = 1" in short[1].content
+    assert reflection_question(problem, views[0], [], step, most=10**6) == reflection_question(
+        problem, views[0], [], step
+    )
