@@ -19,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from benchmarks.report import Figure, Report
 from discovery.generation.base import Elite, ParentView
 from discovery.generation.elites import Elites
 from discovery.generation.failures import FailureStatistics
+from discovery.generation.insights import Insight, Insights
 from discovery.generation.prompt import compose, fenced, system_text
 from discovery.plugins import load_problem
 from discovery.problem import Problem
@@ -41,6 +43,7 @@ from discovery.records import (
     Outcome,
     text_hash,
 )
+from discovery.reflection import LAG
 from discovery.selection import make_selector
 
 CHAINS, STEPS, PARENTS, CANDIDATES, ELITES = 4, 15, 3, 8, 4
@@ -52,8 +55,14 @@ def run() -> Report:
     problem = load_problem("circle-packing-26")
     with serving() as root:
         chains = {
-            name: chain_rates(root, problem, name, order)
-            for name, order in (("before", before), ("after", compose))
+            name: chain_rates(root, problem, name, order, shows)
+            for name, order, shows in (
+                ("before", before, Shown()),
+                ("plain", compose, Shown()),
+                ("with elites", compose, Shown(elites=ELITES)),
+                ("with elites and insights", compose, Shown(elites=ELITES, insights=True)),
+                ("with insights", compose, Shown(insights=True)),
+            )
         }
         siblings = {name: sibling_rate(root, problem, as_one=name == "n=K") for name in ("n=K", "K requests")}
     figures = [
@@ -69,10 +78,18 @@ def run() -> Report:
     )
 
 
-def chain_rates(root: str, problem: Problem, salt: str, order: Any) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a prompt shows beside its parents: so many elites, and whether what was learned."""
+
+    elites: int = 0
+    insights: bool = False
+
+
+def chain_rates(root: str, problem: Problem, salt: str, order: Any, shows: Shown) -> tuple[float, float]:
     """Cached share of the prompt tokens of all steps, as each answer and as the metrics page tell it."""
     prompt, cached, earlier = 0, 0, cache_counts(root)
-    chains = [Chain(problem, number) for number in range(CHAINS)]
+    chains = [Chain(problem, number, shows) for number in range(CHAINS)]
     for _ in range(STEPS):
         for chain in chains:
             usage = ask(root, chain.messages(order), salt)["usage"]
@@ -87,7 +104,7 @@ def sibling_rate(root: str, problem: Problem, *, as_one: bool) -> float:
     """Cached share of the prompt tokens of K siblings, asked for by one request or by K at once."""
     earlier = cache_counts(root)
     for number in range(5):
-        chain = Chain(problem, number)
+        chain = Chain(problem, number, Shown(elites=ELITES))
         for _ in range(3):
             chain.commit()
         messages, salt = chain.messages(compose), f"siblings {as_one} {number}"
@@ -103,8 +120,8 @@ def sibling_rate(root: str, problem: Problem, *, as_one: bool) -> float:
 class Chain:
     """A chain whose model changes a few lines and whose scores rise slowly."""
 
-    def __init__(self, problem: Problem, number: int) -> None:
-        self._problem, self._number, self._step = problem, number, 0
+    def __init__(self, problem: Problem, number: int, shows: Shown) -> None:
+        self._problem, self._number, self._step, self._shows = problem, number, 0, shows
         self._rng = np.random.default_rng((7, number))
         self._selector = make_selector("rpucg", Direction.MAXIMIZE, {})
         self._failures = FailureStatistics()
@@ -118,14 +135,31 @@ class Chain:
     def messages(self, order: Any) -> Sequence[Message]:
         parents = self._parents()
         best = max(view.score for view in self._views.values())
-        beside = self._elites.beside(parents, ELITES)
+        beside = self._elites.beside(parents, self._shows.elites)
         return order(
             self._problem,
             parents=[self._views[key] for key in parents],
             best=best,
             failures=self._failures,
             elites=[Elite(key=key, score=score, metrics=self._views[key].metrics) for key, score in beside],
+            insights=self._learned(),
         )
+
+    def _learned(self) -> tuple[Insight, ...]:
+        """What is shown of the candidates so far: those of the last step are still being reflected on."""
+        insights = Insights()
+        for key in list(self._views)[1:-LAG] if self._shows.insights else []:
+            drawn = np.random.default_rng((13, key.chain, key.step)).integers(0, 26, 6)
+            insights.add(
+                Insight(
+                    key=key,
+                    score=self._views[key].score,
+                    is_improvement=int(drawn[0]) < 8,
+                    approach=f"Moves circles {drawn[0]} to {drawn[1]} and lets those at the border grow.",
+                    insight=f"Circle {drawn[2]} has no room beside {drawn[3]}; shift row {drawn[4]} before {drawn[5]}.",
+                )
+            )
+        return insights.shown
 
     def commit(self) -> None:
         """The next step is made."""
@@ -186,8 +220,9 @@ def before(
     best: float,
     failures: FailureStatistics,
     elites: Sequence[Elite],
+    insights: Sequence[Insight],
 ) -> Sequence[Message]:
-    """The old order: what changes every step first, the main parent last; it had no overview of elites."""
+    """The old order: what changes every step first, the main parent last; it had neither elites nor insights."""
     ranked = "\n".join(f"- {row.kind.value}: {row.count}" for row in failures.ranked())
     parts = [
         f"Best score so far: {best!r}.",
