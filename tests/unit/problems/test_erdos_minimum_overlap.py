@@ -135,3 +135,13 @@ def test_one_is_kept_exactly_where_the_sum_leaves_no_room(problem):
     over = [1.0, 0.0, nextafter(0.5, 1), 0.5]
     assert score_directly(problem, over).metrics["contracted"] == 0
     assert exact_score(problem, over).middle == by_definition(over)
+
+
+def test_the_reference_is_the_second_one_refined_and_below_alphaevolve(problem):
+    _, heights, told = reference_solutions(problem)[0]
+    assert len(heights) == 4 * 51
+    assert heights == heights[::-1]
+    assert sum(map(Fraction, heights)) == len(heights) // 2
+    assert exact_score(problem, heights).decimal() == told == "0.38088974876985052213"
+    values = [known.value for known in problem.settings.known_best if "AlphaEvolve" in known.source]
+    assert score_directly(problem, heights).value < min(values)
