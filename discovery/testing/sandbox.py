@@ -2,8 +2,8 @@
 
 Independent of a test framework: ``CASES`` are named coroutines over a :class:`Bench`, which holds one live
 sandbox and the things on the host that attacks reach for. After every case an honest request on the same
-sandbox must succeed and no process of the case may be left. ``KNOWN_FAILURES`` lists, for each backend, the
-cases that it is known to fail, with the reason; a listed case that passes is an error in the list. Use::
+sandbox must succeed and no process of the case may be left. What each backend is known to fail, and why:
+:mod:`discovery.testing.sandbox_known`. Use::
 
     async with Bench(make_backend("bubblewrap")) as bench:
         for case in CASES:
@@ -30,12 +30,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from discovery import data
 from discovery.declared import Limits
 from discovery.records import FailureKind
-from discovery.sandbox import cgroups
 from discovery.sandbox.base import (
     CommandRun,
     FunctionCall,
@@ -44,7 +41,6 @@ from discovery.sandbox.base import (
     SandboxResult,
     SandboxSpec,
 )
-from discovery.sandbox.hierarchies import Absent
 
 SECRET = "discovery-conformance-secret"
 SECRET_VARIABLE = "DISCOVERY_CONFORMANCE_SECRET"
@@ -53,97 +49,11 @@ QUICK = Limits(wall_s=10.0, memory_bytes=512 << 20, processes=24, file_bytes=8 <
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownFailure:
-    """A case that a backend is known to fail.
-
-    Args:
-        reason: Why.
-        harmful: Whether the case would harm the host there, so that it is not even run.
-        applies: Whether it is expected for this user on this host.
-    """
-
-    reason: str
-    harmful: bool = False
-    applies: Callable[[], bool] = lambda: True
-
-
-def _writable(*paths: str) -> Callable[[], bool]:
-    return lambda: any(os.access(path, os.W_OK) for path in paths)
-
-
-def _capable(capability: int) -> bool:
-    """Whether this process has a capability."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff"))
-    return bool(effective >> capability & 1)
-
-
-SHARED_PLACES = (
-    *("/", "/dev", "/dev/pts", "/dev/mqueue", "/etc", "/var", "/run", "/site", "/zygote", "/proc"),
-    *("/programs", "/usr", "/usr/lib", "/usr/local", "/home", "/root", "/mnt", "/opt"),
-)
-"""Folders that no candidate may write to."""
-
-_SYS_PTRACE, _SYS_RESOURCE = 19, 24
-
-
-def _ungrouped() -> bool:
-    return isinstance(cgroups.available(), Absent)
-
-
-_SUM = KnownFailure(reason="limits bound each process; the sum takes a control group", applies=_ungrouped)
-_SUMS = (
-    *("hidden_cpu_time", "memory_sum", "memory_sum_with_files", "memory_sum_shared"),
-    *("memory_of_kernel_buffers", "cpu_sum"),
-)
-_MAY_LEAVE = KnownFailure(
-    reason="a process of the user who made the group may leave it", applies=lambda: not _ungrouped()
-)
-_OPEN = KnownFailure(reason="it has no namespaces: a candidate may do what this user may do")
-_SAME_USER = "candidate and zygote are processes of the same user"
-_HARM = KnownFailure(reason=_SAME_USER, harmful=True)
-
-KNOWN_FAILURES: Mapping[str, Mapping[str, KnownFailure]] = {
-    "bubblewrap": dict.fromkeys(_SUMS, _SUM),
-    "process": {
-        **dict.fromkeys(_SUMS, _SUM),
-        "fork_bomb": KnownFailure(
-            reason="nothing bounds the number of processes", harmful=True, applies=_ungrouped
-        ),
-        "leave_control_group": _MAY_LEAVE,
-        "kill_everything": _HARM,
-        "kill_zygote": _HARM,
-        "many_files": KnownFailure(reason="limits bound each file; the sum takes a file system of its own"),
-        "read_host_files": _OPEN,
-        "read_host_environment": KnownFailure(reason=_SAME_USER),
-        "see_host_processes": _OPEN,
-        "build_that_reads_the_host": KnownFailure(
-            reason=_OPEN.reason, applies=lambda: shutil.which("cc") is not None
-        ),
-        "connect_unix_socket": _OPEN,
-        "inspect_zygote": KnownFailure(reason=_SAME_USER, applies=lambda: _capable(_SYS_PTRACE)),
-        "write_libraries": KnownFailure(
-            reason=_OPEN.reason, applies=_writable(os.__file__, np.__file__, "/usr/bin/env")
-        ),
-        "write_shared_places": KnownFailure(reason=_OPEN.reason, applies=_writable(*SHARED_PLACES)),
-        "shared_memory_survives": _OPEN,
-        "raise_limits": KnownFailure(reason="root may raise them", applies=lambda: _capable(_SYS_RESOURCE)),
-        "touch_shared_files": _OPEN,
-        "first_to_go": KnownFailure(
-            reason="root may lower its score", applies=lambda: _capable(_SYS_RESOURCE)
-        ),
-        "become_root": KnownFailure(reason="candidates of root are root", applies=lambda: os.geteuid() == 0),
-    },
-}
-"""By backend and case."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One thing that a sandbox must do or withstand.
 
     Args:
-        name: Names it in ``KNOWN_FAILURES`` too.
+        name: Names it among the known failures too.
         check: Raises AssertionError when it does not hold.
         hostile: Whether the program in it is an attack.
     """

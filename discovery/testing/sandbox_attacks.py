@@ -15,10 +15,10 @@ from discovery.records import FailureKind
 from discovery.testing.sandbox import (
     SECRET,
     SECRET_VARIABLE,
-    SHARED_PLACES,
     Bench,
     attack,
 )
+from discovery.testing.sandbox_known import SHARED_PLACES
 
 _ANY = tuple(FailureKind)
 

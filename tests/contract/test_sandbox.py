@@ -6,7 +6,8 @@ import pytest
 
 from discovery.errors import SandboxError
 from discovery.sandbox import NAMES, make_backend
-from discovery.testing.sandbox import KNOWN_FAILURES, Bench, available, cases
+from discovery.testing.sandbox import Bench, available, cases
+from discovery.testing.sandbox_known import KNOWN_FAILURES
 
 CASES = cases()
 MARKS = {"bubblewrap": pytest.mark.sandbox, "docker": pytest.mark.docker}
