@@ -198,7 +198,7 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
     ranked = [key for key, score in sorted(scored, key=lambda item: -direction.key(item[1]))]
     starts = list(beginnings.stored(storage, run))
     # A program that was given another construction is another evaluation.
-    known = {(start.source_hash, start.warm_start) for start in starts}
+    known = {(start.program_hash, start.warm_start) for start in starts}
     found: dict[tuple[str, CandidateKey | None], tuple[Candidate, Evaluation]] = {}
     for key in ([best.key] if best is not None else []) + ranked:
         if len(found) >= top:
@@ -206,7 +206,7 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
         candidate, claimed = storage.candidate(run, key), claim(key)
         if candidate is None or claimed is None:
             continue
-        equal = (candidate.source_hash, candidate.warm_start)
+        equal = (candidate.program_hash, candidate.warm_start)
         if equal not in found and equal not in known:
             found[equal] = (candidate, claimed)
     claims = sorted(found.values(), key=lambda claim: -direction.key(_value(claim[1])))

@@ -109,7 +109,7 @@ class Chain:
         self._parents.keep(initial, evaluation.score)
         progress = self._ports.progress.chains[self.number]
         progress.best, progress.best_key = evaluation.score.value, initial.key
-        self._take_in(beginning(self.number, self._ports.outcome(evaluation, initial.source_hash)))
+        self._take_in(beginning(self.number, self._ports.outcome(evaluation, initial)))
         storage, run = self._ports.storage, self._ports.run
         metrics, spending = metrics_of(self._ports.selector), self._ports.asks_spending
         for step in storage.committed_steps(run, self.number, metrics, spending=spending):

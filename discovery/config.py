@@ -26,6 +26,10 @@ from discovery.tables import in_range as in_range
 from discovery.tables import load_toml as load_toml
 from discovery.tables import to_dict as to_dict
 
+DUPLICATES = ("source", "form", "solution")
+"""What is one program: equal sources; those that differ in comments and white space only; and for selection and prompts
+those whose equal solutions have equal scores."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
@@ -40,6 +44,7 @@ class SearchConfig:
         selector_params: Its own parameters.
         overlap: How many steps of a chain may be open beside its oldest open one, 0 to 8. Step s then learns from the
             committed steps up to s - 1 - overlap, whatever the timing. None: see :attr:`RunConfig.overlap`.
+        duplicates: One of :data:`DUPLICATES`, each of which holds those before it.
     """
 
     chains: int = 4
@@ -49,10 +54,14 @@ class SearchConfig:
     selector: str = "rpucg"
     selector_params: Mapping[str, Any] = field(default_factory=dict)
     overlap: int | None = None
+    duplicates: str = "solution"
 
     def __post_init__(self) -> None:
         if self.overlap is not None:
             in_range("overlap", self.overlap, 0, 8)
+        if self.duplicates not in DUPLICATES:
+            known = ", ".join(DUPLICATES)
+            raise ConfigError(f"duplicates is {self.duplicates!r}; it must be one of {known}")
         for name, top in (
             ("chains", 10_000),
             ("steps", 1_000_000),

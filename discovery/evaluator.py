@@ -51,6 +51,7 @@ from discovery.scoring.client import ProgramRequest, ScorerHost, ScorerWorker, V
 from discovery.serving import OUTPUT_CHARS, Means, serving
 from discovery.slots import Slot, SlotPool
 from discovery.toolchain import suffix_of, toolchain
+from discovery.twins import Find, Twins
 
 _ATTEMPTS = 3
 _MOST_EXCUSED = 20
@@ -68,10 +69,10 @@ class Evaluator:
         slots: How many evaluations run at once; fewer where each has CPUs for itself and there are not enough.
         label: Run id, for finding orphans.
         recycle_after: Evaluations after which a slot gets a new sandbox.
-        find_source: Finds a stored finished evaluation of a source by its hash and by what it was given as a warm
-            start; None looks nothing up.
+        find_source: Finds a stored result that holds for a program; None looks nothing up.
         find_artifact: Finds what the candidates of the run are given as a warm start, by whose artifact it is; None
             for an evaluator without a run.
+        knows_solutions: Whether results are to say what was scored, so that equal solutions are known.
 
     Raises:
         ConfigError: The problem asks for more CPUs for each evaluation than there are.
@@ -85,8 +86,9 @@ class Evaluator:
         slots: int,
         label: str = "discovery",
         recycle_after: int = 1000,
-        find_source: Callable[[str, CandidateKey | None], Evaluation | None] | None = None,
+        find_source: Find | None = None,
         find_artifact: Callable[[CandidateKey], bytes] | None = None,
+        knows_solutions: bool = False,
     ) -> None:
         self.problem = problem
         self.record: SandboxRecord | None = None
@@ -103,10 +105,12 @@ class Evaluator:
         self._host = ScorerHost(problem)
         self.pool = SlotPool(self._host, backend, self._spec, slots=slots, recycle_after=recycle_after)
         self.meter = self.pool.meter
-        self._find_source = find_source
+        self._twins = Twins(find_source)
         self._find_artifact = find_artifact
-        self._seen: set[int] = set()
-        self._in_flight: dict[tuple[str, CandidateKey | None], asyncio.Future[Evaluation]] = {}
+        # Of a statistic of several scorings the artifact is one of theirs, and where one program scores differently
+        # from time to time, two may as well.
+        is_exact = problem.settings.deterministic and repeats is None
+        self._knows_solutions = knows_solutions and is_exact
 
     async def start(self) -> SandboxRecord | None:
         """Start the scorer's host, remove what dead processes have left, and verify the sandbox.
@@ -125,14 +129,14 @@ class Evaluator:
             self.record = await self._backend.verify(self._spec)
         return self.record
 
-    def remember(self, source_hash: str) -> None:
-        """Note a source that has a stored result, so that a later equal one is looked up."""
-        self._seen.add(_short(source_hash))
+    def remember(self, program: str) -> None:
+        """Note a program that has a stored result, by its hash, so that a later equal one is looked up."""
+        self._twins.remember(program)
 
     async def evaluate(self, candidate: Candidate, keep: Keep | None = None) -> Evaluation:
         """Score a candidate, or take over the result of an equal one if the scorer is deterministic.
 
-        Equal are those of one source that are given the same warm start.
+        Equal are those of one source, or of one form, that are given the same warm start: :mod:`discovery.twins`.
 
         Args:
             candidate: Stored before.
@@ -148,26 +152,15 @@ class Evaluator:
         keep = keep or _as_it_is
         if not self.problem.settings.deterministic:
             return await keep(await self._in_slot(candidate, Purpose.SEARCH))
-        equal = (candidate.source_hash, candidate.warm_start)
-        while (running := self._in_flight.get(equal)) is not None:
-            await asyncio.wait([running])
-            if not running.cancelled() and running.exception() is None:
-                return await keep(duplicate(candidate, running.result()))
-        known = self._known(candidate)
-        if known is not None and known.key != candidate.key:
-            return await keep(duplicate(candidate, known))
-        future: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
-        self._in_flight[equal] = future
-        try:
+        original = await self._twins.original(candidate)
+        if original is not None:
+            return await keep(duplicate(candidate, original))
+        with self._twins.scoring(candidate) as tell:
             evaluation = await keep(await self._in_slot(candidate, Purpose.SEARCH))
             if keep is not _as_it_is:
-                self.remember(candidate.source_hash)
-            future.set_result(evaluation)
+                self._twins.kept(candidate, evaluation)
+            tell(evaluation)
             return evaluation
-        finally:
-            future.cancel()
-            if self._in_flight.get(equal) is future:
-                del self._in_flight[equal]
 
     async def verify(self, candidate: Candidate, claimed: Evaluation) -> Evaluation:
         """Score a candidate again in a scorer's process that has never scored, and compare.
@@ -264,11 +257,6 @@ class Evaluator:
         self._host.close()
         self._cores.restore()
 
-    def _known(self, candidate: Candidate) -> Evaluation | None:
-        if self._find_source is None or _short(candidate.source_hash) not in self._seen:
-            return None
-        return self._find_source(candidate.source_hash, candidate.warm_start)
-
     async def _in_slot(
         self, candidate: Candidate, purpose: Purpose, *, anew: bool = False, warm_start: bytes | None = None
     ) -> Evaluation:
@@ -308,7 +296,7 @@ class Evaluator:
         own, baseline = Usage(), Usage()
         async with self._means(slot, purpose) as means:
             judging = self._judging(means.worker, warm_start)
-            serve = serving(self.problem, means, candidate.source, own)
+            serve = serving(self.problem, means, candidate.source, own, candidate.form)
 
             async def once(is_baseline: bool, repeat: int) -> Verdict:
                 if not is_baseline:
@@ -330,7 +318,12 @@ class Evaluator:
         durations = Durations(wall_s=time.monotonic() - begun, sandbox_s=own.wall_s, sandbox_cpu_s=own.cpu_s)
         output = own.output[:OUTPUT_CHARS] or None
         evaluation = self._finished(candidate, purpose, verdict, started, durations, output)
-        return dataclasses.replace(evaluation, attempt=attempt) if attempt else evaluation
+        return dataclasses.replace(
+            evaluation,
+            attempt=attempt,
+            solution=own.solution if verdict.score is not None else None,
+            source_read=own.source_read or baseline.source_read,
+        )
 
     @asynccontextmanager
     async def _means(self, slot: Slot, purpose: Purpose) -> AsyncIterator[Means]:
@@ -350,7 +343,13 @@ class Evaluator:
             self._cores.give(cores)
 
     def _judging(self, worker: ScorerWorker, warm_start: bytes | None) -> Judging:
-        return Judging(self.problem, worker, has_exact=self._host.has_exact, warm_start=warm_start)
+        return Judging(
+            self.problem,
+            worker,
+            has_exact=self._host.has_exact,
+            warm_start=warm_start,
+            hashes=self._knows_solutions,
+        )
 
     def _finished(
         self,
@@ -393,7 +392,3 @@ class Evaluator:
 
 async def _as_it_is(evaluation: Evaluation) -> Evaluation:
     return evaluation
-
-
-def _short(source_hash: str) -> int:
-    return int(source_hash[:16], 16)

@@ -25,6 +25,8 @@ class Usage:
         output: What it wrote.
         serving: What runs in the sandbox now, None for nothing.
         timed_out: Whether a scorer was left in the middle of its work.
+        source_read: Whether a scorer or a stage asked for the program's text.
+        solution: Hash of the latest score's artifact, where that was asked for.
     """
 
     wall_s: float = 0.0
@@ -32,6 +34,8 @@ class Usage:
     output: str = ""
     serving: str | None = None
     timed_out: bool = False
+    source_read: bool = False
+    solution: str | None = None
 
 
 class Judging:
@@ -42,15 +46,23 @@ class Judging:
         worker: Does it.
         has_exact: Whether the problem has an exact scorer.
         warm_start: What the program is given, and the baseline as well, encoded; None for nothing.
+        hashes: Whether to find out what scored solutions are known by.
     """
 
     def __init__(
-        self, problem: Problem, worker: ScorerWorker, *, has_exact: bool, warm_start: bytes | None = None
+        self,
+        problem: Problem,
+        worker: ScorerWorker,
+        *,
+        has_exact: bool,
+        warm_start: bytes | None = None,
+        hashes: bool = False,
     ) -> None:
         self._problem = problem
         self._worker = worker
         self._has_exact = has_exact
         self._warm_start = warm_start
+        self._hashes = hashes
 
     async def once(
         self, source: str, serve: Serve, usage: Usage, repeat: int = 0, stage: int | None = None
@@ -72,12 +84,17 @@ class Judging:
                 limit, setting = own, f"timeout_s of {who}"
         try:
             async with asyncio.timeout(limit):
-                return await self._worker.score(source, serve, repeat, stage, self._warm_start)
+                verdict = await self._worker.score(
+                    source, serve, repeat, stage, self._warm_start, hashes=self._hashes and stage is None
+                )
         except TimeoutError:
             usage.timed_out = True
             kind = FailureKind.TIMEOUT if usage.serving else FailureKind.SCORER
             message = f"scoring took longer than {setting} = {limit:g} s; {usage.serving or who} was running"
             return Verdict(failure=Failure(kind=kind, message=message))
+        usage.source_read |= verdict.source_read
+        usage.solution = verdict.solution
+        return verdict
 
     async def staged(
         self, source: str, serve: Serve, usage: Usage, scored: Callable[[], Awaitable[Verdict]]

@@ -235,6 +235,9 @@ async def reopened(
     Raises:
         UsageError: As for :func:`started`, or the problem has changed, or only part of the run has arrived here.
     """
+    # What is one program never changes: the seeds of stored candidates hang on it.
+    known_by = config_of(record).search.duplicates
+    config = replace(config, search=replace(config.search, duplicates=known_by))
     if record.status is RunStatus.ARRIVING:
         raise UsageError(f"run {record.id} cannot go on: {record.message}")
     problem = problem_of(record)
@@ -296,6 +299,7 @@ async def _assembled(
         recycle_after=config.sandbox.recycle_after,
         find_source=partial(storage.find_source, record.id),
         find_artifact=WarmStarts(storage, record.id).get,
+        knows_solutions=config.search.duplicates == "solution",
     )
     atexit.register(evaluator.cleanup)
     try:

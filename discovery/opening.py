@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from discovery import beginnings
 from discovery.beginnings import Start
+from discovery.config import SearchConfig
 from discovery.errors import ProblemError, cause
 from discovery.evaluator import Evaluator
+from discovery.form import form_of
 from discovery.problem import Problem
 from discovery.records import Candidate, initial_key
 from discovery.starts import named
@@ -16,13 +18,19 @@ from discovery.storage.base import Storage
 
 
 async def opened(
-    problem: Problem, chains: int, evaluator: Evaluator, storage: Storage, run: str | None, *, reference: str
+    problem: Problem,
+    search: SearchConfig,
+    evaluator: Evaluator,
+    storage: Storage,
+    run: str | None,
+    *,
+    reference: str,
 ) -> list[Start]:
     """What the chains of a run start from: as it is stored, else scored now, all at once.
 
     Args:
         problem: Says what there is to start from.
-        chains: How many chains there are; what none of them starts from is not scored.
+        search: How many chains there are: what none of them starts from is not scored; and what is one program.
         evaluator: Started.
         storage: Where the run lives.
         run: Its id; None for one that is not stored.
@@ -38,12 +46,14 @@ async def opened(
         candidate = storage.candidate(run, key) if run is not None else None
         if candidate is None:
             source = problem.initials[number]
-            candidate = Candidate(key=key, source=source, parents=(), created_at=datetime.now(UTC))
+            form = None if search.duplicates == "source" else form_of(problem, source)
+            now = datetime.now(UTC)
+            candidate = Candidate(key=key, source=source, parents=(), created_at=now, form=form)
         return candidate, await evaluator.evaluate(candidate)
 
     starts = [] if run is None else beginnings.scored(storage, run)
     known = {candidate.key for candidate, _ in starts}
-    wanted = range(min(chains, len(problem.initials)))
+    wanted = range(min(search.chains, len(problem.initials)))
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(scored(n)) for n in wanted if initial_key(n) not in known]

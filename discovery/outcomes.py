@@ -71,22 +71,36 @@ def duplicate(candidate: Candidate, first: Evaluation) -> Evaluation:
     )
 
 
-def outcome_of(evaluation: Evaluation, source_hash: str | None, metrics: Sequence[str] = ()) -> Outcome:
+def program_hash(source_hash: str, form: str | None, source_read: bool) -> str:
+    """What an evaluated candidate is known by: its form, or its exact source where its score may hang on that.
+
+    Args:
+        source_hash: Of its source.
+        form: Of its form; None where it has none.
+        source_read: Whether its scorer has read the source.
+    """
+    return source_hash if form is None or source_read else form
+
+
+def outcome_of(evaluation: Evaluation, candidate: Candidate | None, metrics: Sequence[str] = ()) -> Outcome:
     """What a selector learns of an evaluated candidate.
 
     Args:
         evaluation: Finished.
-        source_hash: Of the candidate's source; None where it has none.
+        candidate: The candidate; None where no program was found.
         metrics: Names of the metrics that the selector asks for.
     """
     score = evaluation.score
     return Outcome(
         key=evaluation.key,
-        source_hash=source_hash,
+        source_hash=None
+        if candidate is None
+        else program_hash(candidate.source_hash, candidate.form, evaluation.source_read),
         score=score.value if score else None,
         failure=evaluation.failure.kind if evaluation.failure else None,
         message=evaluation.failure.message if evaluation.failure else None,
         duplicate_of=evaluation.duplicate_of,
+        solution=evaluation.solution,
         metrics=numbers(score.metrics, metrics) if score and metrics else {},
     )
 

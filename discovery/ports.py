@@ -9,13 +9,14 @@ from discovery.best import BestKeeper
 from discovery.budget import Ledger
 from discovery.config import AdaptConfig, PromptConfig, SearchConfig
 from discovery.evaluator import Evaluator
+from discovery.form import form_of
 from discovery.generation.arms import Arms
 from discovery.generation.base import Generator
 from discovery.outcomes import outcome_of
 from discovery.pace import GenerationGate, Outage
 from discovery.problem import Problem
 from discovery.progress import Progress
-from discovery.records import Evaluation, Outcome
+from discovery.records import Candidate, Evaluation, Outcome
 from discovery.selection.base import Selector, metrics_of
 from discovery.storage.base import Storage
 from discovery.storage.journal import Journal
@@ -67,9 +68,13 @@ class Ports:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     arms: Arms | None = None
 
-    def outcome(self, evaluation: Evaluation, source_hash: str | None) -> Outcome:
-        """What the run's selector learns of an evaluated candidate; its source's hash is None where it has none."""
-        return outcome_of(evaluation, source_hash, metrics_of(self.selector))
+    def form(self, source: str) -> str | None:
+        """By what a new candidate is known beside its source; None for nothing, or where the run goes by sources."""
+        return None if self.search.duplicates == "source" else form_of(self.problem, source)
+
+    def outcome(self, evaluation: Evaluation, candidate: Candidate | None) -> Outcome:
+        """What the run's selector learns of an evaluated candidate, which is None where no program was found."""
+        return outcome_of(evaluation, candidate, metrics_of(self.selector))
 
     @property
     def asks_spending(self) -> bool:

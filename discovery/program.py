@@ -76,17 +76,29 @@ class Program:
         self._repeat = repeat
         self._warm_start = warm_start
         self._data: Data = None
-        self._is_read = False
+        self._is_parsed = False
+        self._was_read = False
 
     @property
     def source(self) -> str:
-        """The candidate's text; of several files their bundle."""
+        """The candidate's text; of several files their bundle.
+
+        A result that hangs on it is taken over by candidates of the same text only, not by those that differ from it in
+        comments and white space.
+        """
+        self._was_read = True
         return self._source
 
     @property
     def files(self) -> Mapping[str, str]:
         """The candidate's files, path to text, the entry first; empty where candidates of the problem are one text."""
+        self._was_read = True
         return dict(self._files)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether anything asked for its text so far."""
+        return self._was_read
 
     @property
     def repeat(self) -> int:
@@ -114,12 +126,13 @@ class Program:
         Raises:
             ProgramFailed: It is not one strict JSON document.
         """
-        if not self._is_read:
+        self._was_read = True
+        if not self._is_parsed:
             try:
                 self._data = loads_document(self._source)
             except DataError as error:
                 raise ProgramFailed(FailureKind.BAD_DATA, f"the solution is not JSON: {error}") from error
-            self._is_read = True
+            self._is_parsed = True
         return self._data
 
     def call(self, function: str, *args: Data, timeout_s: float | None = None, **kwargs: Data) -> Data:

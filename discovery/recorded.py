@@ -53,8 +53,12 @@ def new_run(problem: Problem, config: RunConfig) -> RunRecord:
 
 
 def config_of(record: RunRecord) -> RunConfig:
-    """The configuration that a run was started with."""
-    return from_dict(RunConfig, record.config)
+    """The configuration that a run was started with.
+
+    One of a version that knew equal sources only goes on so: what its candidates drew is seeded from those.
+    """
+    search = {"duplicates": "source", **(record.config.get("search") or {})}
+    return from_dict(RunConfig, {**record.config, "search": search})
 
 
 def resumed(record: RunRecord, config: RunConfig, problem: Problem) -> RunRecord:

@@ -137,7 +137,7 @@ class Run:
         """
         starts = await opened(
             self.problem,
-            self.config.search.chains,
+            self.config.search,
             self._evaluator,
             self._storage,
             None if self._is_new else self.record.id,
@@ -214,8 +214,9 @@ class Run:
         sandbox_outage = Outage(pool.starts, partial(self._supervision.notice, "sandbox"))
         ports = self._ports(journal, outage)
         outage.is_vain = lambda: ports.ledger.stop_reason(in_flight=False) is not None
-        for initial, _ in starts:
-            self._evaluator.remember(initial.source_hash)
+        for initial, evaluation in starts:
+            if (program := ports.outcome(evaluation, initial).source_hash) is not None:
+                self._evaluator.remember(program)
         chains = self._replay(ports, starts)
         self.progress.replayed()
         tasks: dict[int, asyncio.Task[None]] = {}
@@ -322,7 +323,7 @@ class Run:
 
         def look(number: int) -> Iterator[CommittedStep]:
             initial, evaluation = beginnings.of_chain(starts, number)
-            yield beginning(number, ports.outcome(evaluation, initial.source_hash))
+            yield beginning(number, ports.outcome(evaluation, initial))
             for step in self._storage.committed_steps(run, number):
                 yield after_disagreements(step, disagreed)
 

@@ -40,7 +40,7 @@ class Means:
     cores: tuple[int, ...]
 
 
-def serving(problem: Problem, means: Means, source: str, usage: Usage) -> Serve:
+def serving(problem: Problem, means: Means, source: str, usage: Usage, seeded_by: str | None = None) -> Serve:
     """What answers a scorer's requests about a source.
 
     Args:
@@ -48,11 +48,12 @@ def serving(problem: Problem, means: Means, source: str, usage: Usage) -> Serve:
         means: Where it runs.
         source: The program.
         usage: Told what it uses.
+        seeded_by: See :class:`~discovery.sandbox.base.FunctionCall`.
     """
 
     async def serve(request: ProgramRequest) -> SandboxResult:
         usage.serving = "the program"
-        result = await _served(problem, means, source, request, usage)
+        result = await _served(problem, means, source, request, usage, seeded_by)
         usage.serving = None
         usage.wall_s += result.wall_s
         usage.cpu_s += result.cpu_s or 0.0
@@ -64,7 +65,12 @@ def serving(problem: Problem, means: Means, source: str, usage: Usage) -> Serve:
 
 
 async def _served(
-    problem: Problem, means: Means, source: str, request: ProgramRequest, usage: Usage
+    problem: Problem,
+    means: Means,
+    source: str,
+    request: ProgramRequest,
+    usage: Usage,
+    seeded_by: str | None,
 ) -> SandboxResult:
     limits = _shortened(problem.settings.limits, request.timeout_s)
     try:
@@ -82,6 +88,7 @@ async def _served(
                 cores=means.cores,
                 file=laid.file,
                 files=laid.files,
+                seeded_by=seeded_by,
             )
         )
     binary = None

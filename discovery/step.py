@@ -145,9 +145,7 @@ class OpenStep:
         self._disagreed = disagreed
         for index, evaluation in stored.evaluations.items():
             candidate = stored.candidates.get(index)
-            outcome = self._after_disagreement(
-                self._ports.outcome(evaluation, candidate.source_hash if candidate else None)
-            )
+            outcome = self._after_disagreement(self._ports.outcome(evaluation, candidate))
             self._ports.count(outcome)
             # One in doubt may be so still: it is settled when the step is taken up.
             if evaluation.suspicion is None or evaluation.key in disagreed:
@@ -315,12 +313,13 @@ class OpenStep:
                     parents=stored.step.parents,
                     created_at=datetime.now(UTC),
                     warm_start=stored_warm_start(stored.step.selection),
+                    form=self._ports.form(extracted),
                 )
                 await self._ports.journal.append(self._lease, candidate)
         if evaluation is None:
             assert candidate is not None
             evaluation = await self._ports.evaluator.evaluate(candidate, self._keep)
-        outcome = self._ports.outcome(evaluation, candidate.source_hash if candidate else None)
+        outcome = self._ports.outcome(evaluation, candidate)
         if self._ports.asks_spending:
             made_by = makers(stored.step.selection).get(index)
             tokens = completion.tokens.completion if completion.tokens else None

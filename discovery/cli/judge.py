@@ -21,6 +21,7 @@ from discovery.cli.watch import plain
 from discovery.config import SandboxConfig
 from discovery.errors import DataError, UsageError
 from discovery.findings import Finding, Level
+from discovery.form import form_of
 from discovery.launch import evaluator_for
 from discovery.plots import best_known
 from discovery.plugins import load_problem
@@ -167,11 +168,13 @@ async def score_file(
         UsageError: The file cannot be read, or holds no data.
     """
     if not is_data(solution):
-        candidate = _candidate(read_program(solution, problem))
+        candidate = _candidate(problem, read_program(solution, problem))
         return await _evaluate(problem, candidate, _backend(sandbox), require, warm_start)
     value = read_solution(solution, problem)
     # What a scorer of documents reads is the text.
-    candidate = _candidate(read_text(solution) if solution.suffix.lower() == ".json" else dumps(value))
+    candidate = _candidate(
+        problem, read_text(solution) if solution.suffix.lower() == ".json" else dumps(value)
+    )
     from discovery.evaluator import Evaluator
 
     evaluator = Evaluator(problem, slots=1)
@@ -182,8 +185,10 @@ async def score_file(
         await evaluator.close()
 
 
-def _candidate(source: str) -> Candidate:
-    return Candidate(key=INITIAL, source=source, parents=(), created_at=datetime.now(UTC))
+def _candidate(problem: Problem, source: str) -> Candidate:
+    """As a run would know it: what it draws is seeded as there."""
+    now, form = datetime.now(UTC), form_of(problem, source)
+    return Candidate(key=INITIAL, source=source, parents=(), created_at=now, form=form)
 
 
 async def _evaluate(
@@ -241,7 +246,7 @@ def check(
                 if not kept:
                     evaluator = evaluator_for(problem, chosen.backend, require=required or ())
                     kept.append(await stack.enter_async_context(evaluator))
-                return await kept[0].rescore(_candidate(source), warm_start)
+                return await kept[0].rescore(_candidate(problem, source), warm_start)
 
             return await check_problem(ref, score_source)
 

@@ -42,6 +42,7 @@ def run(
     keep_chains: Annotated[float | None, SEARCH] = None,
     patience: Annotated[int | None, SEARCH] = None,
     on_stall: Annotated[Literal["restart", "stop"] | None, SEARCH] = None,
+    duplicates: Annotated[Literal["source", "form", "solution"] | None, SEARCH] = None,
     generator: Annotated[str | None, MODEL] = None,
     base_url: Annotated[list[str] | None, SERVERS] = None,
     model: Annotated[str | None, MODEL] = None,
@@ -88,6 +89,7 @@ def run(
         keep_chains: Share of the chains that goes on at each rung [0.5].
         patience: Steps of a chain without an improvement until --on-stall happens [never].
         on_stall: Begin a stalled chain anew, or end it [restart].
+        duplicates: One program: equal sources, also form (but comments, blanks), also equal solution [solution].
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].
@@ -149,6 +151,7 @@ def run(
         rungs=rungs,
         keep_chains=keep_chains,
         patience=patience,
+        duplicates=duplicates,
         on_stall=on_stall,
         generator=generator,
         base_url=base_url,

@@ -26,6 +26,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "rungs": ("adapt", "rungs"),
     "keep_chains": ("adapt", "keep"),
     "patience": ("adapt", "patience"),
+    "duplicates": ("search", "duplicates"),
     "on_stall": ("adapt", "on_stall"),
     "generator": ("generator", "kind"),
     "base_url": ("generator", "base_url"),

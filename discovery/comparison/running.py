@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from discovery.comparison.plan import COMPARISON, SEED, SETTING, Comparison, PlannedRun, is_same
-from discovery.config import RunConfig
+from discovery.config import RunConfig, from_dict
 from discovery.errors import UsageError
 from discovery.launch import reopened, started
 from discovery.prices import PriceTable
 from discovery.progress import Progress
 from discovery.records import RunStatus, SandboxRecord
-from discovery.run import Run, config_of
+from discovery.run import Run
 from discovery.sandbox.base import Sandbox, SandboxBackend, SandboxSpec
 from discovery.sandbox.choice import choose_backend
 from discovery.storage.base import RunRecord, Storage
@@ -54,7 +54,8 @@ def standing(comparison: Comparison, storage: Storage) -> Standing:
     stored = {record.id: record for record in storage.list_runs() if record.id in ids}
     for run in comparison.runs:
         record = stored.get(run.id)
-        if record is not None and not is_same(config_of(record), run.setting.config):
+        # One of an earlier version, that takes fewer programs for one, goes on as it began.
+        if record is not None and not is_same(from_dict(RunConfig, record.config), run.setting.config):
             raise UsageError(
                 f"run {run.id} is stored with another configuration than setting {run.setting.name!r} has; it may be "
                 "of another version of discovery. Give the comparison another --storage"

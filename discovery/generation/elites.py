@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Collection
 
-from discovery.records import CandidateKey, CommittedStep, Direction
+from discovery.records import CandidateKey, CommittedStep, Direction, Outcome
 
 
 class Elites:
-    """The best few candidates of what was observed, each source once.
+    """The best few candidates of what was observed, each program once, and each result where the run knows equal ones.
 
     Args:
         direction: Which scores are better.
@@ -19,8 +19,8 @@ class Elites:
     def __init__(self, direction: Direction, most: int) -> None:
         self._direction = direction
         self._most = most
-        # Sorted by what comes first: better scores, then older candidates; with score and source.
-        self._kept: list[tuple[float, CandidateKey, float, str | None]] = []
+        # Sorted by what comes first: better scores, then older candidates.
+        self._kept: list[tuple[float, CandidateKey, Outcome]] = []
 
     def observe(self, step: CommittedStep) -> None:
         """Take in one committed step.
@@ -32,9 +32,9 @@ class Elites:
             # Not by ``duplicate_of``: which of two equal sources of different chains is the copy, timing decides.
             if outcome.score is None:
                 continue
-            if outcome.source_hash is not None and any(kept[3] == outcome.source_hash for kept in self._kept):
+            if any(outcome.is_twin(kept) for _, _, kept in self._kept):
                 continue
-            place = (-self._direction.key(outcome.score), outcome.key, outcome.score, outcome.source_hash)
+            place = (-self._direction.key(outcome.score), outcome.key, outcome)
             if len(self._kept) < self._most or (self._kept and place < self._kept[-1]):
                 insort(self._kept, place)
                 del self._kept[self._most :]
@@ -46,4 +46,5 @@ class Elites:
             shown: Those that are left out: the parents.
             most: How many.
         """
-        return [(key, score) for _, key, score, _ in self._kept if key not in shown][:most]
+        best = [(key, kept.score) for _, key, kept in self._kept if key not in shown]
+        return [(key, score) for key, score in best[:most] if score is not None]

@@ -20,6 +20,8 @@ class Candidate:
         parents: The candidates that it was made from.
         created_at: When it was extracted.
         warm_start: The candidate whose artifact its program is given; None where it is given none.
+        form: SHA-256 of its program without comments and white space, in hexadecimal, by which its run knows it and
+            what it draws at random is seeded; None where that is its exact source.
     """
 
     key: CandidateKey
@@ -27,11 +29,17 @@ class Candidate:
     parents: tuple[CandidateKey, ...]
     created_at: datetime
     warm_start: CandidateKey | None = None
+    form: str | None = None
 
     @property
     def source_hash(self) -> str:
         """SHA-256 of the source, in hexadecimal."""
         return text_hash(self.source)
+
+    @property
+    def program_hash(self) -> str:
+        """What equal programs have in common: the form, or the source where there is none."""
+        return self.form or self.source_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +110,15 @@ class Evaluation:
         state: Where it stands; ``score`` or ``failure`` is set when it is finished.
         score: Set if and only if the state is SCORED.
         failure: Set if and only if the state is FAILED.
-        duplicate_of: The candidate with the same source whose result this is; nothing ran.
+        duplicate_of: The candidate with the same source, or of the same form, whose result this is; nothing ran.
         durations: Where the time went; None for duplicates and for what never ran.
         output: Captured standard output and error of the candidate, capped.
         suspicion: Why its result was scored again before it counted, in one line; None when nothing was odd.
         sandbox: Id of the sandbox's record of verified properties.
         scorer_version: Hash of statement, initial candidate and scorer.
+        solution: SHA-256 of the score's artifact as canonical JSON, in hexadecimal; None without one, where equal ones
+            say nothing, and where nobody asks.
+        source_read: Whether the scorer asked for the program's text; if so, the result holds for that text only.
         started_at: When it began.
         finished_at: When it ended.
     """
@@ -124,6 +135,8 @@ class Evaluation:
     suspicion: str | None = None
     sandbox: str | None = None
     scorer_version: str | None = None
+    solution: str | None = None
+    source_read: bool = False
     started_at: datetime
     finished_at: datetime | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,15 +16,17 @@ class Outcome:
 
     Args:
         key: The candidate's.
-        source_hash: Of its source; None where there is none.
+        source_hash: Of its program: of the form where the run goes by that and its scorer did not read the source,
+            else of the source; None where there is none.
         score: None for a failure.
         failure: What went wrong.
         message: The same in one line.
-        duplicate_of: The candidate with the same source whose result this is.
+        duplicate_of: The candidate of the same source or form whose result this is.
         metrics: Of the public metrics those that the run's selector asks for and that are numbers, by name; empty for a
             failure.
         generator: Which member of a mixture made it, where the run learns from that; else None.
         tokens: What its completion took, prompt left out, where the run learns from that and its server counts.
+        solution: Hash of what was scored, where the run knows equal solutions.
     """
 
     key: CandidateKey
@@ -36,6 +38,19 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     generator: str | None = None
     tokens: int | None = None
+    solution: str | None = None
+
+    @property
+    def result(self) -> Hashable:
+        """Solution, score and metrics, which say the same to a search whatever the program; None where unknown."""
+        if self.solution is None or self.score is None:
+            return None
+        return self.solution, self.score, *sorted(self.metrics.items())
+
+    def is_twin(self, other: Outcome) -> bool:
+        """Whether it tells a search the same as another one: it is one program, or has one result."""
+        is_program = self.source_hash is not None and self.source_hash == other.source_hash
+        return is_program or (self.result is not None and self.result == other.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

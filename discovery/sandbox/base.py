@@ -35,6 +35,8 @@ class FunctionCall:
         cores: Numbers of the only CPUs that it may run on; empty for any.
         file: Name of the entry's file; None for the usual one.
         files: Further files beside it, path to text, which it may import.
+        seeded_by: What the program draws at random is seeded from this, the function and the arguments; None for its
+            exact files in place of it. Equal programs that are written differently have it in common.
     """
 
     source: str
@@ -44,6 +46,7 @@ class FunctionCall:
     cores: tuple[int, ...] = ()
     file: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    seeded_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,10 +48,19 @@ class ProgramRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a scorer says: exactly one of the two is set."""
+    """What a scorer says: exactly one of the first two is set.
+
+    Args:
+        score: The score.
+        failure: Why there is none.
+        source_read: Whether it asked for the program's text.
+        solution: Hash of the score's artifact, where that was asked for.
+    """
 
     score: Score | None = None
     failure: Failure | None = None
+    source_read: bool = False
+    solution: str | None = None
 
 
 Serve = Callable[[ProgramRequest], Awaitable[SandboxResult]]
@@ -83,6 +92,8 @@ class ScorerWorker:
         repeat: int = 0,
         stage: int | None = None,
         warm_start: bytes | None = None,
+        *,
+        hashes: bool = False,
     ) -> Verdict:
         """Have one candidate scored.
 
@@ -92,6 +103,7 @@ class ScorerWorker:
             repeat: Which of the problem's repeats it is, from 0.
             stage: Which of the problem's stages is to score it, from 0; None: the scorer itself.
             warm_start: Encoded data that its program is given; sent only where it is not what the last one was given.
+            hashes: Whether the verdict is to name the artifact's hash.
 
         Returns:
             The scorer's verdict, or the stage's.
@@ -106,7 +118,8 @@ class ScorerWorker:
             )
             self._warm_start = warm_start
         asked = Frame(
-            {"kind": "score", "repeat": repeat, "stage": stage}, source.encode("utf-8", "surrogatepass")
+            {"kind": "score", "repeat": repeat, "stage": stage, "hashes": hashes},
+            source.encode("utf-8", "surrogatepass"),
         )
         await self._send(asked)
         while True:
@@ -373,7 +386,9 @@ def _verdict(frame: Frame) -> Verdict:
                 private=parts["private"],
                 feedback=parts["feedback"],
                 artifact=parts["artifact"],
-            )
+            ),
+            source_read=header["read"],
+            solution=header["solution"],
         )
     return Verdict(
         failure=Failure(

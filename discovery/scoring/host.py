@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
+import json
 import math
 import os
 import signal
@@ -98,8 +100,13 @@ def score(
     repeat: int,
     stage: Stage | None = None,
     warm_start: bytes | None = None,
+    *,
+    hashes: bool = False,
 ) -> Frame:
-    """Run the problem's scorer, or one of its stages, on one candidate and say what came of it."""
+    """Run the problem's scorer, or one of its stages, on one candidate and say what came of it.
+
+    A score comes with whether the program's text was asked for, and where ``hashes`` says so with its artifact's hash.
+    """
     try:
         files = unbundled(source) if problem.files else None
     except BundleError:  # a solution that is data; of a program the sandbox's side says it
@@ -124,7 +131,7 @@ def score(
         detail = "".join(traceback.format_exception(error))[-_MAX_DETAIL:]
         return _failed(FailureKind.SCORER, f"the scorer raised {type(error).__name__}: {error}", detail)
     if stage is not None:
-        return _passed(stage, scored)
+        return _passed(stage, scored, program.was_read)
     repeated = problem.settings.repeats is not None
     # Of repeats the statistic must keep the bounds, which may be those of a comparison with the baseline.
     if not (math.isfinite(scored.value) if repeated else problem.in_bounds(scored.value)):
@@ -134,17 +141,17 @@ def score(
             f"the score {scored.value!r} is not a finite number within the declared bounds ({low}, {high})",
             None,
         )
-    return _scored(scored)
+    return _scored(scored, program.was_read, hashes)
 
 
-def _passed(stage: Stage, scored: Score) -> Frame:
+def _passed(stage: Stage, scored: Score, was_read: bool) -> Frame:
     """What comes of a stage's score; nothing of it but its value is kept where the candidate passes."""
     if not math.isfinite(scored.value):
         return _failed(FailureKind.SCORER, f"the score {scored.value!r} is not finite", None)
     refusal = stage.refusal(scored)
     if refusal is not None:
         return _failed(FailureKind.STAGE, refusal, None)
-    return _scored(Score(value=scored.value))
+    return _scored(Score(value=scored.value), was_read)
 
 
 def confirm(verifier: Verifier | None, value: float, artifact: data.Data) -> Frame:
@@ -161,16 +168,18 @@ def confirm(verifier: Verifier | None, value: float, artifact: data.Data) -> Fra
     return Frame({"kind": "exact", "exact": exact.decimal()})
 
 
-def _scored(scored: Any) -> Frame:
+def _scored(scored: Any, was_read: bool, hashes: bool = False) -> Frame:
     try:
+        artifact = _listed(scored.artifact)
         body = data.encode(
             {
                 "metrics": _listed(dict(scored.metrics)),
                 "private": _listed(dict(scored.private)),
                 "feedback": scored.feedback,
-                "artifact": _listed(scored.artifact),
+                "artifact": artifact,
             }
         )
+        solution = _digest(artifact) if hashes and artifact is not None else None
     except (DataError, TypeError, ValueError, RecursionError) as error:
         return _failed(
             FailureKind.SCORER,
@@ -183,7 +192,14 @@ def _scored(scored: Any) -> Frame:
             "kept of a candidate"
         )
         return _failed(FailureKind.OUTPUT, message, None)
-    return Frame({"kind": "scored", "value": scored.value}, body)
+    header = {"kind": "scored", "value": scored.value, "read": was_read, "solution": solution}
+    return Frame(header, body)
+
+
+def _digest(artifact: Any) -> str:
+    """What an artifact is known by: its hash as JSON, in the order of its keys."""
+    text = json.dumps(artifact, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _listed(value: Any) -> Any:
@@ -214,7 +230,8 @@ def work(problem: Problem, verifier: Verifier | None, sock: socket.socket) -> No
             source = request.body.decode("utf-8", "surrogatepass")
             number = request.header["stage"]
             stage = None if number is None else problem.settings.stages[number]
-            answer = score(problem, source, sock, request.header["repeat"], stage, warm_start)
+            repeat, hashes = request.header["repeat"], request.header["hashes"]
+            answer = score(problem, source, sock, repeat, stage, warm_start, hashes=hashes)
         sock.sendall(pack(answer))
 
 

@@ -2,13 +2,14 @@
 
 A chain's history is its initial candidate and what its steps committed. Candidates are named by their
 position in it, a small integer, so that a selector's own columns are plain lists beside these. A step that
-committed nothing adds nothing but still counts as an expansion. A committed candidate whose source the
-chain already holds adds nothing either: shown beside its twin it would tell the model nothing.
+committed nothing adds nothing but still counts as an expansion. A committed candidate whose program the
+chain already holds adds nothing either: shown beside its twin it would tell the model nothing. Nor does one
+whose result it holds, where the run knows equal solutions: the same solution by another program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from sortedcontainers import SortedList
 
@@ -50,7 +51,8 @@ class History:
         self.best: int | None = None
         self._direction = direction
         self._positions: dict[CandidateKey, int] = {}
-        self._sources: set[str] = set()
+        self._programs: set[str] = set()
+        self._results: set[Hashable] = set()
         self._order = Order()
 
     def __len__(self) -> int:
@@ -76,10 +78,13 @@ class History:
         outcome = step.outcome(step.committed)
         if outcome.score is None:
             raise ValueError(f"step {step.chain}.{step.step} committed {step.committed}, which has no score")
-        if outcome.source_hash is not None:
-            if outcome.source_hash in self._sources:
-                return None
-            self._sources.add(outcome.source_hash)
+        program, result = outcome.source_hash, outcome.result
+        if program in self._programs or result in self._results:
+            return None
+        if program is not None:
+            self._programs.add(program)
+        if result is not None:
+            self._results.add(result)
         return self._add(step.committed, self._direction.key(outcome.score))
 
     def position(self, key: CandidateKey) -> int | None:

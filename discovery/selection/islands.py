@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,7 +179,7 @@ class Islands:
             key=outcome.key,
             quality=self._direction.key(score),
             arrival=arrival,
-            source=outcome.source_hash or str(outcome.key),
+            names=frozenset({outcome.source_hash or outcome.key, outcome.result or outcome.key}),
             # Without features everyone has a cell of their own, and the worst one leaves when there are too many.
             cell=cell if self._features else (arrival,),
             home=home,
@@ -188,12 +188,16 @@ class Islands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Resident:
-    """A candidate on an island; ``home`` is where it was made, ``arrival`` counts a chain's scored candidates."""
+    """A candidate on an island.
+
+    ``names`` are its program and its result, ``home`` is where it was made, ``arrival`` counts a chain's scored
+    candidates.
+    """
 
     key: CandidateKey
     quality: float
     arrival: int
-    source: str
+    names: frozenset[Hashable]
     cell: Cell
     home: int
 
@@ -203,19 +207,19 @@ class _Resident:
 
 
 class _Island:
-    """Residents by place, best first; at most one per cell and source, and at most ``most``."""
+    """Residents by place, best first; at most one per cell, program and result, and at most ``most``."""
 
-    __slots__ = ("_cells", "_most", "_sources", "residents")
+    __slots__ = ("_cells", "_most", "_names", "residents")
 
     def __init__(self, most: float) -> None:
         self.residents: SortedDict[tuple[float, int], _Resident] = SortedDict()
         self._cells: dict[Cell, _Resident] = {}
-        self._sources: set[str] = set()
+        self._names: set[Hashable] = set()
         self._most = most
 
     def enter(self, resident: _Resident) -> None:
         """Let a candidate in where its cell is free or held by a worse one."""
-        if resident.source in self._sources:
+        if not self._names.isdisjoint(resident.names):
             return
         holder = self._cells.get(resident.cell)
         if holder is not None:
@@ -224,14 +228,14 @@ class _Island:
             self._remove(holder)
         self.residents[resident.place] = resident
         self._cells[resident.cell] = resident
-        self._sources.add(resident.source)
+        self._names |= resident.names
         if len(self.residents) > self._most:
             self._remove(self.residents.peekitem(-1)[1])
 
     def _remove(self, resident: _Resident) -> None:
         del self.residents[resident.place]
         del self._cells[resident.cell]
-        self._sources.remove(resident.source)
+        self._names -= resident.names
 
 
 class _Archipelago:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from discovery.errors import ConfigError
-from discovery.records import AdvicePurpose, CandidateKey, CommittedStep, Direction, Json
+from discovery.records import AdvicePurpose, CandidateKey, CommittedStep, Direction, Json, Outcome
 from discovery.selection.base import Selection, Shortlist
 from discovery.selection.order import named
 
@@ -32,7 +32,7 @@ class _Elite:
     key: CandidateKey
     quality: float
     arrival: int
-    source_hash: str | None
+    outcome: Outcome
 
 
 @dataclass(slots=True)
@@ -86,10 +86,9 @@ class LlmElite:
         outcome = step.outcome(step.committed)
         if outcome.score is None:
             raise ValueError(f"step {step.chain}.{step.step} committed {step.committed}, which has no score")
-        source = outcome.source_hash
-        if source is not None and any(elite.source_hash == source for elite in chain.all):
+        if any(outcome.is_twin(elite.outcome) for elite in chain.all):
             return
-        elite = _Elite(step.committed, self._direction.key(outcome.score), chain.arrivals, source)
+        elite = _Elite(step.committed, self._direction.key(outcome.score), chain.arrivals, outcome)
         chain.arrivals += 1
         if len(chain.pool) < self._size and not chain.door:
             chain.pool.append(elite)

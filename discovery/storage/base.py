@@ -198,9 +198,14 @@ class Storage(Protocol):
         ...
 
     def find_source(
-        self, run: str, source_hash: str, warm_start: CandidateKey | None = None
+        self, run: str, source_hash: str, warm_start: CandidateKey | None = None, form: str | None = None
     ) -> Evaluation | None:
-        """A finished, not duplicated search evaluation of a candidate with that source and warm start, or None."""
+        """A search evaluation that is no duplicate and holds for a program, or None.
+
+        One of a candidate with that source and warm start, finished; where there is none, and a form is given, one of
+        that form and warm start, scored by a scorer that did not read its source. Of several the first by place; the
+        initial candidate's is there too.
+        """
         ...
 
     def consultation(self, run: str, chain: int, step: int, purpose: AdvicePurpose) -> Consultation | None:

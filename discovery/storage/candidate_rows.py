@@ -154,6 +154,7 @@ def write_candidate(run: int, candidate: Candidate, packer: Packer) -> Row:
         parents=keys_in(candidate.parents),
         created_at=time_in(candidate.created_at, f"candidate {candidate.key}: created_at"),
         warm_start=None if candidate.warm_start is None else key_in(candidate.warm_start),
+        form=_hash_in(candidate.form),
     )
     return row
 
@@ -166,6 +167,7 @@ def read_candidate(row: Mapping[str, Any], unpacker: Unpacker) -> Candidate:
         parents=keys_out(row["parents"]),
         created_at=time_out(row["created_at"]),
         warm_start=optional_key_out(row["warm_start"]),
+        form=_hash_out(row["form"]),
     )
 
 
@@ -191,6 +193,8 @@ def write_evaluation(run: int, evaluation: Evaluation, packer: Packer) -> Row:
         sandbox_cpu_s=number_in(durations.sandbox_cpu_s, f"{what}: sandbox_cpu_s") if durations else None,
         context=None,
         result=None,
+        solution=_hash_in(evaluation.solution),
+        source_read=evaluation.source_read,
     )
     if evaluation.sandbox is not None or evaluation.scorer_version is not None:
         row["context"] = packer.pack(json_in([evaluation.sandbox, evaluation.scorer_version], what))
@@ -260,9 +264,19 @@ def read_evaluation(row: Mapping[str, Any], unpacker: Unpacker) -> Evaluation:
         suspicion=result.get("suspicion"),
         sandbox=sandbox,
         scorer_version=scorer,
+        solution=_hash_out(row["solution"]),
+        source_read=bool(row["source_read"]),
         started_at=time_out(row["started_at"]),
         finished_at=None if row["finished_at"] is None else time_out(row["finished_at"]),
     )
+
+
+def _hash_in(digest: str | None) -> bytes | None:
+    return None if digest is None else bytes.fromhex(digest)
+
+
+def _hash_out(cell: bytes | None) -> str | None:
+    return None if cell is None else cell.hex()
 
 
 def _interval(ends: list[float] | None) -> tuple[float, float] | None:

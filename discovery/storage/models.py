@@ -34,7 +34,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every schema revision, oldest first; known here so that opening a current database needs no Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -154,8 +154,10 @@ candidates = Table(
     Column("parents", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("warm_start", Text),
+    Column("form", LargeBinary),
     # Reaches the place as well, so that finding a source and counting sources read nothing else.
     Index("candidates_by_source", "run", "source_hash", "chain", "step", "idx"),
+    Index("candidates_by_form", "run", "form", "chain", "step", "idx"),
     sqlite_with_rowid=False,
 )
 
@@ -177,6 +179,8 @@ evaluations = Table(
     Column("message", LargeBinary),
     Column("context", LargeBinary),
     Column("result", LargeBinary),
+    Column("solution", LargeBinary),
+    Column("source_read", Boolean),
     sqlite_with_rowid=False,
 )
 

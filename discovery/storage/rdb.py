@@ -275,15 +275,12 @@ class RdbStorage:
             return reading.evaluations_of(connection, self._key(connection, run), key)
 
     def find_source(
-        self, run: str, source_hash: str, warm_start: CandidateKey | None = None
+        self, run: str, source_hash: str, warm_start: CandidateKey | None = None, form: str | None = None
     ) -> Evaluation | None:
-        """A finished, not duplicated search evaluation of a candidate with that source and warm start, or None.
-
-        The initial candidate counts; of several, the first by place.
-        """
+        """A search evaluation that is no duplicate and holds for a program, or None."""
+        digest, of_form = bytes.fromhex(source_hash), None if form is None else bytes.fromhex(form)
         with self._db.reading() as connection:
-            key = self._key(connection, run)
-            return reading.find_source(connection, key, bytes.fromhex(source_hash), warm_start)
+            return reading.find_source(connection, self._key(connection, run), digest, warm_start, of_form)
 
     def consultation(self, run: str, chain: int, step: int, purpose: AdvicePurpose) -> Consultation | None:
         """One consultation, or None."""

@@ -30,6 +30,7 @@ from discovery.storage.codec import json_out, key_in, key_out, keys_out, text_ou
 from discovery.storage.models import (
     COMMITTED,
     RUNNING,
+    SCORED,
     SEARCH,
     VERIFY,
     announcements,
@@ -73,6 +74,8 @@ _OUTCOMES = (
         evaluations.c.failure,
         evaluations.c.message,
         evaluations.c.duplicate_of,
+        evaluations.c.solution,
+        evaluations.c.source_read,
     )
     .where(
         evaluations.c.run == _RUN,
@@ -103,7 +106,7 @@ _TOKENS = sa.select(completions.c.step, completions.c.idx, completions.c.complet
 _SELECTIONS = sa.select(steps.c.step, steps.c.selection).where(
     steps.c.run == _RUN, steps.c.chain == _CHAIN, steps.c.step.between(_FIRST, _LAST)
 )
-_SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_hash).where(
+_SOURCES = sa.select(candidates.c.step, candidates.c.idx, candidates.c.source_hash, candidates.c.form).where(
     candidates.c.run == _RUN,
     candidates.c.chain == _CHAIN,
     candidates.c.step.between(_FIRST, _LAST),
@@ -123,17 +126,21 @@ def committed_page(
     if not page:
         return []
     span = {"run": run, "chain": chain, "first": page[0].step, "last": page[-1].step}
-    sources = {(step, index): source for step, index, source in connection.execute(_SOURCES, span)}
+    programs: dict[tuple[int, int], tuple[bytes, bytes | None]] = {
+        (step, index): (source, form) for step, index, source, form in connection.execute(_SOURCES, span)
+    }
     told = _metrics(connection, span, metrics) if metrics else {}
     made_by = _made_by(connection, span) if spending else {}
     took = {(step, index): n for step, index, n in connection.execute(_TOKENS, span)} if spending else {}
     outcomes: dict[int, dict[int, Outcome]] = {}
-    for step, index, score, failure, message, duplicate in connection.execute(_OUTCOMES, span):
-        source = sources.get((step, index))
+    for step, index, score, failure, message, duplicate, solution, was_read in connection.execute(
+        _OUTCOMES, span
+    ):
+        program = programs.get((step, index))
         # Attempts come in order: a later one replaces the earlier.
         outcomes.setdefault(step, {})[index] = Outcome(
             key=CandidateKey(chain, step, index),
-            source_hash=None if source is None else source.hex(),
+            source_hash=None if program is None else _program_hash(*program, was_read),
             score=score,
             failure=None if failure is None else FailureKind(failure),
             message=None if message is None else text_out(message),
@@ -141,6 +148,7 @@ def committed_page(
             metrics=told.get((step, index), {}) if score is not None else {},
             generator=made_by.get((step, index)),
             tokens=took.get((step, index)),
+            solution=None if solution is None else solution.hex(),
         )
     return [
         CommittedStep(
@@ -152,6 +160,10 @@ def committed_page(
         )
         for step, parents, committed in page
     ]
+
+
+def _program_hash(source: bytes, form: bytes | None, source_read: bool | None) -> str:
+    return (source if form is None or source_read else form).hex()
 
 
 def _metrics(
@@ -250,13 +262,32 @@ def evaluations_of(connection: Connection, run: int, key: CandidateKey) -> list[
 
 
 def find_source(
-    connection: Connection, run: int, digest: bytes, warm_start: CandidateKey | None
+    connection: Connection,
+    run: int,
+    digest: bytes,
+    warm_start: CandidateKey | None,
+    form: bytes | None = None,
 ) -> Evaluation | None:
-    """A finished, not duplicated search evaluation of a source with a warm start: the first by place, or None."""
+    """What holds for a program with a warm start, too: the first by place of its source, else of its form; or None."""
+    found = _original(connection, run, candidates.c.source_hash == digest, warm_start)
+    if found is None and form is not None:
+        # What a failure says may name a line, and what a scorer reads of the source is of that one.
+        holds = (evaluations.c.state == SCORED, evaluations.c.source_read.is_not(sa.true()))
+        found = _original(connection, run, candidates.c.form == form, warm_start, *holds)
+    return found
+
+
+def _original(
+    connection: Connection,
+    run: int,
+    is_equal: sa.ColumnElement[bool],
+    warm_start: CandidateKey | None,
+    *holds: sa.ColumnElement[bool],
+) -> Evaluation | None:
     # Not a join with an order and a limit, which makes SQLite walk all evaluations in that order.
     places = sa.select(candidates.c.chain, candidates.c.step, candidates.c.idx).where(
         candidates.c.run == run,
-        candidates.c.source_hash == digest,
+        is_equal,
         candidates.c.warm_start.is_(None)
         if warm_start is None
         else candidates.c.warm_start == key_in(warm_start),
@@ -269,6 +300,7 @@ def find_source(
             evaluations.c.purpose == SEARCH,
             evaluations.c.state != RUNNING,
             evaluations.c.duplicate_of.is_(None),
+            *holds,
         )
     ).all()
     if not originals:

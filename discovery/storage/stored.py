@@ -131,6 +131,8 @@ class RunCounts:
         consultations: Consultations stored, those without an answer included.
         consultation_tokens: Tokens of consultations, both kinds together.
         consultations_in_vain: Consultations without an answer, or with one that is of no use.
+        duplicates: Those of the evaluations for which nothing ran: an equal program had a result.
+        repeats: Those of the others whose solution and score another one of their chain had before.
     """
 
     evaluations: int
@@ -143,6 +145,8 @@ class RunCounts:
     consultations: int = 0
     consultation_tokens: int = 0
     consultations_in_vain: int = 0
+    duplicates: int = 0
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,11 @@ def counts(connection: Connection, run: int) -> RunCounts:
             consultations.c.run == run
         )
     ).one()
+    duplicates = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(evaluations)
+        .where(_searched(run), evaluations.c.duplicate_of.is_not(None))
+    ).scalar_one()
     return RunCounts(
         evaluations=sum(number for _, _, number in by_failure) + refuted,
         distinct_candidates=connection.execute(sa.select(sa.func.count()).select_from(sources)).scalar_one(),
@@ -159,6 +164,21 @@ def counts(connection: Connection, run: int) -> RunCounts:
         consultations=asked[0],
         consultation_tokens=int(asked[1]) + int(asked[2]),
         consultations_in_vain=asked[4],
+        duplicates=duplicates,
+        repeats=_repeats(connection, run),
+    )
+
+
+def _repeats(connection: Connection, run: int) -> int:
+    """Programs with a result of their own whose solution and score another one of their chain had before."""
+    known = (
+        sa.select(sa.func.count().label("number"))
+        .where(_searched(run), evaluations.c.duplicate_of.is_(None), evaluations.c.solution.is_not(None))
+        .group_by(evaluations.c.chain, evaluations.c.solution, evaluations.c.score)
+        .subquery()
+    )
+    return int(
+        connection.execute(sa.select(sa.func.coalesce(sa.func.sum(known.c.number - 1), 0))).scalar_one()
     )
 
 

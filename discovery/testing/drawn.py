@@ -24,6 +24,7 @@ long_texts = texts | texts.map(lambda text: text * 20)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 times = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
+hashes = st.sampled_from(["0" * 64, "c0ffee" + "1f" * 29])
 keys = st.just(r.INITIAL) | st.builds(
     r.CandidateKey, st.integers(0, 9), st.integers(1, 99), st.integers(0, 9)
 )
@@ -123,6 +124,7 @@ def candidates(key: r.CandidateKey) -> SearchStrategy[r.Candidate]:
         parents=parents,
         created_at=times,
         warm_start=optional(keys),
+        form=optional(hashes),
     )
 
 
@@ -206,6 +208,8 @@ def evaluations(
         suspicion=draw(optional(texts)),
         sandbox=draw(st.sampled_from([None, *sandboxes])),
         scorer_version=draw(optional(texts)),
+        solution=draw(optional(hashes)),
+        source_read=draw(st.booleans()),
         started_at=draw(times),
         finished_at=draw(optional(times)),
     )

@@ -207,7 +207,7 @@ def full_step() -> Sequence[Record]:
             prompt_token_ids=(),
             forced=(0, 0),
         ),
-        make_candidate(key, WEIRD * 100),
+        replace(make_candidate(key, WEIRD * 100), form="f" * 64),
         Evaluation(
             key=key,
             state=EvaluationState.SCORED,
@@ -226,6 +226,8 @@ def full_step() -> Sequence[Record]:
             suspicion="too good: " + WEIRD,
             sandbox="bubblewrap-1",
             scorer_version="b" * 64,
+            solution="c" * 64,
+            source_read=True,
             started_at=START,
             finished_at=START + timedelta(microseconds=1),
         ),

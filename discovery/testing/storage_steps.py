@@ -198,6 +198,50 @@ class StepsContract:
         append(storage, other[0], make_candidate(one, "x = 2"), make_failed(one))
         assert storage.find_source("run-1", make_candidate(one, "x = 2").source_hash) is None
 
+    def test_committed_steps_know_programs_by_form_and_solutions(
+        self, storage_factory: StorageFactory
+    ) -> None:
+        """By the exact source where the scorer has read it, or there is no form."""
+        storage = storage_factory()
+        lease = start(storage)[0]
+        keys = [CandidateKey(0, 1, index) for index in range(3)]
+        made = [make_candidate(key, "x = 1 # one") for key in keys]
+        made = [
+            replace(candidate, form=form)
+            for candidate, form in zip(made, ("f" * 64, "f" * 64, None), strict=True)
+        ]
+        found = [replace(make_scored(key, 1.0), solution="5" * 64) for key in keys]
+        found[1] = replace(found[1], source_read=True, solution=None)
+        append(storage, lease, make_step(0, 1), *made, *found)
+        append(storage, lease, make_committed(make_step(0, 1), keys[0]))
+        (step,) = storage.committed_steps("run-1", 0)
+        own = made[0].source_hash
+        assert [(o.source_hash, o.solution) for o in step.outcomes] == [
+            ("f" * 64, "5" * 64),
+            (own, None),
+            (own, "5" * 64),
+        ]
+
+    def test_source_is_found_by_its_form(self, storage_factory: StorageFactory) -> None:
+        """Its own result before another's; of the form only a score, of a scorer that has not read the source."""
+        storage = storage_factory()
+        lease = start(storage)[0]
+        keys = [CandidateKey(0, 1, index) for index in range(5)]
+        made = [replace(make_candidate(key, f"x = 1 # {key}"), form="f" * 64) for key in keys]
+        source, other = made[4].source_hash, make_candidate(INITIAL, "x").source_hash
+        append(
+            storage, lease, *made, make_failed(keys[0]), replace(make_scored(keys[1], 1.0), source_read=True)
+        )
+        append(storage, lease, replace(make_scored(keys[3], 1.0), duplicate_of=keys[2]))
+        assert storage.find_source("run-1", source, None, "f" * 64) is None
+        append(storage, lease, make_scored(keys[2], 1.0))
+        assert storage.find_source("run-1", source, None, "f" * 64) == make_scored(keys[2], 1.0)
+        assert storage.find_source("run-1", made[0].source_hash, None, "f" * 64) == make_failed(keys[0])
+        assert storage.find_source("run-1", made[1].source_hash, None, "f" * 64).source_read  # type: ignore[union-attr]
+        assert storage.find_source("run-1", made[3].source_hash, None, "f" * 64) == make_scored(keys[2], 1.0)
+        for place in ((source,), (source, INITIAL, "f" * 64), (other, None, "e" * 64)):
+            assert storage.find_source("run-1", *place) is None
+
     def test_source_is_found_with_its_own_warm_start(self, storage_factory: StorageFactory) -> None:
         """Neither that of a program which was given nothing, nor that of one which was given something else."""
         storage = storage_factory()

@@ -78,7 +78,22 @@ class TotalsContract:
             prompt_tokens=7,
             completion_tokens=22,
             cached_tokens=3,
+            duplicates=1,
         )
+
+    def test_repeated_solutions_are_counted_within_chains(self, storage_factory: StorageFactory) -> None:
+        """Of programs with a result of their own; where solution and score are equal, each but the first."""
+        storage = storage_factory()
+        leases = start(storage)
+        told = [("a", 1.0), ("a", 1.0), ("a", 2.0), ("b", 1.0), (None, 1.0), ("a", 1.0), (None, 1.0)]
+        for index, (solution, score) in enumerate(told):
+            known = solution and solution * 64
+            append(storage, leases[0], replace(make_scored(CandidateKey(0, 1, index), score), solution=known))
+        copy = replace(make_scored(CandidateKey(0, 2, 0), 1.0), solution="a" * 64)
+        append(storage, leases[0], replace(copy, duplicate_of=CandidateKey(0, 1, 0)))
+        append(storage, leases[1], replace(make_scored(CandidateKey(1, 1, 0), 1.0), solution="a" * 64))
+        counts = storage.counts("run-1")
+        assert (counts.duplicates, counts.repeats) == (1, 2)
 
     @pytest.mark.parametrize("direction", list(Direction))
     def test_summaries_name_the_best(self, storage_factory: StorageFactory, direction: Direction) -> None:

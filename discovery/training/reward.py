@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from discovery.config import SandboxConfig
 from discovery.errors import UsageError, cause
 from discovery.evaluator import Evaluator
+from discovery.form import form_of
 from discovery.generation.extract import extract
 from discovery.launch import evaluator_for
 from discovery.plugins import load_problem
@@ -177,7 +178,8 @@ class LiveReward:
         source = extract(completion, evaluator.problem, main=main)
         if isinstance(source, Failure):
             return None
-        candidate = Candidate(key=key, source=source, parents=(), created_at=now)
+        form = form_of(evaluator.problem, source)
+        candidate = Candidate(key=key, source=source, parents=(), created_at=now, form=form)
         evaluation = await evaluator.evaluate(candidate)
         if evaluation.score is None:
             return None

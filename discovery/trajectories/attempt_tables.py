@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from discovery.exact.value import is_decimal
 from discovery.records import (
@@ -98,10 +99,18 @@ def _candidate(row: Row) -> Candidate:
         parents=row["parents"],
         created_at=row["created_at"],
         warm_start=row["warm_start"],
+        form=_hash(row, "form"),
     )
     if candidate.source_hash != row["source_hash"]:
         raise ValueError("its source is not the one of its hash")
     return candidate
+
+
+def _hash(row: Row, name: str) -> str | None:
+    said = row[name]
+    if said is not None and re.fullmatch("[0-9a-f]{64}", said) is None:
+        raise ValueError(f"its {name} is no SHA-256")
+    return cast(str | None, said)
 
 
 CANDIDATES = Table(
@@ -113,6 +122,7 @@ CANDIDATES = Table(
         Column("parents", Cell.KEYS, lambda c: c.parents),
         Column("created_at", Cell.INSTANT, lambda c: c.created_at),
         Column("warm_start", Cell.KEY, lambda c: c.warm_start, optional=True, since=3),
+        Column("form", Cell.NAME, lambda c: c.form, optional=True, since=4),
     ),
     build=_candidate,
     place=lambda c: c.key,
@@ -179,6 +189,8 @@ def _evaluation(row: Row) -> Evaluation:
         suspicion=row["suspicion"],
         sandbox=row["sandbox"],
         scorer_version=row["scorer_version"],
+        solution=_hash(row, "solution"),
+        source_read=bool(row["source_read"]),
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
@@ -229,6 +241,9 @@ EVALUATIONS = Table(
         Column("suspicion", Cell.TEXT, lambda e: e.suspicion, optional=True),
         Column("sandbox", Cell.TEXT, lambda e: e.sandbox, optional=True),
         Column("scorer_version", Cell.TEXT, lambda e: e.scorer_version, optional=True),
+        Column("solution", Cell.NAME, lambda e: e.solution, optional=True, since=4),
+        # None in what older versions wrote, which did not ask.
+        Column("source_read", Cell.FLAG, lambda e: e.source_read, optional=True, since=4),
         Column("started_at", Cell.INSTANT, lambda e: e.started_at),
         Column("finished_at", Cell.INSTANT, lambda e: e.finished_at, optional=True),
     ),

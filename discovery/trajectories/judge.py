@@ -213,7 +213,7 @@ class _Court:
         if not audits:
             given = candidate.warm_start
             whose = None if given is None else (record.id, given)
-            return _Open(claim=claim, record=record, equal=(candidate.source_hash, whose))
+            return _Open(claim=claim, record=record, equal=(candidate.source_hash, candidate.form, whose))
         self.known += 1
         latest = audits[-1]
         audit = latest if latest.failure is not None else audited_evaluation(problem, claimed, latest)

@@ -32,7 +32,7 @@ from discovery.trajectories.attempt_tables import CANDIDATES, COMPLETIONS, EVALU
 from discovery.trajectories.cells import Cell
 from discovery.trajectories.columns import PLACE, Column, Row, Table, key_of, mapping
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the schema."""
 OLDEST = 1
 """The oldest version that is read: it lacks the files and columns that came later."""

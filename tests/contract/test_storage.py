@@ -72,7 +72,7 @@ def test_a_database_of_an_older_version_reads_with_defaults(tmp_path):
     storage = RdbStorage(str(shutil.copy(OLD / "0001.db", tmp_path / "old.db")))
     (evaluation,) = (record for record in full_step() if isinstance(record, r.Evaluation) and record.score)
     score = dataclasses.replace(evaluation.score, samples=(), interval=None, exact=None)
-    expected = dataclasses.replace(evaluation, score=score, suspicion=None)
+    expected = dataclasses.replace(evaluation, score=score, suspicion=None, solution=None, source_read=False)
     (completion, *_) = (record for record in full_step() if isinstance(record, r.Completion))
     assert storage.step("run-1", 0, 1).completions[0] == dataclasses.replace(
         completion, prompt_token_ids=None, forced=None

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -67,7 +68,7 @@ async def execute(problem, storage, config, record=None, *, until=None):
         problem,
         InProcessBackend(),
         slots=2,
-        find_source=lambda source, warm: storage.find_source(run_record.id, source, warm),
+        find_source=partial(storage.find_source, run_record.id),
     )
     await evaluator.start()
 

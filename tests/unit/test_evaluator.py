@@ -254,7 +254,7 @@ async def test_equal_sources_are_evaluated_once_even_at_the_same_time(toy, evalu
 async def test_a_stored_result_is_taken_over(toy, evaluators):
     backend = InProcessBackend()
     known = {}
-    evaluator = await evaluators(toy(), backend, find_source=known.get)
+    evaluator = await evaluators(toy(), backend, find_source=lambda source, *_: known.get(source))
     first = candidate(1.0)
     known[first.source_hash] = await evaluator.evaluate(first)
     evaluator.remember(first.source_hash)
@@ -265,7 +265,7 @@ async def test_a_stored_result_is_taken_over(toy, evaluators):
 
 async def test_an_equal_program_waits_until_the_first_ones_result_is_kept(toy, evaluators):
     backend, known, storing = InProcessBackend(), {}, asyncio.Event()
-    evaluator = await evaluators(toy(), backend, slots=4, find_source=known.get)
+    evaluator = await evaluators(toy(), backend, slots=4, find_source=lambda source, *_: known.get(source))
 
     async def keep(evaluation):
         storing.set()
@@ -298,7 +298,7 @@ async def test_a_result_that_could_not_be_kept_is_nobodys(toy, evaluators):
         await first
     assert other.duplicate_of is None
     assert len(backend.sources) == 2
-    assert not evaluator._in_flight
+    assert not evaluator._twins._in_flight
 
 
 async def test_a_program_is_not_blamed_for_a_replacement_that_does_not_start(toy, evaluators):

@@ -234,7 +234,7 @@ async def test_equal_programs_are_equal_where_they_were_given_the_same(grow):
     async with evaluating(
         grow(),
         backend,
-        find_source=lambda source, key: known.get((source, key)),
+        find_source=lambda source, key, form: known.get((source, key)),
         find_artifact=artifacts.__getitem__,
     ) as evaluator:
         for index, key in enumerate((None, OLD, NEW)):
@@ -321,7 +321,7 @@ def answer(key, request):
         source = "artifact = [500]\ndef solve(given):\n    (given or []).clear()\n    return [9, 1][key.step % 2:]\n"
         source = source.replace("key.step", str(key.step))
     if key.index == 2 and key.step % 2:
-        source = f"# LIE {key.chain} {key.step}\n{source}"
+        source = f"LIE = {key.chain}, {key.step}\n{source}"
     return f"```python\n{source}```"
 
 
