@@ -182,7 +182,7 @@ class SelectorContract:
         made: list[list[CommittedStep]] = [[], []]
         shown: list[set[CandidateKey]] = [set(), set()]
         first = committed_step(0, 0, (), [landscape(rng)], Direction.MINIMIZE, metrics.drawn(1))
-        sources = [first.outcomes[0].source_hash]
+        known = [first.outcomes[0]]
         for number in range(len(counts) + 1):
             for chain in range(2):
                 step = replace(first, chain=chain)
@@ -197,13 +197,11 @@ class SelectorContract:
                     step = committed_step(chain, number, chosen, scores, Direction.MINIMIZE, told)
                     copies = [rng.random() < copying for _ in step.outcomes]
                     outcomes = [
-                        replace(outcome, source_hash=sources[int(rng.integers(len(sources)))])
-                        if copied
-                        else outcome
+                        _copied(outcome, known[int(rng.integers(len(known)))], rng) if copied else outcome
                         for outcome, copied in zip(step.outcomes, copies, strict=True)
                     ]
                     step = replace(step, outcomes=tuple(outcomes))
-                    sources += [outcome.source_hash for outcome in outcomes]
+                    known += outcomes
                 made[chain].append(step)
                 due = number - lag if number else 0
                 if due > 0 or not number:
@@ -274,6 +272,13 @@ class SelectorContract:
         down = play(selector_factory(low), landscape, seed=8, direction=low)
         for (a, _), (b, _) in zip(up, down, strict=True):
             assert (a and a.parents) == (b and b.parents)
+
+
+def _copied(outcome: Outcome, known: Outcome, rng: np.random.Generator) -> Outcome:
+    """A candidate with the program, or the solution, of one before."""
+    if rng.random() < 0.5:
+        return replace(outcome, source_hash=known.source_hash)
+    return replace(outcome, solution=known.solution or f"solution of {known.source_hash}")
 
 
 def _chosen(selector: Selector, count: int) -> Selection:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.budget import Budget
-from discovery.config import AdaptConfig, AdviserConfig, PromptConfig, RunConfig, SearchConfig
+from discovery.config import DUPLICATES, AdaptConfig, AdviserConfig, PromptConfig, RunConfig, SearchConfig
 from discovery.errors import StorageError
 from discovery.evaluator import Durations, Evaluator, Verdict
 from discovery.launch import selector_of
@@ -95,7 +95,8 @@ def written(key, request):
             return "<<<<<<< SEARCH\n    return 'elsewhere'\n=======\n    return 1\n>>>>>>> REPLACE\n"
         block = f"<<<<<<< SEARCH\n    return {seen[0]}\n=======\n    return {value}\n>>>>>>> REPLACE\n"
         return f"```\n{block}```"
-    return f"```python\ndef solve():\n    return {value}\n```"
+    note = ["", "  # a note", "\n    # another", ""][dice % 4]
+    return f"```python\ndef solve():{note}\n    return {value}\n```"
 
 
 def advised(key, request):
@@ -126,12 +127,13 @@ class Talking(ScriptedGenerator):
 class Quick(Evaluator):
     """The real one, but for running and scoring."""
 
-    def __init__(self, problem, storage, run, rng):
+    def __init__(self, problem, storage, run, rng, knows_solutions):
         super().__init__(
             problem,
             InProcessBackend(),
             slots=3,
             find_source=lambda *place: storage.find_source(run, *place),
+            knows_solutions=knows_solutions,
         )
         self._rng = rng
 
@@ -143,7 +145,13 @@ class Quick(Evaluator):
             verdict = Verdict(failure=Failure(kind=FailureKind.INVALID, message=f"{value} is unlucky"))
         if value % 13 == 6:
             verdict = Verdict(failure=Failure(kind=FailureKind.STAGE, message=f"{value} at stage 1"))
-        return self._finished(candidate, purpose, verdict, datetime.now(UTC), Durations(wall_s=0.0), None)
+        found = self._finished(candidate, purpose, verdict, datetime.now(UTC), Durations(wall_s=0.0), None)
+        if verdict.score is None:
+            # It names a line, which is not that of a twin.
+            message = f"{verdict.failure.message}, after {candidate.source.count(chr(10))} lines"
+            return dataclasses.replace(found, failure=dataclasses.replace(found.failure, message=message))
+        solution = f"{value % 5:064x}" if self._knows_solutions else None
+        return dataclasses.replace(found, solution=solution, source_read=value % 4 == 1)
 
 
 def metrics_of(value):
@@ -181,7 +189,7 @@ async def executed(problem, storage, config, record=None, timing=None, cut=None)
     record = new_run(problem, config) if is_new else resumed(record, config, problem)
     selector = selector_of(config, problem)
     asks = config.adviser.reflect or isinstance(selector, AdvisedSelector)
-    evaluator = Quick(problem, storage, record.id, rng)
+    evaluator = Quick(problem, storage, record.id, rng, config.search.duplicates == "solution")
     run = Run(
         record,
         config,
@@ -248,6 +256,7 @@ def shape_of(draw):
         candidates=candidates,
         parents=draw(st.integers(1, 3)),
         overlap=draw(st.integers(0, 2)),
+        duplicates=draw(st.sampled_from(DUPLICATES)),
         selector=(name := draw(st.sampled_from(selector_names()))),
         selector_params=draw(st.sampled_from(PARAMS.get(name, [{}]))),
     )

@@ -47,6 +47,24 @@ def test_the_best_sources_are_kept_the_oldest_of_equals_first(steps, most, direc
     assert elites.beside(parents, 2) == [(o.key, o.score) for o in ranked[shown:]][:2]
 
 
+def test_a_solution_with_its_score_is_kept_once_whoever_found_it():
+    elites = Elites(Direction.MAXIMIZE, 9)
+    told = [
+        ("a", 1.0, "x"),
+        ("b", 1.0, "x"),
+        ("c", 2.0, "x"),
+        ("d", 1.0, "y"),
+        ("e", 1.0, None),
+        ("f", 1.0, None),
+    ]
+    outcomes = tuple(
+        Outcome(key=CandidateKey(0, 1, i), source_hash=source, score=score, solution=solution)
+        for i, (source, score, solution) in enumerate(told)
+    )
+    elites.observe(CommittedStep(chain=0, step=1, parents=(), outcomes=outcomes, committed=None))
+    assert [key.index for key, _ in elites.beside((), 99)] == [2, 0, 3, 4, 5]
+
+
 def test_the_overview_has_no_sources_and_no_empty_columns(problem_of):
     parents = [ParentView(key=INITIAL, source="x = 1\n", score=2.0, metrics={})]
     elites = [
