@@ -44,7 +44,7 @@ class RunSummary:
         status: Where it stands; a run whose process died counts as stopped.
         message: Why it paused, stopped or failed.
         evaluations: Finished search evaluations.
-        distinct_candidates: Different programs among them.
+        distinct_candidates: Different sources among their programs.
         failures: Evaluations without a score, by kind.
         best: The best verified candidate.
         best_score: Its score, as announced.
@@ -64,6 +64,9 @@ class RunSummary:
         quarantine: Results in doubt that were scored again.
         refuted: Candidates whose second scoring disagreed, in the order of their places.
         audit: The latest audit of the best; None when it never was.
+        duplicates: Evaluations for which nothing ran: an equal program had a result.
+        repeats: Others whose solution and score another candidate of their chain had before; 0 where the run does not
+            know equal solutions.
     """
 
     run: str
@@ -90,6 +93,18 @@ class RunSummary:
     quarantine: Quarantine
     refuted: tuple[CandidateKey, ...]
     audit: BestAudit | None
+    duplicates: int = 0
+    repeats: int = 0
+
+    @property
+    def programs(self) -> str:
+        """How many programs were different, and what the others were, in words."""
+        said = ["different ones"]
+        if self.duplicates:
+            said.append(f"{self.duplicates} evaluations were of equal ones")
+        if self.repeats:
+            said.append(f"{self.repeats} had a solution that their chain had")
+        return ", ".join(said)
 
     @property
     def cost_per_evaluation(self) -> float | None:
@@ -123,6 +138,8 @@ def summarize(storage: Storage, run: str) -> RunSummary:
         message=record.message,
         evaluations=counts.evaluations,
         distinct_candidates=counts.distinct_candidates,
+        duplicates=counts.duplicates,
+        repeats=counts.repeats,
         failures=counts.failures,
         best=best.key if best else None,
         best_score=best.score if best else None,

@@ -114,7 +114,7 @@ def _facts(
         ("comparison", _comparison(record)),
         ("started", f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(summary.wall_s)} of work"),
         ("evaluations", f"{summary.evaluations} of {config.planned_evaluations}"),
-        ("programs", f"{summary.distinct_candidates} different ones"),
+        ("programs", f"{summary.distinct_candidates} {summary.programs}"),
         ("failed", f"{sum(summary.failures.values())}{f' ({failures})' if failures else ''}"),
         ("quarantined", str(summary.quarantine) if summary.quarantine.total else ""),
         ("disagreed", _few(summary.refuted)),
@@ -309,6 +309,7 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
                 "run": record.id,
                 "candidate": str(key),
                 "parents": [str(parent) for parent in candidate.parents] if candidate else [],
+                "form": candidate.form if candidate else None,
                 "warm_start": str(candidate.warm_start) if candidate and candidate.warm_start else None,
                 "source": candidate.source if candidate else None,
                 "answer": _answer(storage, record.id, key),
@@ -352,6 +353,8 @@ def _show_candidate(storage: Storage, run: str, text: str, json: bool) -> int:
             out.print(
                 f"  {len(e.score.samples)} repeats: {', '.join(map(number, e.score.samples))}", markup=False
             )
+        if e.duplicate_of is not None and e.purpose is Purpose.SEARCH:
+            out.print(f"  taken over from {e.duplicate_of}, an equal program", markup=False)
         if e.suspicion is not None and e.purpose is Purpose.SEARCH:
             out.print(f"  quarantined: {plain(e.suspicion)}")
         if e.score is not None and e.score.feedback:

@@ -42,6 +42,8 @@ SHOW_KEYS = {
     "status",
     "evaluations",
     "distinct_candidates",
+    "duplicates",
+    "repeats",
     "best_score",
     "chains",
 }
