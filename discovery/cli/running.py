@@ -89,7 +89,7 @@ def run(
         keep_chains: Share of the chains that goes on at each rung [0.5].
         patience: Steps of a chain without an improvement until --on-stall happens [never].
         on_stall: Begin a stalled chain anew, or end it [restart].
-        duplicates: One program: equal sources, also form (but comments, blanks), also equal solution [solution].
+        duplicates: What is one: equal source, equal form (but for comments), equal solution as well [solution].
         generator: mutation (embedded) or openai (any compatible server) [mutation; openai with --base-url].
         base_url: URL of the server, ending in /v1; repeat it for several servers [$OPENAI_BASE_URL].
         model: Model name [the only one that the server lists].

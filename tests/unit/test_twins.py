@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 import random
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from discovery.declared import Limits
 from discovery.errors import StorageError
 from discovery.evaluator import Evaluator
 from discovery.form import form_of
@@ -23,6 +25,9 @@ from discovery.records import (
     FailureKind,
     Score,
 )
+from discovery.sandbox.backends import make_backend
+from discovery.sandbox.base import FunctionCall
+from discovery.sandbox.frames import _seed
 from discovery.testing.fakes import InProcessBackend
 from discovery.twins import Twins
 
@@ -249,3 +254,42 @@ async def test_solutions_are_known_by_their_artifacts(toy):
     assert none is failed is None
     assert [e.solution for e in await evaluated(toy(), made[0], knows_solutions=False)] == [None]
     assert [e.solution for e in await evaluated(toy("deterministic=False"), made[0])] == [None]
+
+
+DRAWS = "import random\ndef solve():\n    return random.random()\n"
+
+
+async def test_what_a_twin_draws_is_what_the_original_drew_and_what_an_audit_draws(tmp_path):
+    """A candidate of a run that went by sources, which has no form, draws what it drew then."""
+    (tmp_path / "draw.py").write_text(
+        "from discovery import problem\n"
+        "@problem(name='draw', statement='s', initial='def solve():\\n    return 0.0\\n')\n"
+        "def score(program):\n    return program.call('solve')\n"
+    )
+    problem = load_problem(str(tmp_path / "draw.py"))
+    evaluator = Evaluator(problem, make_backend("process"), slots=1)
+    await evaluator.start()
+    try:
+        one, other = written(DRAWS, 0), written(f"# a note\n{DRAWS}", 1)
+        one, other = (dataclasses.replace(c, form=form_of(problem, c.source)) for c in (one, other))
+        first, twin = await asyncio.gather(evaluator.evaluate(one), evaluator.evaluate(other))
+        audits = [await evaluator.rescore(candidate) for candidate in (one, other)]
+        old = [await evaluator.rescore(dataclasses.replace(c, form=None)) for c in (one, other)]
+    finally:
+        await evaluator.close()
+    assert {e.score.value for e in (first, *audits)} == {first.score.value}
+    assert (twin.duplicate_of, twin.score) == (one.key, first.score)
+    assert len({e.score.value for e in (first, *old)}) == 3
+
+
+def test_seeds_of_candidates_without_a_form_are_those_of_earlier_versions():
+    def seed(**options):
+        call = FunctionCall(source="x", function="f", arguments=b"[]", limits=Limits(), **options)
+        return _seed(b"x", call)
+
+    def digest(*parts):
+        return int.from_bytes(hashlib.blake2b(b"".join(parts), digest_size=8).digest(), "big")
+
+    assert seed() == digest(b"x", b"f", b"[]")
+    assert seed(files={"a.py": "1"}) == digest(b"x", b"f", b"[]", b"a.py", b"1")
+    assert seed(files={"a.py": "1"}, seeded_by="f" * 64) == digest(b"f" * 64, b"f", b"[]")

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from discovery.budget import Budget, Prices
 from discovery.config import GeneratorConfig, RunConfig, SamplingConfig, SearchConfig, from_dict
 from discovery.errors import MissingComponent, SchemaMismatch, StorageError, StorageFull
+from discovery.recorded import config_of
 from discovery.records import AdvicePurpose, CandidateKey, RunStatus
 from discovery.storage import open_storage, schema
 from discovery.storage.base import Write
@@ -120,6 +121,8 @@ def test_stored_databases_open_and_read(tmp_path, revision):
     shutil.copy(DATA / f"{revision}.db", path)
     storage = RdbStorage(str(path))
     run = storage.get_run("run-1")
+    if revision > "0001":  # whose configuration is made up
+        assert config_of(run).search.duplicates == ("source" if revision < "0004" else "solution")
     assert (run.status, run.facts) == (RunStatus.STOPPED, {"version": "0.1.0"})
     stored = storage.step("run-1", 0, 1)
     step, prompt, completion, _, candidate, evaluation, failed = full_step()

@@ -13,6 +13,7 @@ HOT = {
     "grow": lambda s, lease: append(s, lease, make_committed(make_step(0, 1), None)),
     "renew": lambda s, lease: s.renew([lease], 60.0),
     "find_source": lambda s, _: s.find_source("run-1", make_candidate(KEY, "x").source_hash),
+    "find_form": lambda s, _: s.find_source("run-1", "0" * 64, None, "f" * 64),
     "open_steps": lambda s, _: s.open_steps("run-1", 0),
     "step": lambda s, _: s.step("run-1", 0, 1),
     "candidate": lambda s, _: s.candidate("run-1", KEY),
