@@ -79,7 +79,9 @@ async def test_a_selector_observes_in_the_loop_what_it_observes_in_a_run(tmp_pat
     path.write_text(PLUGIN)
     problem, landscape = load_problem(str(path)), make_landscape("deceptive")
     live, played = Recording(name), Recording(name)
-    search = SearchConfig(chains=2, steps=12, candidates=3, selector=name, overlap=overlap)
+    search = SearchConfig(
+        duplicates="source", chains=2, steps=12, candidates=3, selector=name, overlap=overlap
+    )
     config = RunConfig(problem=str(path), seed=SEED, search=search)
     storage = open_storage(str(tmp_path / "runs.db"))
     record = new_run(problem, config)
