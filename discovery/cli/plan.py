@@ -272,6 +272,11 @@ def _as_in(record: RunRecord, options: Mapping[str, Any]) -> RunConfig:
         rungs = {"rungs": options["rungs"], "keep": options["keep_chains"], "at": ()}
         changed = overridden(record, search=search, slots=slots, adapt=rungs)
         changed = replace(changed, budget=Budget(**budget))
+    if options["keep_chains"] is not None and not changed.adapt.rungs:
+        raise ConfigError(
+            f"--keep-chains {options['keep_chains']} is for rungs, and there are none; add --rungs 1 or more, or leave "
+            "it out"
+        )
     if options["seed"] is not None:
         changed = replace(changed, seed=options["seed"])
     return _deep_enough(changed, options, is_deep=False)

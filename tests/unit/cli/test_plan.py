@@ -121,6 +121,7 @@ def test_rungs_are_foretold_and_shown(stored, capsys):
     assert "50 % of the chains go on at each" in said
     assert "which chains are pruned at a rung" in " ".join(said.split())
     assert main([*arguments, "--rungs", "9", "--storage", stored]) == 2
+    assert main([*arguments, "--keep-chains", "0.3", "--storage", stored]) == 2
     assert main([*arguments, "--mix", "a=mutation", "--storage", stored]) == 2
     assert "--mix is of a pilot run" in " ".join(capsys.readouterr().err.split())
 
