@@ -62,7 +62,7 @@ class CommittedStep:
         step: Step number; 0 for the initial candidate that the chain starts from.
         parents: What was shown in the prompt.
         outcomes: All K candidates in order of their index.
-        committed: The best of the valid ones (of those that a prompt can show, where one can be); None if none was valid.
+        committed: The best of the valid ones, of those that a prompt can show where one can be; None if none was valid.
     """
 
     chain: int
