@@ -94,6 +94,8 @@ def convolution(first: Sequence[int], second: Sequence[int]) -> list[int]:
     if not first or not second:
         raise ValueError("a convolution needs numbers on both sides; one of the lists is empty")
     most = max(map(abs, first)) * max(map(abs, second)) * min(len(first), len(second))
+    if not most:
+        return [0] * (len(first) + len(second) - 1)  # the width below would hold no number of the other side
     # Ten to the width is above twice the largest sum, so that signs can be told.
     width = most.bit_length() * 30103 // 100000 + 2
     if width > MOST_DIGITS:

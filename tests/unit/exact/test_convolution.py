@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from discovery.errors import Invalid
@@ -24,6 +24,8 @@ def by_definition(first, second):
 
 @settings(max_examples=30)
 @given(first=rows, second=rows)
+@example(first=[0], second=[-1000001])
+@example(first=[-1000000, 1], second=[0, 0])
 def test_it_is_what_the_definition_says(first, second):
     assert convolution(first, second) == by_definition(first, second)
     assert convolution(first, first) == by_definition(first, first)
