@@ -104,7 +104,7 @@ def test_a_sandbox_that_fails_is_no_reward_but_an_error(problems):
 def test_without_a_safe_sandbox_it_says_what_a_training_can_do(monkeypatch):
     """There is no --sandbox process here, which a run would be offered."""
     broken = SimpleNamespace(missing=lambda: ["bubblewrap is not there"])
-    monkeypatch.setattr("discovery.launch.make_backend", lambda name: broken)
+    monkeypatch.setattr("discovery.sandbox.choice.make_backend", lambda name: broken)
     with pytest.raises(MissingComponent, match=r"bubblewrap is not there\. What a model writes") as error:
         LiveReward()
     assert "--sandbox" not in str(error.value)
