@@ -1,6 +1,7 @@
 """In continuous integration a component that is missing is a failure, never a silent skip.
 
-Property tests have no deadline: how long an example takes says more of a busy machine than of the code.
+Property tests have no deadline, and may draw as slowly as they must: how long an example takes says more of a busy
+machine than of the code.
 """
 
 import compileall
@@ -20,11 +21,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A third of the usual examples, so that all tests stay within ten minutes; .ci/weekly digs deeper.
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "30"))
-settings.register_profile("patient", parent=settings(), deadline=None, max_examples=EXAMPLES)
+settings.register_profile(
+    "patient",
+    parent=settings(),
+    deadline=None,
+    max_examples=EXAMPLES,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("patient")
 
 # Drawing takes most of the time of a short run. Tests of pictures turn it on.
@@ -41,6 +48,28 @@ HARDWARE = {"gpu", "browser"}
 
 
 KEEPS_BYTECODE = not sys.dont_write_bytecode
+
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 6 << 30
+"""What must be free there and in memory for temporary files of tests to be kept there."""
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether files may be kept in memory: there is enough of it, and programs may be run from the folder."""
+    try:
+        found = os.statvfs(folder)
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return False
+    free = {name: int(value.split()[0]) * 1024 for name, _, value in (line.partition(":") for line in lines)}
+    refused = found.f_flag & (os.ST_NOEXEC | os.ST_RDONLY)
+    return not refused and min(found.f_bavail * found.f_frsize, free["MemAvailable"]) >= ROOM_BYTES
+
+
+# Each commit of a database waits for the disk: thousands of times, and for nothing where no machine loses its power.
+# `.ci/weekly` waits.
+if not os.environ.get("DISCOVERY_WEEKLY") and IN_MEMORY.is_dir() and _has_room(IN_MEMORY):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 def pytest_configure(config: pytest.Config) -> None:
