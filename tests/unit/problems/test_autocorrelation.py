@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discovery.direct import score_directly
+from discovery.direct import reference_solutions, score_directly
 from discovery.errors import Invalid, ProblemError
 from discovery.plugins import load_problem
 from discovery.referee import agrees, exact_score
@@ -110,3 +110,10 @@ def test_signed_heights_must_not_cancel(problems, by):
 def test_there_are_three():
     with pytest.raises(ProblemError, match="the inequalities are 1, 2 and 3"):
         load_problem("autocorrelation-4")
+
+
+def test_the_reference_of_the_first_is_below_matolcsi_and_vinuesa(problems):
+    _, heights, told = reference_solutions(problems["1"])[0]
+    assert exact_score(problems["1"], heights).decimal() == told == "1.5067424231503876385"
+    published = [k.value for k in problems["1"].settings.known_best if "Matolcsi" in k.source]
+    assert score_directly(problems["1"], heights).value < min(published)
