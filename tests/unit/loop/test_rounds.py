@@ -192,10 +192,10 @@ async def test_runs_of_one_revision_by_two_models_are_refused(make_loop):
     async def odd(job, place, title):
         await run(job, place, title)
         if job.seed == 1:
-            (looping.world.place / "spoke" / job.id).write_text("/other")
+            (looping.world.place / "spoke" / job.id).write_text("/another")
 
     looping.runs.run = odd
-    with pytest.raises(WeightsError, match="completions of /other and of "):
+    with pytest.raises(WeightsError, match="completions of /another and of "):
         await looping.go()
 
 
