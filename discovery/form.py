@@ -38,14 +38,20 @@ _LOOKS_PYTHON = frozenset(
         *("open", "read_text", "read_bytes"),  # whoever opens a file may open its own
         *("inspect", "traceback", "linecache", "tokenize", "getsource", "getsourcelines", "get_data"),
         *("settrace", "setprofile", "_getframe", "currentframe", "stack", "argv"),
-        *("f_lineno", "tb_lineno", "co_firstlineno", "lineno", "co_lines", "co_positions"),
+        *("f_lineno", "tb_lineno", "co_firstlineno", "lineno", "end_lineno", "co_lines", "co_positions"),
+        *("co_lnotab", "co_linetable", "marshal"),
         *("__file__", "__cached__", "__loader__", "__spec__"),
     )
 )
 _LOOKS = {
-    _C: re.compile(r"__LINE__|__builtin_LINE|__builtin_COLUMN|source_location|stacktrace|#[ \t]*line\b"),
+    _C: re.compile(
+        r"__LINE__|__builtin_LINE|__builtin_COLUMN|source_location|stacktrace|#[ \t]*line\b"
+        r"|__(?:BASE_)?FILE__|#[ \t]*embed\b"
+        r"|diagnostic[ \t]+error"  # a warning of how lines are indented may end the build
+    ),
     _RUST: re.compile(
-        r"\b(?:line|column|include|include_str|include_bytes)\s*!|\bLocation::caller\b|\btrack_caller\b"
+        r"\b(?:line|column|file|include|include_str|include_bytes)\s*!|\bLocation::caller\b|\btrack_caller\b"
+        r"|\blocation\s*\(|\bBacktrace\b"  # where a panic was
     ),
 }
 """What a program sees its lines or its file by, in each language."""
@@ -95,11 +101,24 @@ def normalised(settings: ProblemSettings, source: str, *, has_files: bool = Fals
     return "".join(parts)
 
 
+_PYTHON_RUNS = re.compile(
+    r"(?:\S*/)?python[\d.]*(?: -[^\smc]+)* \{program\}(?: (?!.*\{program\}).*)?", re.DOTALL
+)
+_COMPILER = re.compile(
+    r"(?:.*/)?(?:[\w.]+-)*(?:[gt]?cc|[cg]\+\+|clang(?:\+\+)?|rustc|cargo|make|cmake)(?:-[\d.]+)?"
+)
+
+
 def _reads_programs(settings: ProblemSettings) -> bool:
     """Whether something but an interpreter or a compiler gets the program's file: it may count its lines."""
     command, build = settings.command or (), settings.build or ()
-    is_run = bool(command) and re.fullmatch(r"(?:.*/)?python[\d.]*", command[0]) is not None
-    return ("{program}" in " ".join(command) and not is_run) or any("-Werror" in word for word in build)
+    started = " ".join(command)
+    if "{program}" in started and _PYTHON_RUNS.fullmatch(started) is None:
+        return True
+    if build[:2] == ("sh", "-c") and len(build) == 3 and not set(build[2]) & set(";|&<>()$`\n"):
+        build = tuple(build[2].split())  # one command
+    is_odd = bool(build) and _COMPILER.fullmatch(build[0]) is None
+    return is_odd or any("-Werror" in word for word in build)
 
 
 # Python
@@ -114,6 +133,8 @@ _WORD = re.compile(r"\w+")
 _FSTRING_START = getattr(tokenize, "FSTRING_START", -1)  # from Python 3.12
 _FSTRING_END = getattr(tokenize, "FSTRING_END", -1)
 _FSTRINGS = (tokenize.STRING, _FSTRING_END)
+# A template string, from Python 3.14, tells how it is written.
+_ODD_TOKENS = (tokenize.ERRORTOKEN, getattr(tokenize, "TSTRING_START", tokenize.ERRORTOKEN))
 
 
 def _python(source: str) -> str | None:
@@ -121,8 +142,8 @@ def _python(source: str) -> str | None:
         return None
     try:
         return "".join(_python_parts(source))
-    except (tokenize.TokenError, SyntaxError, _OddError):
-        return None
+    except (tokenize.TokenError, SyntaxError, UnicodeError, _OddError):
+        return None  # the third: half of a surrogate pair, from Python 3.12
 
 
 def _python_parts(source: str) -> Iterator[str]:
@@ -143,7 +164,7 @@ def _python_parts(source: str) -> Iterator[str]:
         if kind == tokenize.DEDENT:
             depth -= 1
             continue
-        if kind == tokenize.ERRORTOKEN:
+        if kind in _ODD_TOKENS:
             raise _OddError
         if kind == _FSTRING_START:
             nested += 1
@@ -152,18 +173,22 @@ def _python_parts(source: str) -> Iterator[str]:
         if kind == _FSTRING_END:
             nested -= 1
             if nested == 0:
-                lines = lines or source.splitlines(keepends=True)
+                lines = lines or io.StringIO(source).readlines()  # at "\n" alone, as the tokenizer does
                 text = _slice(lines, start, end)
         if nested:
             continue
         if kind == tokenize.NAME and text in _LOOKS_PYTHON:
             raise _OddError
-        # The names in it, which only later versions cut out.
-        if kind in _FSTRINGS and "{" in text and not _LOOKS_PYTHON.isdisjoint(_WORD.findall(text)):
+        if kind in _FSTRINGS and "{" in text and _is_odd_fstring(text):
             raise _OddError
         yield " " * depth if is_first else " "
         yield text
         is_first = False
+
+
+def _is_odd_fstring(text: str) -> bool:
+    """Whether it may not end there, as from Python 3.12 quotes may stand in it, or has a name in it to look by."""
+    return text.count("{") != text.count("}") or not _LOOKS_PYTHON.isdisjoint(_WORD.findall(text))
 
 
 def _slice(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
@@ -194,6 +219,8 @@ _C_PIECE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_HEADERS = ("include", "include_next", "import", "__has_include", "__has_include_next", "__has_embed")
+_HEADER_COMMENT = re.compile(r"[^\n]*?<[^>\n]*/[/*]")  # or the name of a header
 _RAW_C = ("R", "u8R", "uR", "UR", "LR")
 
 
@@ -218,6 +245,8 @@ def _c_parts(source: str) -> Iterator[str]:
         kind, text = found.lastgroup, found[0]
         if kind == "word" and text in _RAW_C and source.startswith('"', at):
             raise _OddError  # a raw literal that does not end
+        if is_directive and kind == "word" and text in _HEADERS and _HEADER_COMMENT.match(source, at):
+            raise _OddError
         if kind == "comment":
             gap = gap or " "
         elif kind == "blank":

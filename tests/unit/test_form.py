@@ -180,6 +180,9 @@ OTHER_PYTHON = [
     ("x = 1", "y = 1"),
     ("x = 10", "x = 1_0"),
     ("(a)", "a"),
+    # Lines end at "\n" alone, whatever else a reader may take for the end of one.
+    ("x = '\u2028'\ny = f'{a}'\nz", "x = '\u2028'\ny = f'{b}'\nz"),
+    ("x = '\x85\x1c'\ny = f'{a}'\nz\nw", "x = '\x85\x1c'\ny = f'{b}'\nz\nw"),
 ]
 NO_PYTHON = [
     *(
@@ -212,6 +215,9 @@ def test_what_is_equal_in_python_and_what_is_not():
         assert None is not python(one) != python(other) is not None, one
     for source in NO_PYTHON:
         assert python(source) is None, source
+    # From Python 3.12 quotes may stand in f-strings, so that the blanks here are a key's.
+    assert python("f'{d['a']}'") is None or python("f'{d['a']}'") != python("f'{d[' a ']}'")
+    python("x = '\ud800'")  # half of a pair, which later tokenizers refuse by an error of their own
     assert python("# opens a file\nx = 'open'\nx.reopen()") is not None
 
 
@@ -253,6 +259,8 @@ NO_C = [
         "a\rb",
     ),
     *("int x = __LINE__;", "auto l = std::source_location::current();", "import std;"),
+    *("#/**/include <a//b>\nint x;", "#if __has_include(<a//b>)\n#endif", "auto f = fopen(__FILE__, mode);"),
+    '#pragma GCC diagnostic error "-Wmisleading-indentation"\nint x;',
 ]
 
 
@@ -295,6 +303,8 @@ NO_RUST = [
     "'",
     'r#"open"',
     'println!("{}", line!())',
+    "std::fs::read_to_string(file!())",
+    "set_hook(Box::new(|p| said(p.location().unwrap().line())))",
     "#!/bin/sh\n",
     "a\u2028b",
 ]
@@ -363,6 +373,20 @@ def test_texts_and_data_have_no_form_and_nothing_whose_file_another_program_read
     strict = ProblemSettings(language="cpp", build=("g++", "-Werror", "{program}", "-o", "{binary}"))
     assert normalised(counted, "int x;") is normalised(strict, "int x;") is None
     assert normalised(ProblemSettings(command=("python3", "-O", "{program}")), "x  # y\n") == "x\n"
+    for command in (
+        ("python3", "count_lines.py", "{program}"),
+        ("python3", "-m", "tokenize", "{program}"),
+        ("python3", "{program}", "{program}"),
+    ):
+        assert normalised(ProblemSettings(command=command), "x  # y\n") is None, command
+    for build, is_read in (
+        (("/usr/bin/x86_64-linux-gnu-g++-13", "-O2", "{program}"), False),
+        (("sh", "-c", "g++ -O2 -o {binary} *.cpp"), False),
+        (("sh", "-c", "wc -l {program} > n.h; g++ {program}"), True),
+        (("./strict-compiler", "{program}"), True),
+    ):
+        read = normalised(ProblemSettings(language="cpp", build=build), "int x; // c")
+        assert (read is None) == is_read, build
 
 
 def test_files_keep_their_borders_and_those_of_other_languages_all(tmp_path):
