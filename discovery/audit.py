@@ -17,6 +17,7 @@ from discovery.agreement import compare, confirmed, is_noisy
 from discovery.best import announced_evaluation, best_announced
 from discovery.errors import UsageError
 from discovery.evaluator import Evaluator
+from discovery.outcomes import program_hash
 from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.problem import Problem
 from discovery.records import (
@@ -198,7 +199,7 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
     ranked = [key for key, score in sorted(scored, key=lambda item: -direction.key(item[1]))]
     starts = list(beginnings.stored(storage, run))
     # A program that was given another construction is another evaluation.
-    known = {(start.program_hash, start.warm_start) for start in starts}
+    known = {(name, start.warm_start) for start in starts for name in (start.source_hash, start.program_hash)}
     found: dict[tuple[str, CandidateKey | None], tuple[Candidate, Evaluation]] = {}
     for key in ([best.key] if best is not None else []) + ranked:
         if len(found) >= top:
@@ -206,7 +207,8 @@ def _claims(storage: Storage, record: RunRecord, top: int, noisy: bool) -> list[
         candidate, claimed = storage.candidate(run, key), claim(key)
         if candidate is None or claimed is None:
             continue
-        equal = (candidate.program_hash, candidate.warm_start)
+        program = program_hash(candidate.source_hash, candidate.form, claimed.source_read)
+        equal = (program, candidate.warm_start)
         if equal not in found and equal not in known:
             found[equal] = (candidate, claimed)
     claims = sorted(found.values(), key=lambda claim: -direction.key(_value(claim[1])))

@@ -12,6 +12,7 @@ from contextlib import closing
 
 import pytest
 
+from discovery.records import INITIAL
 from discovery.storage import open_storage
 from discovery.testing.server import FakeConfig, FakeServer, Reply
 
@@ -111,8 +112,12 @@ async def test_programs_of_one_form_are_scored_once_whenever_the_run_was_killed(
     assert set(ran.values()) == {1}
     assert shared > len(ran)
     assert storage.counts(killed).duplicates == shared
-    # Twins draw the same numbers, and an audit scores each by its own source.
-    audited = await discovery("audit", killed, "--top", "9", *OPTIONS, cwd=tmp_path)
+    # Twins draw the same numbers; an audit takes each program once, by its exact source where that was read.
+    audited = await discovery("audit", killed, "--top", "60", *OPTIONS, cwd=tmp_path)
     assert audited["agrees"]
-    assert len(audited["candidates"]) > 5
+    steps = [step for chain in range(CHAINS) for step in storage.committed_steps(killed, chain)]
+    programs = {o.source_hash for step in steps for o in step.outcomes if o.score is not None}
+    known = {storage.candidate(killed, INITIAL).form}
+    assert len(audited["candidates"]) == len(programs - known) + 1
+    assert len(programs) > len(ran)
     storage.close()
