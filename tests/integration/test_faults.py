@@ -240,11 +240,12 @@ from pathlib import Path
 group, left = Path(sys.argv[1]), int(sys.argv[2])
 (group / "cgroup.procs").write_text("0")
 limit = int((group / "memory.limit_in_bytes").read_text())
-kept, end = [], time.monotonic() + 2
-while time.monotonic() < end:
+kept, end = [], None  # two seconds of shortage, however long it takes to get there
+while end is None or time.monotonic() < end:
     if int((group / "memory.usage_in_bytes").read_text()) < limit - left:
         kept.append(bytearray(b"x") * (1 << 19))
     else:
+        end = end or time.monotonic() + 2
         time.sleep(0.001)
 """
 JOIN = """
