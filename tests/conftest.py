@@ -87,8 +87,8 @@ def pytest_collectstart() -> None:
 
 def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = not KEEPS_BYTECODE
-    # What was made until here stays to the end, and looking through it for garbage takes a fifth of the CPU time of
-    # tests in this process. What the tests make is looked through as ever.
+    # What was made until here stays to the end, and need not be looked through for garbage again and again. What the
+    # tests make is looked through as ever.
     gc.freeze()
     gc.enable()
 
