@@ -99,11 +99,11 @@ class RunSummary:
     @property
     def programs(self) -> str:
         """How many programs were different, and what the others were, in words."""
-        said = ["different ones"]
+        said = ["different"]
         if self.duplicates:
-            said.append(f"{self.duplicates} evaluations were of equal ones")
+            said.append(f"{self.duplicates} taken over from an equal one")
         if self.repeats:
-            said.append(f"{self.repeats} had a solution that their chain had")
+            said.append(f"{self.repeats} with a solution that the chain had")
         return ", ".join(said)
 
     @property
