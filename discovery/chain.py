@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -52,6 +52,26 @@ from discovery.storage.base import Lease, StoredStep
 
 OF_ITSELF = ("all steps taken", "its evaluations are spent")
 """Why a chain ends that comes to its end as planned."""
+
+
+def ended_by(reasons: Mapping[int, str], fates: Collection[int]) -> str | None:
+    """Why a run ended, whichever of its chains was the last: what cut one short, else that all was done.
+
+    A chain that was pruned or did not improve says something of itself alone; of several that tell as much the first
+    speaks.
+
+    Args:
+        reasons: Why each chain took no more steps, by its number.
+        fates: Those that ended by a rule of their own while the run went on.
+
+    Returns:
+        None where there is no chain.
+    """
+
+    def rank(number: int) -> tuple[bool, bool, int]:
+        return number in fates, reasons[number] in OF_ITSELF, number
+
+    return reasons[min(reasons, key=rank)] if reasons else None
 
 
 class Chain:

@@ -18,7 +18,7 @@ from discovery.beginnings import Start
 from discovery.best import BestKeeper, best_announced
 from discovery.briefing import refuse_what_cannot_fit
 from discovery.budget import Ledger, Spent, Tokens
-from discovery.chain import OF_ITSELF, Chain
+from discovery.chain import Chain, ended_by
 from discovery.config import RunConfig
 from discovery.errors import (
     GeneratorRefused,
@@ -362,26 +362,6 @@ class Run:
             self._reasons[chain.number] = await chain.run(step_runner)
         except LeaseLost:
             self._supervision.lost(chain.number)
-
-
-def ended_by(reasons: Mapping[int, str], fates: Collection[int]) -> str | None:
-    """Why a run ended, whichever of its chains was the last: what cut one short, else that all was done.
-
-    A chain that was pruned or did not improve says something of itself alone; of several that tell as much the first
-    speaks.
-
-    Args:
-        reasons: Why each chain took no more steps, by its number.
-        fates: Those that ended by a rule of their own while the run went on.
-
-    Returns:
-        None where there is no chain.
-    """
-
-    def rank(number: int) -> tuple[bool, bool, int]:
-        return number in fates, reasons[number] in OF_ITSELF, number
-
-    return reasons[min(reasons, key=rank)] if reasons else None
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from discovery.budget import Budget
+from discovery.chain import ended_by
 from discovery.config import AdaptConfig, RunConfig, SearchConfig
 from discovery.evaluator import Evaluator
 from discovery.launch import selector_of
 from discovery.plugins import load_problem
 from discovery.records import RunStatus
-from discovery.run import Run, config_of, ended_by, new_run, resumed
+from discovery.run import Run, config_of, new_run, resumed
 from discovery.storage import open_storage
 from discovery.testing.fakes import InProcessBackend, ScriptedGenerator
 
