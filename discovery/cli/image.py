@@ -17,8 +17,9 @@ from discovery.cli.app import app, err, notice, out, print_json, print_table, pr
 from discovery.errors import MissingComponent, ProblemError, SandboxError, SandboxUnavailable, UsageError
 from discovery.plugins import load_problem
 from discovery.sandbox import images, recipes
+from discovery.sandbox.answers import Image
 from discovery.sandbox.docker import engine_fix
-from discovery.sandbox.engine import Engine, Image, ImageInUse
+from discovery.sandbox.engine import Engine, ImageInUse
 from discovery.toolchain import toolchain
 
 _OWN = "discovery.dockerfile"

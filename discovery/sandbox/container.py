@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from discovery.owner import this_owner
+from discovery.sandbox.answers import Image
 from discovery.sandbox.base import SandboxSpec
 from discovery.sandbox.client import FIXED_ENVIRONMENT
-from discovery.sandbox.engine import Image
 from discovery.sandbox.totals import SPARE_PROCESSES, memory_limit
 
 OWNER_LABEL, RUN_LABEL = "discovery.owner", "discovery.run"

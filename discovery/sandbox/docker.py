@@ -32,11 +32,12 @@ from discovery.errors import DiscoveryError, MissingComponent, SandboxError, San
 from discovery.owner import describe_owner, is_dead, this_owner
 from discovery.records import SandboxRecord
 from discovery.sandbox import images, recipes
+from discovery.sandbox.answers import Image, Output
 from discovery.sandbox.base import Sandbox, SandboxSpec
 from discovery.sandbox.cgroups import ControlGroup, of_process
 from discovery.sandbox.client import Launched, ZygoteSandbox, fresh_uids
 from discovery.sandbox.container import BOX, OWNER_LABEL, SOCKET, described
-from discovery.sandbox.engine import Engine, Image, Output, address
+from discovery.sandbox.engine import Engine, address
 from discovery.sandbox.probes import verify
 from discovery.sandbox.python import zygote_files
 

@@ -10,7 +10,8 @@ import pytest
 from discovery.cli import image, main
 from discovery.errors import SandboxError, SandboxUnavailable
 from discovery.sandbox import images
-from discovery.sandbox.engine import Image, ImageInUse
+from discovery.sandbox.answers import Image
+from discovery.sandbox.engine import ImageInUse
 
 
 class FakeEngine:

@@ -9,10 +9,10 @@ from discovery.declared import Limits
 from discovery.errors import MissingComponent, SandboxUnavailable
 from discovery.owner import this_owner
 from discovery.sandbox import docker, make_backend
+from discovery.sandbox.answers import Container, Image
 from discovery.sandbox.base import SandboxSpec
 from discovery.sandbox.container import OWNER_LABEL, RUN_LABEL, described
 from discovery.sandbox.docker import DockerBackend, _meeting_place, _name
-from discovery.sandbox.engine import Container, Image
 
 DEAD = this_owner().replace(f"|{os.getpid()}|", "|999999999|")
 IMAGE = Image(id="sha256:1", volumes=("/data",), labels={})

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from discovery.errors import MissingComponent, SandboxError, SandboxUnavailable
-from discovery.sandbox.engine import Engine, _frames
+from discovery.sandbox.answers import frames
+from discovery.sandbox.engine import Engine
 
 pytest.importorskip("docker")
 
@@ -160,7 +161,7 @@ def test_containers_by_label(engine):
 
 def test_frames_of_output():
     stream = b"\x01\0\0\0\0\0\0\x03abc\x02\0\0\0\0\0\0\x01d\x01\0\0"
-    assert list(_frames(stream)) == [b"abc", b"d"]
+    assert list(frames(stream)) == [b"abc", b"d"]
 
 
 MADE = {
