@@ -17,7 +17,7 @@ NAMES = (
     *("cost", "flat", "busy", "search", "sandbox_latency", "soak", "timeouts", "kept", "stream"),
     *("prefix", "first_request", "export", "loop", "suite", "selection_cost", "selection", "plan"),
 )
-OPTIONS = ("evaluations", "sandbox", "storage", "minutes", "problems", "results")
+OPTIONS = ("evaluations", "sandbox", "storage", "minutes", "problems", "results", "page")
 
 
 def main() -> int:
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument(
         "--problems", nargs="+", metavar="PROBLEM", help="of `suite` and `selection`: only these"
     )
+    parser.add_argument("--page", type=Path, help="of `suite`: writes what is kept of minutes as Markdown")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:

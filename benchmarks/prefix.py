@@ -193,12 +193,12 @@ class Chain:
     def _observe(self, parents: tuple[CandidateKey, ...], key: CandidateKey, *, failed: int) -> None:
         view = self._views[key]
         made = Outcome(
-            key=key, source_hash=text_hash(view.source), score=view.score, failure=None, message=None
+            key=key, program_hash=text_hash(view.source), score=view.score, failure=None, message=None
         )
         broken = [
             Outcome(
                 key=CandidateKey(self._number, self._step, 1 + i),
-                source_hash=None,
+                program_hash=None,
                 score=None,
                 failure=FailureKind.INVALID,
                 message=f"circles {self._rng.integers(26)} and {self._rng.integers(26)} overlap",

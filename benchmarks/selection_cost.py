@@ -93,7 +93,7 @@ class Game:
     def _outcome(self, key: CandidateKey, score: float) -> Outcome:
         size, depth = self._rng.random(2).tolist()
         metrics = {"size": size, "depth": depth} if self._is_told else {}
-        return Outcome(key=key, source_hash=str(key), score=score, metrics=metrics)
+        return Outcome(key=key, program_hash=str(key), score=score, metrics=metrics)
 
     def _step(self, parents: tuple[CandidateKey, ...], outcomes: tuple[Outcome, ...]) -> CommittedStep:
         return CommittedStep(

@@ -1,13 +1,13 @@
 """What the embedded generator reaches on each bundled problem from its initial candidate, beside the best known.
 
-    python -m benchmarks suite --minutes 1 10 60 [--problems circle-packing-26 zigzag-8]
+    python -m benchmarks suite --minutes 1 10 60 [--problems circle-packing-26 zigzag-8] [--page FILE.md]
     python -m benchmarks suite --evaluations 200
 
 Of several minutes, one run gives all: it goes on for the longest, and what it had announced by each is read from its
 records. It holds where each problem improves on its initial candidate, or its declaration says why it cannot
 (``out_of_reach``). What was measured is kept beside the results, by problem, its version, the generator's and the
-budget, and not measured again. A problem that needs what is not here is left out, and that is said; under CI it counts
-as missed.
+budget, and not measured again; ``--page`` writes all that is kept of minutes as a page of the documentation. A problem
+that needs what is not here is left out, and that is said; under CI it counts as missed.
 """
 
 import json
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,22 @@ from discovery.storage.base import Storage
 
 CHAINS, CANDIDATES = 4, 5
 MANY_STEPS = 100_000
+MINUTES = " min"
 LONGEST_S = 3600.0
 """Of one problem whose evaluations are counted, not its minutes."""
+PAGE = """# What the embedded generator reaches
+
+From the initial candidate of each bundled problem, with `{model}`, {chains} chains of {candidates} candidates a
+step and all else as it is by default, on {cpus} CPUs with nothing beside it: one run of one seed each, which
+says little of a generator and much of a problem. The gap lies between the last score reached and the best that
+is known, which the problem's README names with its source; `-` is what nobody has published, or what was not
+measured yet. A problem is to be maximised, but where (min) follows its name. Evaluations are those of the
+longest run.
+
+Made by `python -m benchmarks suite --minutes 1 10 60 --page {page}`, which takes {hours} hours and, stopped, goes on
+with the problems that are left.
+
+"""
 COMMAND = (sys.executable, "-c", "import sys; from discovery.cli import main; sys.exit(main())")
 
 
@@ -123,7 +137,7 @@ class Suite:
         for rows in self._problems():
             last, by_budget = rows[-1], {row.budget: row.reached for row in rows}
             numbers = (last.initial, *map(by_budget.get, budgets), last.known, last.gap)
-            shown = ["-" if number is None else f"{number:.7g}" for number in numbers]
+            shown = list(map(_shown, numbers))
             counted = str(last.evaluations) if last.is_measured else "-"
             style = "" if last.holds else "bold red"
             table.add_row(last.problem, counted, *shown, Text(last.said, style=style))
@@ -143,11 +157,12 @@ def run(
     problems: list[str] | None = None,
     sandbox: str = "auto",
     results: Path = Path("benchmarks") / "results",
+    page: Path | None = None,
 ) -> Suite:
     if evaluations is not None and minutes is not None:
         raise SystemExit("give --evaluations or --minutes, not both")
     marks = sorted(set(minutes or [1.0])) if evaluations is None else []
-    budgets = [f"{mark:g} min" for mark in marks] or [f"{evaluations} evaluations"]
+    budgets = [f"{mark:g}{MINUTES}" for mark in marks] or [f"{evaluations} evaluations"]
     kept = results / "suite"
     kept.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
@@ -160,6 +175,8 @@ def run(
                 file=sys.stderr,
             )
         rows += of_problem
+    if page is not None:
+        page.write_text(_page(kept, page))
     cpus = len(os.sched_getaffinity(0))
     return Suite(
         title=f"The suite with the embedded generator {MODEL} ({', '.join(budgets)} each, {cpus} CPUs)",
@@ -173,6 +190,60 @@ def run(
     )
 
 
+def _page(kept: Path, page: Path) -> str:
+    """All that was reached within minutes and is kept and not out of date, as Markdown; a column for each budget."""
+    measured = [rows for name in bundled_problems() if (rows := _kept_of_minutes(load_problem(name), kept))]
+    budgets = list(dict.fromkeys(row.budget for row in sorted(chain.from_iterable(measured), key=_minutes)))
+    columns = ("problem", "evaluations", "initial", *budgets, "best known", "gap")
+    lines = [_line(*columns), "|" + "---|" * len(columns)]
+    for rows in measured:
+        last, by_budget = rows[-1], {row.budget: row.reached for row in rows}
+        minimised = " (min)" if Direction(last.direction) is Direction.MINIMIZE else ""
+        numbers = (last.initial, *map(by_budget.get, budgets), last.known, last.gap)
+        lines.append(_line(last.problem + minimised, f"{last.evaluations:,}", *map(_shown, numbers)))
+    cpus, hours = len(os.sched_getaffinity(0)), len(bundled_problems())
+    about = PAGE.format(model=MODEL, chains=CHAINS, candidates=CANDIDATES, cpus=cpus, hours=hours, page=page)
+    return about + "\n".join(lines) + "\n"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _shown(number: float | None) -> str:
+    return "-" if number is None else f"{number:.7g}"
+
+
+def _kept_of_minutes(problem: Problem, kept: Path) -> list[Row]:
+    """The shortest budget first."""
+    files = kept.glob(f"{problem.name} *{MINUTES}.json")
+    return sorted((row for file in files if (row := _kept(problem, file))), key=_minutes)
+
+
+def _minutes(row: Row) -> float:
+    return float(row.budget.removesuffix(MINUTES))
+
+
+def _kept(problem: Problem, file: Path) -> Row | None:
+    """What was measured before; None where that was nothing, or of another version of problem or generator."""
+    if not file.is_file():
+        return None
+    row = json.loads(file.read_text())
+    is_current = (row["version"], row.get("generator")) == (problem.version, MODEL)
+    return Row(**{**row, **_about(problem)}) if is_current else None
+
+
+def _about(problem: Problem) -> dict[str, Any]:
+    known = best_known(problem.settings.known_best, problem.direction)
+    return {
+        "problem": problem.name,
+        "version": problem.version,
+        "direction": str(problem.direction),
+        "known": known.value if known else None,
+        "out_of_reach": problem.settings.out_of_reach,
+    }
+
+
 def _rows(
     problem: Problem,
     budgets: Sequence[str],
@@ -182,20 +253,11 @@ def _rows(
     kept: Path,
 ) -> list[Row]:
     """What became of one problem within each budget; one row where nothing became of it."""
-    known = best_known(problem.settings.known_best, problem.direction)
-    about = {
-        "problem": problem.name,
-        "version": problem.version,
-        "direction": str(problem.direction),
-        "known": known.value if known else None,
-        "out_of_reach": problem.settings.out_of_reach,
-    }
+    about = _about(problem)
     files = {budget: kept / f"{problem.name} {budget}.json" for budget in budgets}
-    stored = [json.loads(file.read_text()) for file in files.values() if file.is_file()]
-    if len(stored) == len(files) and all(
-        row["version"] == problem.version and row.get("generator") == MODEL for row in stored
-    ):
-        return [Row(**{**row, **about}) for row in stored]
+    stored = [row for file in files.values() if (row := _kept(problem, file))]
+    if len(stored) == len(files):
+        return stored
     if not can_be_tried(problem):
         lacks = f"this machine lacks {', '.join(needs_missing(problem))}"
         return [Row(**about, budget=budgets[-1], left_out=lacks)]

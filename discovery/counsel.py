@@ -250,5 +250,5 @@ class Counsel:
         asked = self._ports.storage.consultation(self._ports.run, key.chain, key.step, AdvicePurpose.REFLECT)
         if asked is None or asked.subject != key:
             return None
-        outcome = Outcome(key=key, source_hash=None, score=view.score)
+        outcome = Outcome(key=key, program_hash=None, score=view.score)
         return insight_of(asked.text, outcome, is_improvement=False)

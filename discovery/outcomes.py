@@ -32,7 +32,7 @@ def refuted(outcome: Outcome, failure: Failure) -> Outcome:
     """An outcome whose second scoring disagreed."""
     return Outcome(
         key=outcome.key,
-        source_hash=outcome.source_hash,
+        program_hash=outcome.program_hash,
         score=None,
         failure=failure.kind,
         message=failure.message,
@@ -93,7 +93,7 @@ def outcome_of(evaluation: Evaluation, candidate: Candidate | None, metrics: Seq
     score = evaluation.score
     return Outcome(
         key=evaluation.key,
-        source_hash=None
+        program_hash=None
         if candidate is None
         else program_hash(candidate.source_hash, candidate.form, evaluation.source_read),
         score=score.value if score else None,

@@ -84,8 +84,8 @@ class Ports:
     def count(self, outcome: Outcome) -> None:
         """Tell the tally and the duplicate index of a stored evaluation."""
         self.progress.finished(duplicate=outcome.duplicate_of is not None)
-        if outcome.source_hash is not None:
-            self.evaluator.remember(outcome.source_hash)
+        if outcome.program_hash is not None:
+            self.evaluator.remember(outcome.program_hash)
 
     def settle(self, outcome: Outcome) -> None:
         """Tell the tally of a result that counts."""

@@ -215,7 +215,7 @@ class Run:
         ports = self._ports(journal, outage)
         outage.is_vain = lambda: ports.ledger.stop_reason(in_flight=False) is not None
         for initial, evaluation in starts:
-            if (program := ports.outcome(evaluation, initial).source_hash) is not None:
+            if (program := ports.outcome(evaluation, initial).program_hash) is not None:
                 self._evaluator.remember(program)
         chains = self._replay(ports, starts)
         self.progress.replayed()

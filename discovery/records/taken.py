@@ -16,7 +16,7 @@ class Outcome:
 
     Args:
         key: The candidate's.
-        source_hash: Of its program: of the form where the run goes by that and its scorer did not read the source,
+        program_hash: Of its program: of the form where the run goes by that and its scorer did not read the source,
             else of the source; None where there is none.
         score: None for a failure.
         failure: What went wrong.
@@ -30,7 +30,7 @@ class Outcome:
     """
 
     key: CandidateKey
-    source_hash: str | None
+    program_hash: str | None
     score: float | None
     failure: FailureKind | None = None
     message: str | None = None
@@ -49,7 +49,7 @@ class Outcome:
 
     def is_twin(self, other: Outcome) -> bool:
         """Whether it tells a search the same as another one: it is one program, or has one result."""
-        is_program = self.source_hash is not None and self.source_hash == other.source_hash
+        is_program = self.program_hash is not None and self.program_hash == other.program_hash
         return is_program or (self.result is not None and self.result == other.result)
 
 

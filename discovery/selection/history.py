@@ -78,7 +78,7 @@ class History:
         outcome = step.outcome(step.committed)
         if outcome.score is None:
             raise ValueError(f"step {step.chain}.{step.step} committed {step.committed}, which has no score")
-        program, result = outcome.source_hash, outcome.result
+        program, result = outcome.program_hash, outcome.result
         if program in self._programs or result in self._results:
             return None
         if program is not None:

@@ -179,7 +179,7 @@ class Islands:
             key=outcome.key,
             quality=self._direction.key(score),
             arrival=arrival,
-            names=frozenset({outcome.source_hash or outcome.key, outcome.result or outcome.key}),
+            names=frozenset({outcome.program_hash or outcome.key, outcome.result or outcome.key}),
             # Without features everyone has a cell of their own, and the worst one leaves when there are too many.
             cell=cell if self._features else (arrival,),
             home=home,

@@ -140,7 +140,7 @@ def committed_page(
         # Attempts come in order: a later one replaces the earlier.
         outcomes.setdefault(step, {})[index] = Outcome(
             key=CandidateKey(chain, step, index),
-            source_hash=None if program is None else _program_hash(*program, was_read),
+            program_hash=None if program is None else _program_hash(*program, was_read),
             score=score,
             failure=None if failure is None else FailureKind(failure),
             message=None if message is None else text_out(message),

@@ -156,7 +156,7 @@ class _Ledger:
             self.duplicates += 1
             return Outcome(
                 key=key,
-                source_hash=source_hash,
+                program_hash=source_hash,
                 score=first.score,
                 duplicate_of=first.key,
                 metrics=first.metrics,
@@ -167,7 +167,7 @@ class _Ledger:
             worth += drawing("noise", self.seed, key).gauss(0.0, landscape.noise)
         outcome = Outcome(
             key=key,
-            source_hash=source_hash,
+            program_hash=source_hash,
             score=landscape.direction.key(worth),
             metrics=numbers(landscape.metrics(solution), self.metrics) if self.metrics else {},
         )
@@ -255,7 +255,7 @@ def _failed(key: CandidateKey, proposal: Proposal) -> Outcome:
     has_program = proposal.failure is not FailureKind.NO_PROGRAM
     return Outcome(
         key=key,
-        source_hash=text_hash(f"failed {key}") if has_program else None,
+        program_hash=text_hash(f"failed {key}") if has_program else None,
         score=None,
         failure=proposal.failure,
         message=proposal.message,

@@ -54,7 +54,7 @@ def committed_step(
     for index, score in enumerate(scores):
         key = initial_key(initial) if step == 0 else CandidateKey(chain, step, index)
         told = metrics[index] if score is not None and index < len(metrics) else {}
-        outcomes.append(Outcome(key=key, source_hash=f"source of {key}", score=score, metrics=told))
+        outcomes.append(Outcome(key=key, program_hash=f"source of {key}", score=score, metrics=told))
         if score is not None and direction.better(score, best):
             committed, best = key, score
     return CommittedStep(
@@ -277,8 +277,8 @@ class SelectorContract:
 def _copied(outcome: Outcome, known: Outcome, rng: np.random.Generator) -> Outcome:
     """A candidate with the program, or the solution, of one before."""
     if rng.random() < 0.5:
-        return replace(outcome, source_hash=known.source_hash)
-    return replace(outcome, solution=known.solution or f"solution of {known.source_hash}")
+        return replace(outcome, program_hash=known.program_hash)
+    return replace(outcome, solution=known.solution or f"solution of {known.program_hash}")
 
 
 def _chosen(selector: Selector, count: int) -> Selection:

@@ -52,10 +52,10 @@ class StepsContract:
                 continue
             append(storage, lease, make_committed(planned, good))
             outcomes = (
-                Outcome(key=good, source_hash=candidate.source_hash, score=float(number)),
+                Outcome(key=good, program_hash=candidate.source_hash, score=float(number)),
                 Outcome(
                     key=bad,
-                    source_hash=make_candidate(bad, "same").source_hash,
+                    program_hash=make_candidate(bad, "same").source_hash,
                     score=None,
                     failure=FailureKind.TIMEOUT,
                     message="it fell",
@@ -63,7 +63,7 @@ class StepsContract:
                 ),
                 Outcome(
                     key=none,
-                    source_hash=None,
+                    program_hash=None,
                     score=None,
                     failure=FailureKind.NO_PROGRAM,
                     message="it fell",
@@ -216,7 +216,7 @@ class StepsContract:
         append(storage, lease, make_committed(make_step(0, 1), keys[0]))
         (step,) = storage.committed_steps("run-1", 0)
         own = made[0].source_hash
-        assert [(o.source_hash, o.solution) for o in step.outcomes] == [
+        assert [(o.program_hash, o.solution) for o in step.outcomes] == [
             ("f" * 64, "5" * 64),
             (own, None),
             (own, "5" * 64),

@@ -183,7 +183,7 @@ def _failures(rng: random.Random, step: int) -> FailureStatistics:
             outcomes.append(
                 Outcome(
                     key=CandidateKey(chain=0, step=at, index=index),
-                    source_hash=None,
+                    program_hash=None,
                     score=0.5 if kind is None else None,
                     failure=kind,
                     message=message,

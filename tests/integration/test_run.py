@@ -133,7 +133,7 @@ def contents(storage, run, chains):
         for chain in steps
         for step in chain
         for outcome in step.outcomes
-        if outcome.source_hash
+        if outcome.program_hash
     ]
     prompts = [storage.step(run, step.chain, step.step).prompt.messages for chain in steps for step in chain]
     timeless = [[dataclasses.replace(s, outcomes=_timeless(s.outcomes)) for s in chain] for chain in steps]

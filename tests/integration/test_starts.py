@@ -110,7 +110,7 @@ def found(storage, run, chains=4):
     """What was shown and what came of it, chain by chain, without what timing may change."""
     return [
         [
-            (step.parents, step.committed, [(o.key, o.source_hash, o.score) for o in step.outcomes])
+            (step.parents, step.committed, [(o.key, o.program_hash, o.score) for o in step.outcomes])
             for step in storage.committed_steps(run, chain)
         ]
         for chain in range(chains)

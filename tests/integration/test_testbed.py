@@ -54,9 +54,9 @@ def plain(step):
     outcomes = []
     for o in step.outcomes:
         kind = None if o.failure is None else FailureKind.NO_PROGRAM
-        source_hash = None if kind else o.source_hash
+        program_hash = None if kind else o.program_hash
         outcomes.append(
-            dataclasses.replace(o, failure=kind, message=None, duplicate_of=None, source_hash=source_hash)
+            dataclasses.replace(o, failure=kind, message=None, duplicate_of=None, program_hash=program_hash)
         )
     return dataclasses.replace(step, outcomes=tuple(outcomes))
 

@@ -116,7 +116,7 @@ async def test_programs_of_one_form_are_scored_once_whenever_the_run_was_killed(
     audited = await discovery("audit", killed, "--top", "60", *OPTIONS, cwd=tmp_path)
     assert audited["agrees"]
     steps = [step for chain in range(CHAINS) for step in storage.committed_steps(killed, chain)]
-    programs = {o.source_hash for step in steps for o in step.outcomes if o.score is not None}
+    programs = {o.program_hash for step in steps for o in step.outcomes if o.score is not None}
     known = {storage.candidate(killed, INITIAL).form}
     assert len(audited["candidates"]) == len(programs - known) + 1
     assert len(programs) > len(ran)

@@ -117,7 +117,7 @@ def test_an_evaluation_has_the_result_that_its_state_says(state, score, failure)
 
 
 def test_the_outcome_of_a_candidate_is_found_by_its_key():
-    outcomes = tuple(Outcome(key=CandidateKey(0, 2, i), source_hash=None, score=float(i)) for i in range(3))
+    outcomes = tuple(Outcome(key=CandidateKey(0, 2, i), program_hash=None, score=float(i)) for i in range(3))
     step = CommittedStep(chain=0, step=2, parents=(INITIAL,), outcomes=outcomes, committed=outcomes[2].key)
     assert step.outcome(CandidateKey(0, 2, 1)).score == 1.0
     with pytest.raises(KeyError, match=r"step 0\.2 has no candidate 0\.2\.3"):

@@ -31,7 +31,7 @@ from discovery.reflection import (
 from discovery.selection.base import Shortlist
 
 KEY = CandidateKey(0, 3, 1)
-OWN = Outcome(key=KEY, source_hash=None, score=0.5)
+OWN = Outcome(key=KEY, program_hash=None, score=0.5)
 
 
 def kept(answer):
@@ -120,9 +120,9 @@ def test_an_attempt_is_shown_by_what_it_changed(problem):
     lines[30] = "line_30 = 'better'"
     own = view(KEY, "\n".join(lines), 0.5)
     failed = Outcome(
-        key=CandidateKey(0, 3, 0), source_hash=None, score=None, failure=FailureKind.TIMEOUT, message="9 s"
+        key=CandidateKey(0, 3, 0), program_hash=None, score=None, failure=FailureKind.TIMEOUT, message="9 s"
     )
-    fine = Outcome(key=CandidateKey(0, 3, 2), source_hash=None, score=0.75)
+    fine = Outcome(key=CandidateKey(0, 3, 2), program_hash=None, score=0.75)
     step = CommittedStep(chain=0, step=3, parents=(INITIAL,), outcomes=(failed, OWN, fine), committed=KEY)
     system, user = reflection_question(problem, own, [parent], step)
     assert system.content.startswith(ADVISES)

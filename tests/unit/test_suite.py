@@ -70,6 +70,29 @@ def test_one_run_gives_what_was_reached_in_each_of_several_minutes(searched, tmp
     assert ran == ["zigzag-8"]
 
 
+def test_a_page_shows_all_that_is_kept_of_minutes_and_nothing_out_of_date(searched, tmp_path):
+    ran = searched({**FOUND, "evaluations": 20, "reached": 0.375}, {**FOUND, "evaluations": 2000})
+    run(tmp_path, "zigzag-8", minutes=[10.0, 1.0])
+    searched(FOUND)
+    run(tmp_path, "uncertainty-inequality", "zigzag-12", minutes=[1.0])
+    run(tmp_path, "zigzag-16")
+    (old,) = tmp_path.glob("suite/zigzag-12 *.json")
+    old.write_text(old.read_text().replace(load_problem("zigzag-12").version, "0" * 64))
+    page = tmp_path / "reached.md"
+    run(tmp_path, "zigzag-8", minutes=[1.0], page=page)
+    assert len(ran) == 4, "nothing is measured again for a page"
+    title, about, command, table = page.read_text().split("\n\n", 3)
+    assert title == "# What the embedded generator reaches"
+    assert f"`{suite.MODEL}`" in about
+    assert f"--page {page}" in command
+    assert table.splitlines() == [
+        "| problem | evaluations | initial | 1 min | 10 min | best known | gap |",
+        "|---|---|---|---|---|---|---|",
+        "| uncertainty-inequality (min) | 200 | 0.25 | 0.5 | - | 0.3215872 | 0.1784128 |",
+        "| zigzag-8 | 2,000 | 0.25 | 0.375 | 0.5 | 1 | 0.5 |",
+    ]
+
+
 def test_the_command_prints_the_table_and_writes_the_report(searched, tmp_path, monkeypatch, capsys):
     searched(FOUND)
     asked = ["suite", "--evaluations", "200", "--problems", "zigzag-8", "--results", str(tmp_path)]

@@ -37,7 +37,7 @@ def test_of_equal_scores_the_oldest_stays_and_copies_of_other_chains_count():
     trail.observe(committed_step(0, 1, (), [2.0, 2.0, 1.0]))
     # Timing decides which chain's of two equal sources is the copy.
     copied = Outcome(
-        key=CandidateKey(0, 2, 0), source_hash="x", score=9.0, duplicate_of=CandidateKey(1, 7, 0)
+        key=CandidateKey(0, 2, 0), program_hash="x", score=9.0, duplicate_of=CandidateKey(1, 7, 0)
     )
     step = committed_step(0, 2, (), [0.0])
     trail.observe(type(step)(chain=0, step=2, parents=(), outcomes=(copied,), committed=None))

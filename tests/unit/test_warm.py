@@ -133,7 +133,7 @@ def test_the_oldest_of_the_best_leads(scores, direction):
 
 def test_a_copy_of_another_chains_program_leads_as_any_other():
     leading = Leading(Direction.MAXIMIZE)
-    copied = Outcome(key=NEW, source_hash="x", score=9.0, duplicate_of=OLD)
+    copied = Outcome(key=NEW, program_hash="x", score=9.0, duplicate_of=OLD)
     leading.observe(dataclasses.replace(committed_step(0, 1, (), [1.0]), outcomes=(copied,)))
     assert leading.leader.key == NEW
 
@@ -177,7 +177,7 @@ def test_it_is_what_the_first_scoring_made_and_storage_holds(storage):
     for key, is_there in ((OLD, True), (NEW, False), (OLD, True)):
         step = committed_step(0, 1, (), [1.0])
         leader = Leading(Direction.MAXIMIZE)
-        leader.observe(dataclasses.replace(step, outcomes=(Outcome(key=key, source_hash="x", score=1.0),)))
+        leader.observe(dataclasses.replace(step, outcomes=(Outcome(key=key, program_hash="x", score=1.0),)))
         assert handout.of(leader.leader) == (leader.leader if is_there else None)
     with pytest.raises(StorageError, match=r"candidate 0\.2\.1, a warm start, is not stored"):
         WarmStarts(storage, "run-1").get(NEW)

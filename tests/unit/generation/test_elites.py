@@ -22,7 +22,7 @@ def committed(steps):
             outcomes=tuple(
                 Outcome(
                     key=CandidateKey(0, number, index),
-                    source_hash=f"hash {source} {score}",
+                    program_hash=f"hash {source} {score}",
                     score=score,
                     duplicate_of=INITIAL if is_copy else None,
                 )
@@ -40,7 +40,7 @@ def test_the_best_sources_are_kept_the_oldest_of_equals_first(steps, most, direc
         elites.observe(step)
         for outcome in step.outcomes:
             if outcome.score is not None:
-                every.setdefault(outcome.source_hash, outcome)
+                every.setdefault(outcome.program_hash, outcome)
     ranked = sorted(every.values(), key=lambda o: (-direction.key(o.score), o.key))[:most]
     assert elites.beside((), 99) == [(o.key, o.score) for o in ranked]
     parents = [o.key for o in ranked[:shown]]
@@ -58,7 +58,7 @@ def test_a_solution_with_its_score_is_kept_once_whoever_found_it():
         ("f", 1.0, None),
     ]
     outcomes = tuple(
-        Outcome(key=CandidateKey(0, 1, i), source_hash=source, score=score, solution=solution)
+        Outcome(key=CandidateKey(0, 1, i), program_hash=source, score=score, solution=solution)
         for i, (source, score, solution) in enumerate(told)
     )
     elites.observe(CommittedStep(chain=0, step=1, parents=(), outcomes=outcomes, committed=None))

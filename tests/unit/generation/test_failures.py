@@ -24,7 +24,7 @@ def step_of(number, outcomes):
         outcomes=tuple(
             Outcome(
                 key=CandidateKey(0, number, index),
-                source_hash=None,
+                program_hash=None,
                 score=1.0 if kind is None else None,
                 failure=kind,
                 message=message if kind else None,

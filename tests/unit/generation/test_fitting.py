@@ -33,7 +33,7 @@ def failing(number):
     outcomes = tuple(
         Outcome(
             key=CandidateKey(0, 1, i),
-            source_hash=None,
+            program_hash=None,
             score=None,
             failure=FailureKind.INVALID,
             message=f"{'word ' * 8}{chr(97 + i)}",

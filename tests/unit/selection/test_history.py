@@ -16,7 +16,7 @@ def steps(*told):
     for number, (program, score, solution, *metric) in enumerate(told):
         key = CandidateKey(0, number, 0) if number else INITIAL
         metrics = {"size": metric[0]} if metric else {}
-        outcome = Outcome(key=key, source_hash=program, score=score, solution=solution, metrics=metrics)
+        outcome = Outcome(key=key, program_hash=program, score=score, solution=solution, metrics=metrics)
         yield CommittedStep(chain=0, step=number, parents=(), outcomes=(outcome,), committed=key)
 
 

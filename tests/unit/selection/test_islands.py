@@ -132,7 +132,7 @@ def test_a_source_is_on_an_island_once():
     selector.observe(committed_step(0, 0, (), [0.0]))
     twin = committed_step(0, 1, [INITIAL], [1.0], metrics=[{"size": 0.9}])
     source = "source of " + str(INITIAL)
-    selector.observe(replace(twin, outcomes=(replace(twin.outcomes[0], source_hash=source),)))
+    selector.observe(replace(twin, outcomes=(replace(twin.outcomes[0], program_hash=source),)))
     assert residents(selector) == [INITIAL]
 
 

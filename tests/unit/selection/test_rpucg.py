@@ -194,7 +194,7 @@ def test_a_twin_of_a_known_source_is_not_shown_beside_it():
     selector.observe(first)
     twin = committed_step(0, 1, [INITIAL], [0.0])
     outcome = twin.outcomes[0]
-    same = type(outcome)(key=outcome.key, source_hash=first.outcomes[0].source_hash, score=0.0)
+    same = type(outcome)(key=outcome.key, program_hash=first.outcomes[0].program_hash, score=0.0)
     selector.observe(type(twin)(chain=0, step=1, parents=(INITIAL,), outcomes=(same,), committed=same.key))
     assert selector.choose(0, 4, RNG).parents == (INITIAL,)
 

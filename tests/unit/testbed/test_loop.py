@@ -92,7 +92,7 @@ def test_an_equal_solution_takes_over_its_result():
     for double in doubles:
         first = outcomes[double.duplicate_of]
         assert first.duplicate_of is None
-        assert (first.source_hash, first.score) == (double.source_hash, double.score)
+        assert (first.program_hash, first.score) == (double.program_hash, double.score)
 
 
 def test_with_noise_what_is_handed_out_is_the_luckiest_and_not_the_best():
