@@ -22,6 +22,7 @@ import pytest
 
 from discovery.cli import main
 from discovery.cli.app import FAULT, INTERRUPTED, MISUSE
+from discovery.config import SearchConfig
 from discovery.plugins import share_dir
 from discovery.storage import open_existing
 
@@ -487,10 +488,11 @@ def test_settings_come_from_a_file_and_options_win(discovery):
 
 
 def test_a_budget_deepens_the_chains_unless_their_depth_is_given(discovery):
-    options = ("--chains", 2, "--candidates", 8, "--sandbox", "process", "--scheduler", "local", "--json")
-    assert discovery("run", "constants-10", *options, "--max-evaluations", 411).json["evaluations"] == 411
-    capped = discovery("run", "constants-10", *options, "--steps", 2, "--max-evaluations", 411).json
-    assert capped["evaluations"] == 32
+    options = ("--chains", 2, "--candidates", 2, "--sandbox", "process", "--scheduler", "local", "--json")
+    more = 2 * 2 * SearchConfig().steps + 3
+    assert discovery("run", "constants-10", *options, "--max-evaluations", more).json["evaluations"] == more
+    capped = discovery("run", "constants-10", *options, "--steps", 2, "--max-evaluations", more).json
+    assert capped["evaluations"] == 8
 
 
 def test_a_finished_run_goes_on_with_a_larger_budget(discovery):

@@ -66,7 +66,7 @@ def until_more_is_stored(database, process):
 
 @pytest.mark.parametrize(
     ("sandbox", "overlap", "kills", "evaluations"),
-    [pytest.param("bubblewrap", 0, 8, 480, marks=pytest.mark.sandbox), ("process", 1, 5, 300)],
+    [pytest.param("bubblewrap", 0, 6, 360, marks=pytest.mark.sandbox), ("process", 1, 4, 240)],
 )
 @pytest.mark.timeout(280 * DEEPER)
 def test_killed_at_random_instants_and_resumed(tmp_path, sandbox, overlap, kills, evaluations):

@@ -35,7 +35,9 @@ def engines(home):
     return found
 
 
+@pytest.mark.weekly
 def test_a_run_with_a_model_made_here(taught_model, capsys, tmp_path):
+    """At each change test_loop.py shows runs on this engine, and test_serve.py a run that starts its server."""
     model = tmp_path / "model"
     shutil.copytree(taught_model, model)
     arguments = ["run", "zigzag-12", "--serve", str(model), "--engine", "torch", *SHAPE, "--json"]

@@ -86,7 +86,11 @@ def left_behind(place):
                 yield words
 
 
-def test_it_goes_on_after_a_kill_in_a_run_in_a_training_and_in_a_run_on_new_weights(place, taught_model):
+@pytest.mark.parametrize("in_the_first_run", [False, pytest.param(True, marks=pytest.mark.weekly)])
+def test_it_goes_on_after_a_kill_in_a_run_in_a_training_and_in_a_run_on_new_weights(
+    place, taught_model, in_the_first_run
+):
+    """Killed in its first run, it does what it does when it is killed in a run on new weights."""
     start = [
         str(taught_model),
         "--problem",
@@ -100,13 +104,15 @@ def test_it_goes_on_after_a_kill_in_a_run_in_a_training_and_in_a_run_on_new_weig
     start += ["--engine", "torch", "--train", "train.toml", "--sandbox", "process"]
     start += ["--storage", "runs.db", "--out", "loop"]
     again = ["--resume", "loop"]
-    killed_after("revision 0, run 2 of 2", start, place, 0.3)
-    runs, records = state(place)
-    (first,) = [run for run, evaluations in runs.items() if evaluations == EVALUATIONS]
-    assert first.startswith("zigzag-8-")
-    assert records == {}
-    said = killed_after("training: step 2/", again, place)
-    assert "measuring revision 0 by 2 runs, 1 of them done" in said
+    if in_the_first_run:
+        killed_after("revision 0, run 2 of 2", start, place, 0.3)
+        runs, records = state(place)
+        (first,) = [run for run, evaluations in runs.items() if evaluations == EVALUATIONS]
+        assert first.startswith("zigzag-8-")
+        assert records == {}
+    said = killed_after("training: step 2/", again if in_the_first_run else start, place)
+    done = ", 1 of them done" if in_the_first_run else ""
+    assert f"measuring revision 0 by 2 runs{done}\n" in said
     runs, records = state(place)
     assert sorted(records) == ["0/measured.json", "1/exported.json"]
     assert sorted(runs.values()) == [EVALUATIONS] * 2

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.budget import Budget
@@ -74,9 +74,9 @@ def climb(key, request):
     return f"def solve():\n    return {base + key.index}\n"
 
 
-@pytest.fixture
-def problem(tmp_path):
-    path = tmp_path / "climb.py"
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    path = tmp_path_factory.mktemp("problem") / "climb.py"
     path.write_text(PLUGIN)
     return load_problem(str(path))
 
@@ -207,26 +207,35 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing after it runs on purpose."""
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts=st.lists(st.integers(1, 60), min_size=1, max_size=3))
-def test_a_run_cut_anywhere_resumes_to_the_same_end(problem, tmp_path_factory, cuts):
-    folder = tmp_path_factory.mktemp("cut")
-    config = shape(chains=2, steps=4, candidates=3)
+CUT = shape(chains=2, steps=4, candidates=3)
 
-    async def whole():
-        with_storage = open_storage(str(folder / "whole.db"))
-        async with running(problem, with_storage, config) as run:
+
+@pytest.fixture(scope="module")
+def whole(problem, tmp_path_factory):
+    """What a run that nobody cuts comes to."""
+
+    async def executed():
+        with_storage = open_storage(str(tmp_path_factory.mktemp("whole") / "runs.db"))
+        async with running(problem, with_storage, CUT) as run:
             summary = await run.execute()
         found = contents(with_storage, summary.run, 2)
         with_storage.close()
         return found
+
+    return asyncio.run(executed())
+
+
+@settings(max_examples=12, deadline=None)
+@given(cuts=st.lists(st.integers(1, 60), min_size=1, max_size=3))
+def test_a_run_cut_anywhere_resumes_to_the_same_end(problem, whole, tmp_path_factory, cuts):
+    folder = tmp_path_factory.mktemp("cut")
 
     async def in_pieces():
         with_storage = open_storage(str(folder / "pieces.db"))
         generator, backend, record = ScriptedGenerator(climb), InProcessBackend(), None
         for cut in [*cuts, None]:
             async with running(
-                problem, with_storage, config, generator=generator, backend=backend, record=record
+                problem, with_storage, CUT, generator=generator, backend=backend, record=record
             ) as run:
                 record = run.record
                 task = asyncio.create_task(run.execute())
@@ -245,9 +254,8 @@ def test_a_run_cut_anywhere_resumes_to_the_same_end(problem, tmp_path_factory, c
         with_storage.close()
         return found, counts, stored, generator.requested
 
-    expected = asyncio.run(whole())
     found, counts, stored, requested = asyncio.run(in_pieces())
-    assert found == expected
+    assert found == whole
     assert counts.evaluations == stored == 24
     assert len(requested) - 24 <= 6 * len(cuts), "more was generated again than was in flight"
 
