@@ -1,5 +1,8 @@
 """Real vLLM servers with tiny models: one of each for the whole test run, started when first needed.
 
+The one of `tiny` is looked after by `discovery serve`, as a user's is. That of `tiny-gpt-oss` is forked from it once it
+has imported vLLM: two thirds of the time until it serves.
+
 `make vllm` gets what they need; without it these tests skip, and fail in continuous integration.
 """
 
@@ -7,111 +10,69 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import free_port
+
 ROOT = Path(__file__).parents[3]
-START_S = 180.0
+START_S = 120.0
 QUEUE = 24
 """Choices that a server holds, running and waiting, before it answers 503."""
+FLAGS = ("--max-num-seqs", "8", "--max-num-queued-reqs", str(QUEUE))
+PROGRAM = (sys.executable, "-c", "from discovery.cli import main; raise SystemExit(main())")
+BESIDE = "BESIDE"
+"""Environment variable of our `vllm`: the log and the arguments of a second server, as JSON."""
 FORKING = """\
 #!{python}
+import json
 import multiprocessing.context as context
+import os
 import sys
 
 context._concrete_contexts["spawn"] = context._concrete_contexts["fork"]
+# Nothing is compiled, and what draws the tokens is no process of its own, which the engine would wait for in a loop.
+os.environ |= {{"TORCHDYNAMO_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}}
+
+import vllm.entrypoints.cli.serve
+import vllm.entrypoints.openai.api_server
+import vllm.v1.engine.core
+import vllm.v1.worker.cpu_worker
 from vllm.entrypoints.cli.main import main
 
+beside = json.loads(os.environ.pop("{beside}", "null"))
+if beside and not os.fork():
+    log, *sys.argv[1:] = beside
+    with open(log, "ab") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
 sys.exit(main())
 """
 """vLLM itself, but it forks its processes, as it does for GPUs unless told otherwise. For CPUs it spawns them, and each
-imports everything anew: two thirds of the time until it serves."""
+imports everything anew."""
 
 
 class Server:
-    """One vLLM server on a port of its own.
+    """One vLLM server.
 
     Args:
-        program: The `vllm` program.
-        folder: For its log.
-        model: The folder that it serves.
-        name: What requests call it.
-        flags: Further arguments.
+        model: The folder that it serves, which has the name that requests call it.
+        port: Its port on this machine.
     """
 
-    def __init__(self, program: Path, folder: Path, model: Path, name: str, *flags: str) -> None:
+    def __init__(self, model: Path, port: int) -> None:
         self.model = model
-        self.name = name
-        self.log = folder / f"{name}.log"
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
-        self.root = f"http://127.0.0.1:{self.port}"
+        self.name = model.name
+        self.root = f"http://127.0.0.1:{port}"
         self.url = f"{self.root}/v1"
-        self._command = [program, "serve", model, "--host", "127.0.0.1", "--port", str(self.port)]
-        self._command += ["--served-model-name", name, "--enforce-eager", "--max-model-len", "8192"]
-        self._command += ["--generation-config", "vllm", "--stream-interval", "32", "--max-num-seqs", "8"]
-        self._command += ["--max-num-queued-reqs", str(QUEUE), "--enable-prompt-tokens-details"]
-        # Where a seeded choice's prompt is read in parts, vLLM 0.32 winds a generator back, which those of CPUs
-        # cannot do, and ends.
-        self._command += ["--no-enable-chunked-prefill", "--disable-uvicorn-access-log", *flags]
-        self.start()
-
-    def start(self) -> None:
-        """Start its process; :meth:`wait` waits for it."""
-        variables = {
-            "HF_HUB_OFFLINE": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-            "DO_NOT_TRACK": "1",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-            "VLLM_SYSTEM_START_DATE": "2025-08-05",
-            "OMP_NUM_THREADS": "1",
-        }
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                env={**os.environ, **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def wait(self) -> None:
-        """Wait until it answers, and warm it up: the first use of each feature stalls for seconds."""
-        end = time.monotonic() + START_S
-        while True:
-            try:
-                self.get("/health")
-                break
-            except OSError:
-                ended = self._process.poll()
-                assert ended is None, f"{self.name} ended with {ended}: {self.log.read_text()[-3000:]}"
-                assert time.monotonic() < end, f"{self.name} does not start: {self.log.read_text()[-3000:]}"
-                time.sleep(0.2)
-        self.chat("Hello.", n=2, max_tokens=8, logprobs=True, return_token_ids=True)
-
-    def kill(self) -> None:
-        """End it and all of its processes at once."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        """End it as a user would, then all that is left of it."""
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-        with suppress(ProcessLookupError):
-            self.kill()
-        self._process.wait()
 
     def get(self, path: str) -> str:
         """The body of a page."""
@@ -156,6 +117,72 @@ class Server:
         )
 
 
+class Cared(Server):
+    """One that `discovery serve` looks after.
+
+    Args:
+        model: As for :class:`Server`.
+        port: As for :class:`Server`.
+        home: The state folder of its `discovery serve`, with all that is told meanwhile in the file `told`.
+        ready: What it said when it was ready.
+        process: Its `discovery serve`.
+    """
+
+    def __init__(self, model: Path, port: int, home: Path, ready: dict, process: subprocess.Popen) -> None:
+        super().__init__(model, port)
+        self.home = home
+        self.ready = ready
+        self.process = process
+
+    def kill(self) -> None:
+        """End vLLM at once; its `discovery serve` lives."""
+        guard = self.ready["pid"]
+        for process in Path(f"/proc/{guard}/task/{guard}/children").read_text().split():
+            os.kill(int(process), signal.SIGKILL)
+
+
+@contextmanager
+def looked_after(program: Path, home: Path, model: Path, **variables: str) -> Iterator[Cared]:
+    """A server from its start by `discovery serve` to its end by Ctrl-C, which leaves nothing of it.
+
+    Args:
+        program: The `vllm` program.
+        home: The state folder.
+        model: The folder that it serves.
+        variables: Added to the environment.
+    """
+    port = free_port()
+    command = [*PROGRAM, "serve", str(model), "--port", str(port), "--lora", "--max-model-len", "8192"]
+    environment = {**os.environ, "DISCOVERY_HOME": str(home), "DISCOVERY_VLLM": str(program), **variables}
+    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+    home.mkdir()
+    with (home / "told").open("w") as told:
+        process = subprocess.Popen(
+            [*command, "--json", "--", *FLAGS],
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            cwd=home,
+            env=environment,
+        )
+    try:
+        line = process.stdout.readline()
+        assert line, (home / "told").read_text()
+        yield Cared(model, port, home, json.loads(line), process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, ""), (home / "told").read_text()
+    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _serves(folder, port)]
+
+
+def _serves(process: Path, port: int) -> bool:
+    try:
+        return f"--port\0{port}\0" in (process / "cmdline").read_text()
+    except OSError:
+        return False
+
+
 @pytest.fixture(scope="session")
 def vllm_home():
     """The environment of the real vLLM, with the models for it beside it."""
@@ -175,7 +202,7 @@ def vllm_program(vllm_home, tmp_path_factory):
     (place / "bin").mkdir()
     (place / "lib").symlink_to(vllm_home / "lib")  # where its version is looked for
     program = place / "bin" / "vllm"
-    program.write_text(FORKING.format(python=vllm_home / "bin" / "python"))
+    program.write_text(FORKING.format(python=vllm_home / "bin" / "python", beside=BESIDE))
     program.chmod(0o755)
     return program
 
@@ -191,34 +218,39 @@ def tiny_models(vllm_home):
 
 
 @pytest.fixture(scope="session")
-def _starting(request, vllm_program, tiny_models, tmp_path_factory):
-    """All servers that the chosen tests use, each starting beside the others."""
-    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    folder = tmp_path_factory.mktemp("vllm")
-    with ExitStack() as stack:
-        servers = {}
-        for fixture, (model, flags) in SERVERS.items():
-            if fixture in wanted:
-                servers[fixture] = Server(vllm_program, folder, tiny_models / model, model, *flags)
-                stack.callback(servers[fixture].stop)
-        yield servers
-
-
-SERVERS = {
-    "vllm_server": ("tiny", ("--dtype", "float32", "--enable-lora", "--max-lora-rank", "8")),
-    "gptoss_server": ("tiny-gpt-oss", ()),
-}
+def _gptoss(tiny_models, tmp_path_factory):
+    """The server that is started beside the other, if a chosen test uses it; its log, and the arguments of `vllm`."""
+    model, port = tiny_models / "tiny-gpt-oss", free_port()
+    command = ["serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
+    command += ["--served-model-name", model.name, "--max-model-len", "8192", "--generation-config", "vllm"]
+    command += ["--stream-interval", "32", "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
+    return (
+        Server(model, port),
+        tmp_path_factory.mktemp("gpt-oss") / "log",
+        [*command, "--no-enable-chunked-prefill", *FLAGS],
+    )
 
 
 @pytest.fixture(scope="session")
-def vllm_server(_starting):
+def vllm_server(request, vllm_program, tiny_models, _gptoss, tmp_path_factory):
     """vLLM with the model `tiny`: it answers with programs of ten random numbers."""
-    _starting["vllm_server"].wait()
-    return _starting["vllm_server"]
+    _, log, command = _gptoss
+    wanted = any("gptoss_server" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    beside = {BESIDE: json.dumps([str(log), *command])} if wanted else {}
+    home = tmp_path_factory.mktemp("vllm") / "home"
+    with looked_after(vllm_program, home, tiny_models / "tiny", **beside) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def gptoss_server(_starting):
+def gptoss_server(vllm_server, _gptoss):
     """vLLM with the model `tiny-gpt-oss`: it reasons, then answers."""
-    _starting["gptoss_server"].wait()
-    return _starting["gptoss_server"]
+    server, log, _ = _gptoss
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            server.get("/health")
+            return server
+        except OSError:
+            assert time.monotonic() < end, f"{server.name} does not start: {log.read_text()[-3000:]}"
+            time.sleep(0.2)

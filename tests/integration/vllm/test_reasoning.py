@@ -45,7 +45,7 @@ async def test_reasoning_and_answer_are_kept_apart(gptoss_server, reasoning):
 async def test_effort_reaches_the_model(gptoss_server):
     prompts = {}
     for effort in ("low", "high"):
-        (completion,) = await asked(gptoss_server, effort=effort, count=1)
+        (completion,) = await asked(gptoss_server, effort=effort, count=1, max_tokens=1, answer_tokens=0)
         assert completion.sampling["reasoning_effort"] == effort
         ids = completion.prompt_token_ids
         prompts[effort] = gptoss_server.post("/detokenize", model=gptoss_server.name, tokens=ids)["prompt"]

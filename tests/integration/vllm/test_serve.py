@@ -1,15 +1,12 @@
-"""`discovery serve`, `publish` and `run --serve` with a real vLLM: one server, published to twice, and stopped."""
+"""`discovery serve`, `publish` and `run --serve` with a real vLLM. How it ends, :func:`looked_after` asserts."""
 
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +14,10 @@ from discovery.cli import main
 from discovery.generation.control import running_servers
 from discovery.generation.probe import Probe
 from discovery.storage import open_existing
+from tests.integration.vllm.conftest import PROGRAM, looked_after
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
-PROGRAM = [sys.executable, "-c", "from discovery.cli import main; raise SystemExit(main())"]
 SHAPE = [
     "--chains",
     "1",
@@ -51,46 +48,22 @@ def score(program):
 """A run of it takes its time, and leaves the processors to the server that starts beside it."""
 
 
-@pytest.fixture(scope="module")
-def place(vllm_program, tmp_path_factory):
-    """A state folder of this module's own, and the environment that names it."""
-    folder = tmp_path_factory.mktemp("serve")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("DISCOVERY_HOME", str(folder / "home"))
-        patch.setenv("DISCOVERY_STORAGE", str(folder / "runs.db"))
-        patch.setenv("DISCOVERY_VLLM", str(vllm_program))
-        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.delenv("OPENAI_BASE_URL", raising=False)
-        yield folder
+@pytest.fixture(autouse=True)
+def place(vllm_program, tmp_path, monkeypatch):
+    """A folder of this test's own, and the environment that names it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISCOVERY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DISCOVERY_STORAGE", str(tmp_path / "runs.db"))
+    monkeypatch.setenv("DISCOVERY_VLLM", str(vllm_program))
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def served(place, tiny_models):
-    """A server of `tiny` that takes adapters: what it said when it was ready, and its process."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    command = [*PROGRAM, "serve", str(tiny_models / "tiny"), "--port", str(port), "--lora", "--json"]
-    with (place / "told").open("w") as told:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True)
-    try:
-        line = process.stdout.readline()
-        assert line, (place / "told").read_text()
-        yield json.loads(line), process
-    finally:
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
-    assert (process.returncode, rest) == (0, ""), (place / "told").read_text()
-    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _serves(folder, port)]
-
-
-def _serves(process, port):
-    try:
-        return f"--port\0{port}\0" in (process / "cmdline").read_text()
-    except OSError:
-        return False
+@pytest.fixture
+def served(vllm_server, place, monkeypatch):
+    """The server of all tests, found by commands that are run here; what it said when it was ready."""
+    monkeypatch.setenv("DISCOVERY_HOME", str(vllm_server.home))
+    return vllm_server.ready
 
 
 @pytest.fixture(scope="module")
@@ -116,20 +89,19 @@ def published(capsys, folder):
     return code, json.loads(told.out) if code == 0 else told.err
 
 
-def test_it_says_what_it_serves_as_the_server_tells_it(served, tiny_models, place):
-    ready, _ = served
+def test_it_says_what_it_serves_as_the_server_tells_it(served, vllm_server, tiny_models):
+    ready = served
     assert (ready["model"], ready["root"]) == ("tiny", str(tiny_models / "tiny"))
     assert (ready["takes_adapters"], ready["adapters"], ready["reasons"]) == (True, [], False)
-    assert ready["context_tokens"] > 1000
+    assert ready["context_tokens"] == 8192
     assert ready["version"].startswith("0.32")
-    told = (place / "told").read_text()
+    told = (vllm_server.home / "told").read_text()
     assert re.search(r"server: preparing a LlamaForCausalLM \(\d+ s\)", told)
     assert "loading the weights" in told
     assert [record.url for record in running_servers()] == [ready["url"]]
 
 
-def test_tokens_that_are_streamed_in_batches_are_all_there(served):
-    ready, _ = served
+def test_tokens_that_are_streamed_in_batches_are_all_there(vllm_server):
     body = {
         "model": "tiny",
         "messages": [{"role": "user", "content": "Go on."}],
@@ -142,7 +114,7 @@ def test_tokens_that_are_streamed_in_batches_are_all_there(served):
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    events = Probe(ready["url"])._ask("POST", "/v1/chat/completions", body, 120)
+    events = Probe(vllm_server.url)._ask("POST", "/v1/chat/completions", body, 120)
     data = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: {")]
     choices = [choice for event in data for choice in event["choices"]]
     ids = sum(len(choice.get("token_ids") or ()) for choice in choices)
@@ -151,8 +123,7 @@ def test_tokens_that_are_streamed_in_batches_are_all_there(served):
     assert len(choices) < 50, "one event per token"
 
 
-def test_a_run_uses_the_server_that_serves_its_model(served, tiny_models, capsys):
-    ready, process = served
+def test_a_run_uses_the_server_that_serves_its_model(served, vllm_server, tiny_models, capsys):
     begun = time.monotonic()
     assert (
         main(["run", "constants-10", "--serve", str(tiny_models / "tiny"), "--steps", "2", *SHAPE, "--json"])
@@ -160,50 +131,50 @@ def test_a_run_uses_the_server_that_serves_its_model(served, tiny_models, capsys
     )
     told = capsys.readouterr()
     assert json.loads(told.out)["evaluations"] == 8
-    assert f"tiny is served at {ready['url']}" in told.err
-    assert process.poll() is None
+    assert f"tiny is served at {served['url']}" in told.err
+    assert vllm_server.process.poll() is None
     assert time.monotonic() - begun < 60
 
 
 def test_an_adapter_answers_after_publish_and_its_base_as_before(served, tiny_models, says, capsys):
-    ready, _ = served
-    before = answer(ready["url"], "tiny")
+    before = answer(served["url"], "tiny")
     code, found = published(capsys, tiny_models / "marker-adapter")
     assert code == 0, found
     assert found["kind"] == "adapter"
-    assert answer(ready["url"], found["model"]) == says["marker-adapter"] != before
-    assert answer(ready["url"], "tiny") == before
+    assert answer(served["url"], found["model"]) == says["marker-adapter"] != before
+    assert answer(served["url"], "tiny") == before
 
 
 def test_a_broken_folder_is_refused_and_the_old_model_still_answers(served, tiny_models, tmp_path, capsys):
-    ready, _ = served
-    before = answer(ready["url"], "tiny")
+    before = answer(served["url"], "tiny")
     for source, file in (("marker", "model.safetensors"), ("marker-adapter", "adapter_model.safetensors")):
         broken = shutil.copytree(tiny_models / source, tmp_path / source)
         os.truncate(broken / file, (broken / file).stat().st_size - 100)
         code, told = published(capsys, broken)
         assert (code, f"{file} is not whole" in told) == (2, True), told
-    assert answer(ready["url"], "tiny") == before
+    assert answer(served["url"], "tiny") == before
 
 
 @pytest.mark.weekly
-def test_a_checkpoint_takes_the_models_place_while_a_run_goes_on(served, tiny_models, says, capsys, place):
-    ready, _ = served
+def test_a_checkpoint_takes_the_models_place_while_a_run_goes_on(
+    vllm_program, tiny_models, says, capsys, place
+):
     (place / "unhurried.py").write_text(UNHURRIED)
-    command = [*PROGRAM, "run", "unhurried.py", "--base-url", ready["url"], "--model", "tiny"]
-    command += ["--steps", "100000", *SHAPE]
-    with (place / "run").open("w") as out:
-        run = subprocess.Popen(command, stdout=out, stderr=out)
-    try:
-        _until(lambda: _spoken(place), run)
-        code, found = published(capsys, tiny_models / "marker")
-        assert code == 0, found
-        assert (found["model"], found["kind"]) == ("tiny", "checkpoint")
-        assert answer(ready["url"], "tiny") == says["marker"]
-        _until(lambda: found["revision"] in _spoken(place), run)
-    finally:
-        run.send_signal(signal.SIGINT)
-        run.wait(60)
+    with looked_after(vllm_program, place / "home", tiny_models / "tiny") as server:
+        command = [*PROGRAM, "run", "unhurried.py", "--base-url", server.url, "--model", "tiny"]
+        command += ["--steps", "100000", *SHAPE]
+        with (place / "run").open("w") as out:
+            run = subprocess.Popen(command, stdout=out, stderr=out)
+        try:
+            _until(lambda: _spoken(place), run)
+            code, found = published(capsys, tiny_models / "marker")
+            assert code == 0, found
+            assert (found["model"], found["kind"]) == ("tiny", "checkpoint")
+            assert answer(server.url, "tiny") == says["marker"]
+            _until(lambda: found["revision"] in _spoken(place), run)
+        finally:
+            run.send_signal(signal.SIGINT)
+            run.wait(60)
     assert run.returncode == 130, (place / "run").read_text()
     assert str(tiny_models / "tiny") in _spoken(place)
 
