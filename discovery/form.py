@@ -6,24 +6,22 @@ itself: a text that does not read as its language, lines that are not plain (tab
 comment), and a program that asks where its lines stand or what its file says (:data:`_LOOKS`). Texts for a reader and
 solutions that are data have none either: there every character is the solution.
 
-Python is read by the standard library's tokenizer; its form has one token after the other with one blank between them,
-and one blank per level in front of a line. An f-string is one slice of the source, as different versions cut it
-differently. C, C++ and Rust are read only as far as literals and comments go: white space becomes one blank, and there
-is none where there was none, since ``a+b`` and ``a + b`` differ for a macro that quotes; lines of the preprocessor end
-where they ended. Rust's comments of documentation stay, which macros can see.
+Python is cut into all of its tokens (:mod:`discovery.python_form`). C, C++ and Rust are read only as far as literals
+and comments go: white space becomes one blank, and there is none where there was none, since ``a+b`` and ``a + b``
+differ for a macro that quotes; lines of the preprocessor end where they ended. Rust's comments of documentation stay,
+which macros can see.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from discovery.bundle import BundleError, unbundled
 from discovery.problem import Problem, ProblemSettings
+from discovery.python_form import python_form
 
 _PYTHON, _C, _RUST = "python", "c", "rust"
 _SUFFIXES = {
@@ -33,16 +31,6 @@ _SUFFIXES = {
 }
 _LANGUAGES = {"python": _PYTHON, "c": _C, "cpp": _C, "c++": _C, "rust": _RUST}
 
-_LOOKS_PYTHON = frozenset(
-    (
-        *("open", "read_text", "read_bytes"),  # whoever opens a file may open its own
-        *("inspect", "traceback", "linecache", "tokenize", "getsource", "getsourcelines", "get_data"),
-        *("settrace", "setprofile", "_getframe", "currentframe", "stack", "argv"),
-        *("f_lineno", "tb_lineno", "co_firstlineno", "lineno", "end_lineno", "co_lines", "co_positions"),
-        *("co_lnotab", "co_linetable", "marshal"),
-        *("__file__", "__cached__", "__loader__", "__spec__"),
-    )
-)
 _LOOKS = {
     _C: re.compile(
         r"__LINE__|__builtin_LINE|__builtin_COLUMN|source_location|stacktrace|#[ \t]*line\b"
@@ -119,83 +107,6 @@ def _reads_programs(settings: ProblemSettings) -> bool:
         build = tuple(build[2].split())  # one command
     is_odd = bool(build) and _COMPILER.fullmatch(build[0]) is None
     return is_odd or any("-Werror" in word for word in build)
-
-
-# Python
-
-_ODD_PYTHON = re.compile(
-    r"[\r\f\0\ufeff]|^[ ]*\t|^[ \t]*\\$"  # indentation that readers of Python see differently
-    r"|\A(?:[^\n]*\n)?[^\n]*coding[:=]",
-    re.MULTILINE,
-)
-_BLANK = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER))
-_WORD = re.compile(r"\w+")
-_FSTRING_START = getattr(tokenize, "FSTRING_START", -1)  # from Python 3.12
-_FSTRING_END = getattr(tokenize, "FSTRING_END", -1)
-_FSTRINGS = (tokenize.STRING, _FSTRING_END)
-# A template string, from Python 3.14, tells how it is written.
-_ODD_TOKENS = (tokenize.ERRORTOKEN, getattr(tokenize, "TSTRING_START", tokenize.ERRORTOKEN))
-
-
-def _python(source: str) -> str | None:
-    if _ODD_PYTHON.search(source):
-        return None
-    try:
-        return "".join(_python_parts(source))
-    except (tokenize.TokenError, SyntaxError, UnicodeError, _OddError):
-        return None  # the third: half of a surrogate pair, from Python 3.12
-
-
-def _python_parts(source: str) -> Iterator[str]:
-    depth = nested = 0
-    start = (0, 0)
-    is_first = True  # of its line
-    lines: list[str] = []
-    for kind, text, begin, end, _ in tokenize.generate_tokens(io.StringIO(source).readline):
-        if kind in _BLANK:
-            continue
-        if kind == tokenize.NEWLINE:
-            yield "\n"
-            is_first = True
-            continue
-        if kind == tokenize.INDENT:
-            depth += 1
-            continue
-        if kind == tokenize.DEDENT:
-            depth -= 1
-            continue
-        if kind in _ODD_TOKENS:
-            raise _OddError
-        if kind == _FSTRING_START:
-            nested += 1
-            start = begin if nested == 1 else start
-            continue
-        if kind == _FSTRING_END:
-            nested -= 1
-            if nested == 0:
-                lines = lines or io.StringIO(source).readlines()  # at "\n" alone, as the tokenizer does
-                text = _slice(lines, start, end)
-        if nested:
-            continue
-        if kind == tokenize.NAME and text in _LOOKS_PYTHON:
-            raise _OddError
-        if kind in _FSTRINGS and "{" in text and _is_odd_fstring(text):
-            raise _OddError
-        yield " " * depth if is_first else " "
-        yield text
-        is_first = False
-
-
-def _is_odd_fstring(text: str) -> bool:
-    """Whether it may not end there, as from Python 3.12 quotes may stand in it, or has a name in it to look by."""
-    return text.count("{") != text.count("}") or not _LOOKS_PYTHON.isdisjoint(_WORD.findall(text))
-
-
-def _slice(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
-    (first, left), (last, right) = start, end
-    if first == last:
-        return lines[first - 1][left:right]
-    return "".join((lines[first - 1][left:], *lines[first : last - 1], lines[last - 1][:right]))
 
 
 class _OddError(Exception):
@@ -331,4 +242,4 @@ def _block_end(source: str, at: int) -> int:
     return at
 
 
-_FORMS: dict[str, Callable[[str], str | None]] = {_PYTHON: _python, _C: _c, _RUST: _rust}
+_FORMS: dict[str, Callable[[str], str | None]] = {_PYTHON: python_form, _C: _c, _RUST: _rust}

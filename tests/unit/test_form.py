@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from discovery import python_form
 from discovery.bundle import bundled
 from discovery.form import form_of, normalised
 from discovery.plugins import load_problem
@@ -113,6 +114,21 @@ def test_dressing_a_python_program_keeps_its_form(data):
         assert python(form) == form
 
 
+PLAIN = [path.read_text() for path in sorted(share_dir("problems").glob("circle-packing-*/initial.py"))]
+PLAIN.append(
+    '''"""Says "two" words, and \\" one."""
+def f(x, *, y=1.5e-3, z=.5j):  # a note
+    if x <= -1_000 and not (y != z): return [1.0,
+      2, # another
+
+   "a" \'\' ""]
+    x //= 3; x **= -y
+    return x if x > 0 else {1: lambda: ..., **{}}
+@decorated
+class A: a: int = 0; b = u"u" + rb\'\\d\' + \'\'\'x
+   y\'\'\'
+''',
+)
 PIECES = [
     "",
     " ",
@@ -136,6 +152,44 @@ PIECES = [
     "\f",
     "# c",
 ]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_the_pattern_reads_plain_tokens_as_the_tokenizer_does(data):
+    """Whatever was changed by hand, also where it is no program any more."""
+    source = data.draw(st.sampled_from(PLAIN) | st.sampled_from(SNIPPETS))
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(source)))
+        until = data.draw(st.integers(at, min(len(source), at + 3)))
+        source = source[:at] + data.draw(st.sampled_from(PIECES)) + source[until:]
+    assume(not python_form._ODD.search(source))
+    found = python_form._plain(source)
+    assert found is None or found == python_form.tokenized(source)
+
+
+def test_the_pattern_reads_what_programs_full_of_numbers_are_made_of():
+    for source in PLAIN:
+        assert python_form._plain(source) == python_form.tokenized(source) is not None
+    for odd in (
+        'f"{x}"',
+        "x = 0x_ff",
+        "x \\\n = 1",
+        "é = 1",
+        "x = 1\n   ",
+        "(]",
+        "  x\n y",
+        "open(x)",
+        '"""x',
+        "x$y",
+    ):
+        assert python_form._plain(odd) is None, odd
+
+
+@pytest.mark.parametrize("piece", ["1", "a", "(", " ", "'", '"', '"""', "\\", "_1", "0.", "1e"])
+def test_a_long_text_takes_the_pattern_no_longer_than_its_length(piece):
+    """A pattern that goes back would be at it for hours, and the time limit of tests end it."""
+    assert python_form._plain(f"x = {piece * (2_000_000 // len(piece))}$") is None
 
 
 @settings(max_examples=300)
