@@ -6,17 +6,44 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, closing
 
 import pytest
 
-from discovery.orchestration import server
 from discovery.records import RunStatus
 from discovery.storage import open_storage
 from discovery.summary import summarize
 
+# Its scorer waits, so that there is time to stop a run of few evaluations, which cost nothing while it waits.
+SLOW = """
+import time
+from discovery import problem
+
+@problem(name="slow", statement="Return a number.", initial="def solve():\\n    return 0.5\\n")
+def score(program):
+    time.sleep(0.06)
+    return -abs(float(program.call("solve")) - 3.0)
+"""
 OPTIONS = ["--storage", "runs.db", "--json"]
-SHAPE = ["--chains", "2", "--steps", "40", "--candidates", "4", "--sandbox", "process"]
-EVALUATIONS = 320
+SHAPE = [
+    "--chains",
+    "2",
+    "--steps",
+    "8",
+    "--candidates",
+    "4",
+    "--sandbox",
+    "process",
+    "--evaluation-slots",
+    "2",
+]
+EVALUATIONS = 64
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    return tmp_path
 
 
 def discovery(*arguments, cwd, environment=None):
@@ -30,20 +57,19 @@ def discovery(*arguments, cwd, environment=None):
     )
 
 
-def at_work(folder, process, evaluations=40, timeout_s=120.0):
+def at_work(folder, process, evaluations=16, timeout_s=120.0):
     """Wait until a run has so many evaluations; its id."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        if (folder / "runs.db").exists():
-            storage = open_storage(str(folder / "runs.db"))
-            try:
-                runs = storage.list_runs()
-                if runs and storage.counts(runs[0].id).evaluations >= evaluations:
-                    return runs[0].id
-            finally:
-                storage.close()
-        time.sleep(0.05)
+    with ExitStack() as stack:
+        storage = None
+        while time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            if storage is None and (folder / "runs.db").exists():
+                storage = stack.enter_context(closing(open_storage(str(folder / "runs.db"))))
+            runs = storage.list_runs() if storage else []
+            if runs and storage.counts(runs[0].id).evaluations >= evaluations:
+                return runs[0].id
+            time.sleep(0.05)
     raise AssertionError("the run does not get to work")
 
 
@@ -65,65 +91,52 @@ def complete(folder, run):
         storage.close()
 
 
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory):
-    """A managed server and the environment that uses it."""
-    home = tmp_path_factory.mktemp("prefect")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DISCOVERY_HOME", str(home / "state"))
-        patch.setenv("HOME", str(home / "user"))
-        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
-            patch.delenv(name)
-        yield server.start()
-        server.stop()
-
-
 @pytest.mark.parametrize("scheduler", ["local", pytest.param("prefect", marks=pytest.mark.prefect)])
 @pytest.mark.timeout(400)
-def test_sigterm_stops_a_run_cleanly(tmp_path, scheduler, request):
+def test_sigterm_stops_a_run_cleanly(folder, scheduler, request):
     if scheduler == "prefect":
         request.getfixturevalue("prefect")
-    process = discovery("run", "constants-10", *SHAPE, *OPTIONS, "--scheduler", scheduler, cwd=tmp_path)
-    run = at_work(tmp_path, process)
+    process = discovery("run", "./slow.py", *SHAPE, *OPTIONS, "--scheduler", scheduler, cwd=folder)
+    run = at_work(folder, process)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert f"discovery resume {run}" in err
     assert json.loads(out.splitlines()[-1])["status"] == "stopped"
-    assert status(tmp_path, run) == (RunStatus.STOPPED, None)
-    again = discovery("resume", run, *OPTIONS, "--scheduler", "local", cwd=tmp_path)
+    assert status(folder, run) == (RunStatus.STOPPED, None)
+    again = discovery("resume", run, *OPTIONS, "--scheduler", "local", cwd=folder)
     out, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
-    assert complete(tmp_path, run)
+    assert complete(folder, run)
 
 
 @pytest.mark.timeout(300)
-def test_of_two_resumes_at_once_one_runs_and_the_other_says_who(tmp_path):
-    process = discovery("run", "constants-10", *SHAPE, *OPTIONS, "--scheduler", "local", cwd=tmp_path)
-    run = at_work(tmp_path, process)
+def test_of_two_resumes_at_once_one_runs_and_the_other_says_who(folder):
+    process = discovery("run", "./slow.py", *SHAPE, *OPTIONS, "--scheduler", "local", cwd=folder)
+    run = at_work(folder, process)
     process.kill()
     process.communicate()
-    both = [discovery("resume", run, *OPTIONS, "--scheduler", "local", cwd=tmp_path) for _ in range(3)]
+    both = [discovery("resume", run, *OPTIONS, "--scheduler", "local", cwd=folder) for _ in range(3)]
     ended = [(*process.communicate(timeout=120), process.returncode) for process in both]
     assert sorted(code for _, _, code in ended) == [0, 2, 2], ended
     for _, err, code in ended:
         if code == 2:
             assert "is being run by process" in err
             assert "Traceback" not in err
-    assert complete(tmp_path, run)
-    assert status(tmp_path, run) == (RunStatus.FINISHED, None)
+    assert complete(folder, run)
+    assert status(folder, run) == (RunStatus.FINISHED, None)
 
 
 @pytest.mark.prefect
 @pytest.mark.timeout(600)
-def test_a_run_outlives_the_prefect_server(tmp_path, prefect):
-    process = discovery("run", "constants-10", *SHAPE, *OPTIONS, "--scheduler", "prefect", cwd=tmp_path)
-    run = at_work(tmp_path, process)
-    os.killpg(prefect.pid, signal.SIGKILL)
+def test_a_run_outlives_the_prefect_server(folder, prefect):
+    process = discovery("run", "./slow.py", *SHAPE, *OPTIONS, "--scheduler", "prefect", cwd=folder)
+    run = at_work(folder, process)
+    os.killpg(prefect.state.pid, signal.SIGKILL)
     out, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
     assert "Prefect failed around the run" in err
     assert "EventsWorker" not in err, "one line, not one for each event"
     assert json.loads(out.splitlines()[-1])["status"] == "finished"
-    assert complete(tmp_path, run)
+    assert complete(folder, run)
