@@ -4,10 +4,11 @@ import asyncio
 import dataclasses
 import json
 import os
-import subprocess
-import sys
+import threading
+import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import pytest
 
@@ -155,12 +156,25 @@ async def test_money_ends_a_run_at_the_price_of_each_kind(tmp_path, storage):
         (Budget(max_cost=1.5), "money budget of 1.5 USD spent"),
     ],
 )
-async def test_time_and_its_price_end_a_run_after_what_is_in_flight(tmp_path, storage, budget, message):
+async def test_time_and_its_price_end_a_run_after_what_is_in_flight(
+    tmp_path, storage, monkeypatch, budget, message
+):
+    """The ledger's clock stands still until more is asked for than one step of each chain, however slow the machine."""
     generator = Metered(prompt=1, completion=lambda key: 1, latency_s=0.02)
+    began = []
+
+    def clock():
+        if not began and len(generator.requested) <= CHAINS * EACH:
+            return 0.0
+        began.append(time.monotonic())
+        return began[-1] - began[0]
+
+    monkeypatch.setattr("discovery.run.Ledger", partial(Ledger, clock=clock))
     prices = Prices(hour=36_000.0)
     summary = await finished(tmp_path, storage, generator, steps=1000, budget=budget, prices=prices)
     assert summary.message == message
     assert summary.evaluations >= CHAINS * EACH
+    assert summary.wall_s >= 0.15
     assert summary.cost == pytest.approx(summary.wall_s * 10)
 
 
@@ -212,42 +226,53 @@ async def test_what_applied_is_stored_and_a_resume_goes_on_with_it(storage):
     assert told["per_evaluation"] == pytest.approx(told["total"] / 4)
 
 
-def discovery(*arguments, cwd):
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from discovery.cli import main; sys.exit(main())", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={name: value for name, value in os.environ.items() if not name.startswith("DISCOVERY_")},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@contextmanager
+def served(config):
+    """A server in a thread of its own, for a command line that has this one; its URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = FakeServer(config)
+
+    def there(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+
+    try:
+        there(server.__aenter__())
+        yield server.url
+        there(server.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
-async def test_the_command_line_tells_the_cost_and_takes_another_table_on_resume(
-    tmp_path, monkeypatch, capsys
-):
+def test_the_command_line_tells_the_cost_and_takes_another_table_on_resume(tmp_path, monkeypatch, capsys):
     (tmp_path / ".discovery").mkdir()
     (tmp_path / ".discovery" / "prices.toml").write_text('["*"]\nprompt = 1\ncompletion = 3\n')
     (tmp_path / "other.toml").write_text('currency = "EUR"\n["*"]\nprompt = 2\ncompletion = 6\n')
-    shape = ("--chains", "1", "--steps", "1", "--candidates", "2", "--sandbox", "process")
-    async with FakeServer(FakeConfig(slots=8)) as server:
-        where = ("--base-url", server.url, "--scheduler", "local", "--max-cost", "1", "--json")
-        ran = await asyncio.to_thread(discovery, "run", "constants-10", *shape, *where, cwd=tmp_path)
-        before = json.loads(ran)
-        more = ("--max-evaluations", "4", "--prices", "other.toml", "--scheduler", "local")
-        reported = await asyncio.to_thread(discovery, "resume", before["run"], *more, cwd=tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert main(["show", before["run"], "--json"]) == 0
-    after = json.loads(capsys.readouterr().out)
+    for name in [name for name in os.environ if name.startswith("DISCOVERY_")]:
+        monkeypatch.delenv(name)
+    # No picture of a run is shown here.
+    monkeypatch.setenv("DISCOVERY_PICTURES", "off")
+    shape = ("--chains", "1", "--steps", "1", "--candidates", "2", "--sandbox", "process")
+
+    def discovery(*arguments):
+        assert main(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    with served(FakeConfig(slots=8)) as url:
+        where = ("--base-url", url, "--scheduler", "local", "--max-cost", "1", "--json")
+        before = json.loads(discovery("run", "constants-10", *shape, *where))
+        more = ("--max-evaluations", "4", "--prices", "other.toml", "--scheduler", "local")
+        reported = discovery("resume", before["run"], *more)
+    after = json.loads(discovery("show", before["run"], "--json"))
     for told, factor, currency in ((before, 1, "USD"), (after, 2, "EUR")):
         tokens, cost = told["tokens"], told["cost"]
         assert cost["total"] == pytest.approx(factor * (tokens["prompt"] + 3 * tokens["completion"]) / 1e6)
         assert cost["currency"] == currency
     assert after["evaluations"] == 4
-    assert main(["show", before["run"]]) == 0
-    for said in (reported, capsys.readouterr().out):
+    for said in (reported, discovery("show", before["run"])):
         (line,) = [line for line in said.splitlines() if line.split()[:1] == ["cost"]]
         assert line.endswith(" EUR per evaluation")
