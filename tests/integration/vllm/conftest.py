@@ -36,6 +36,7 @@ FORKING = """\
 import json
 import multiprocessing.context as context
 import os
+import signal
 import sys
 
 context._concrete_contexts["spawn"] = context._concrete_contexts["fork"]
@@ -49,12 +50,19 @@ import vllm.v1.worker.cpu_worker
 from vllm.entrypoints.cli.main import main
 
 beside = json.loads(os.environ.pop("{beside}", "null"))
-if beside and not os.fork():
+second = os.fork() if beside else None
+if second == 0:
     log, *sys.argv[1:] = beside
-    with open(log, "ab") as out:
+    with open(log, "wb") as out:
+        out.write(b"%d\\n" % os.getpid())
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-sys.exit(main())
+try:
+    sys.exit(main())
+finally:
+    if second:
+        os.kill(second, signal.SIGTERM)
+        os.waitpid(second, 0)
 """
 """vLLM itself, but it forks its processes, as it does for GPUs unless told otherwise. For CPUs it spawns them, and each
 imports everything anew."""
@@ -73,6 +81,13 @@ class Server:
         self.name = model.name
         self.root = f"http://127.0.0.1:{port}"
         self.url = f"{self.root}/v1"
+
+    def is_healthy(self) -> bool:
+        """Whether it serves."""
+        try:
+            return self.get("/health") == ""
+        except OSError:
+            return False
 
     def get(self, path: str) -> str:
         """The body of a page."""
@@ -173,12 +188,13 @@ def looked_after(program: Path, home: Path, model: Path, **variables: str) -> It
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
     assert (process.returncode, rest) == (0, ""), (home / "told").read_text()
-    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _serves(folder, port)]
+    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _is_in(home, folder)]
 
 
-def _serves(process: Path, port: int) -> bool:
+def _is_in(home: Path, process: Path) -> bool:
+    """Whether a process runs in a folder: vLLM's give themselves other names, but stay where they were started."""
     try:
-        return f"--port\0{port}\0" in (process / "cmdline").read_text()
+        return (process / "cwd").readlink().is_relative_to(home)
     except OSError:
         return False
 
@@ -247,10 +263,9 @@ def gptoss_server(vllm_server, _gptoss):
     """vLLM with the model `tiny-gpt-oss`: it reasons, then answers."""
     server, log, _ = _gptoss
     end = time.monotonic() + START_S
-    while True:
-        try:
-            server.get("/health")
-            return server
-        except OSError:
-            assert time.monotonic() < end, f"{server.name} does not start: {log.read_text()[-3000:]}"
-            time.sleep(0.2)
+    while not server.is_healthy():
+        assert time.monotonic() < end, f"{server.name} does not start: {log.read_text()[-3000:]}"
+        time.sleep(0.2)
+    yield server
+    # It ends while its sibling does.
+    os.kill(int(log.read_text().split()[0]), signal.SIGTERM)
