@@ -72,6 +72,11 @@ if not os.environ.get("DISCOVERY_WEEKLY") and IN_MEMORY.is_dir() and _has_room(I
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
+def keeps_in_memory() -> bool:
+    """Whether temporary files of tests are kept in memory."""
+    return os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(IN_MEMORY)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Where Python was told to keep no bytecode, each of hundreds of processes would compile the package anew, and each
     # worker the tests.
@@ -206,7 +211,8 @@ def docker_engine():
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(some_engine())
+            # Half a gigabyte of images, unpacked for this session only.
+            stack.enter_context(some_engine(IN_MEMORY if keeps_in_memory() else Path("/tmp")))
         except MissingComponent as error:
             pytest.skip(str(error))
         for packages in PACKAGES:

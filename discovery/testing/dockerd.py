@@ -37,9 +37,13 @@ class PrivateEngine:
     """An engine that runs between entering and leaving, and may be ended and started again meanwhile.
 
     Whoever uses it sets ``DOCKER_HOST`` to its ``address``.
+
+    Args:
+        parent: Where its folder is made, with all that it has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path = Path("/tmp")) -> None:
+        self._parent = parent
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -59,7 +63,7 @@ class PrivateEngine:
     def __enter__(self) -> Self:
         # A socket's path has at most 107 bytes, and the engine's own are deep; its name also names its containers'
         # namespace, which may hold letters and digits alone.
-        self._folder = Path(f"/tmp/dockerd-{secrets.token_hex(6)}")
+        self._folder = self._parent / f"dockerd-{secrets.token_hex(6)}"
         self._folder.mkdir(mode=0o700)
         with ExitStack() as undo:
             undo.callback(self._remove)
@@ -157,8 +161,11 @@ class PrivateEngine:
 
 
 @contextmanager
-def some_engine() -> Iterator[None]:
+def some_engine(parent: Path = Path("/tmp")) -> Iterator[None]:
     """An engine that answers: the one of the environment, or a private one, which ``DOCKER_HOST`` names meanwhile.
+
+    Args:
+        parent: Where a private one's folder is made.
 
     Raises:
         MissingComponent: There is none, and none can be started; one line that ends with the fix.
@@ -173,7 +180,7 @@ def some_engine() -> Iterator[None]:
     else:
         yield
         return
-    with PrivateEngine() as engine, _named(engine.address):
+    with PrivateEngine(parent) as engine, _named(engine.address):
         yield
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from discovery.storage import open_storage
 from discovery.summary import summarize
 from discovery.testing.dockerd import PrivateEngine, have_image
 from discovery.testing.sandbox import World
+from tests.conftest import IN_MEMORY, keeps_in_memory
 
 pytestmark = pytest.mark.docker
 
@@ -215,7 +217,7 @@ def own_engine(monkeypatch):
     reason = PrivateEngine.missing()
     if reason is not None:
         pytest.skip(reason)
-    with PrivateEngine() as engine:
+    with PrivateEngine(IN_MEMORY if keeps_in_memory() else Path("/tmp")) as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.address)
         have_image()
         yield engine
