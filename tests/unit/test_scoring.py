@@ -76,6 +76,12 @@ def gone(*pids):
 
 
 @pytest.fixture
+def started(monkeypatch):
+    """A host is a process that was started, as in a run, not one that was forked for the tests' sake."""
+    monkeypatch.setattr("discovery.scoring.client.subprocess", subprocess)
+
+
+@pytest.fixture
 async def host(tmp_path):
     host = ScorerHost(load(tmp_path))
     await host.start()
@@ -109,6 +115,7 @@ async def failure_of(worker, source, serve=refuse):
     return verdict.failure
 
 
+@pytest.mark.usefixtures("started")
 async def test_all_that_a_scorer_says_comes_over(worker):
     verdict = await worker.score(
         "Score(value=0.1 + 0.2, metrics={'a': np.float32(0.5), 'b': (1, [2])}, private={'c': np.arange(3)},"
@@ -290,6 +297,7 @@ async def test_a_killed_worker_ends_what_waits_for_it(host, worker):
     worker.kill()
 
 
+@pytest.mark.usefixtures("started")
 async def test_a_killed_host_takes_its_workers_along_and_is_started_again(host, worker):
     killed = host._process.pid
     host._process.kill()
@@ -312,6 +320,7 @@ async def test_a_killed_host_whose_plugin_has_changed_is_not_started_again(host,
     assert host._process is None
 
 
+@pytest.mark.usefixtures("started")
 async def test_nothing_is_left_after_closing(host):
     workers = [await host.fork() for _ in range(3)]
     busy = asyncio.create_task(workers[0].score("time.sleep(60)", refuse))
@@ -335,6 +344,7 @@ async def test_a_host_that_was_not_started_forks_nothing(tmp_path):
     host.close()
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize(
     ("then", "error", "says"),
     [
@@ -355,6 +365,7 @@ async def test_a_plugin_that_breaks_before_the_host_loads_it_leaves_no_process(t
         await host.fork()
 
 
+@pytest.mark.usefixtures("started")
 async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path):
     host = ScorerHost(load(tmp_path))
     (tmp_path / "toy.py").write_text("import time\ntime.sleep(60)\n")
