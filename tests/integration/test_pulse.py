@@ -103,11 +103,12 @@ def shape(chains, steps, candidates, *, generation=None, evaluation=2, **options
 @pytest.mark.parametrize(
     ("config", "slow", "kind"),
     [
-        (shape(6, 8, 2, generation=2), {"latency_s": lambda _: 0.02}, Bottleneck.GENERATOR),
+        (shape(6, 5, 2, generation=2), {"latency_s": lambda _: 0.15}, Bottleneck.GENERATOR),
         (shape(4, 6, 4, evaluation=1), {"evaluation_s": 0.02}, Bottleneck.EVALUATION),
         (
-            shape(2, 8, 4, evaluation=4),
-            {"latency_s": lambda key: 0.06 if key.index == 3 else 0.0},
+            shape(2, 6, 4, evaluation=4),
+            # Long beside what a step takes of a processor that many share.
+            {"latency_s": lambda key: 0.3 if key.index == 3 else 0.0},
             Bottleneck.CHAINS,
         ),
     ],
