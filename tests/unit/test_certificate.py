@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,53 @@ NAMES = [name for name in bundled_problems() if has_verifier(load_problem(name))
 SOLUTION = [0, 9, 0, 9, 0, 9, 0, 8]
 
 
-def stranger(folder, *flags, where="/"):
+STRANGER = """
+import __future__, dataclasses, decimal, fractions, hashlib, json, math, os, re, runpy, sys
+for line in sys.stdin:
+    path = json.loads(line)
+    theirs, ours = os.pipe()
+    if os.fork() == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(ours, 1)
+        os.dup2(ours, 2)
+        os.close(ours)
+        sys.argv = [path]
+        runpy.run_path(path, run_name="__main__")
+        sys.exit()
+    os.close(ours)
+    with open(theirs, errors="replace") as said:
+        text = said.read()
+    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), text]), flush=True)
+"""
+"""Python alone, which has imported what scripts do and is forked for each: a start costs more than most checks."""
+
+
+@pytest.fixture(scope="module")
+def python_alone():
+    command = [sys.executable, "-I", "-S", "-c", STRANGER]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def stranger(python_alone):
     """Check a certificate with nothing installed."""
-    command = [sys.executable, *(flags or ("-I", "-S")), str(Path(folder) / "verify.py")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=where, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+
+    def check(folder, *flags, where="/"):
+        script = str(Path(folder).resolve() / "verify.py")
+        if flags or where != "/":
+            command = [sys.executable, *(flags or ("-I", "-S")), script]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=where, timeout=60)
+            return done.returncode, done.stdout + done.stderr
+        python_alone.stdin.write(json.dumps(script) + "\n")
+        python_alone.stdin.flush()
+        code, said = json.loads(python_alone.stdout.readline())
+        return code, said
+
+    return check
 
 
 def a_solution(problem):
@@ -41,14 +84,20 @@ def a_solution(problem):
     )
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written") / "c"
+    write_certificate(folder, load_problem("zigzag-8"), SOLUTION, {"file": "mine.json"})
+    return folder
+
+
 @pytest.fixture
-def certificate(tmp_path):
-    write_certificate(tmp_path / "c", load_problem("zigzag-8"), SOLUTION, {"file": "mine.json"})
-    return tmp_path / "c"
+def certificate(written, tmp_path):
+    return Path(shutil.copytree(written, tmp_path / "c"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stranger_confirms_a_solution_of_every_problem(name, tmp_path, monkeypatch):
+def test_a_stranger_confirms_a_solution_of_every_problem(name, tmp_path, monkeypatch, stranger):
     monkeypatch.setattr("discovery.certificate._try", lambda folder: None)  # here it is tried once
     problem = load_problem(name)
     made = write_certificate(tmp_path / "c", problem, a_solution(problem), {})
@@ -56,7 +105,7 @@ def test_a_stranger_confirms_a_solution_of_every_problem(name, tmp_path, monkeyp
     assert (code, made.exact.decimal() in said) == (0, True), said
 
 
-def test_a_certificate_holds_by_itself_from_anywhere(certificate, tmp_path):
+def test_a_certificate_holds_by_itself_from_anywhere(certificate, tmp_path, stranger):
     assert sorted(path.name for path in certificate.iterdir()) == sorted(
         [*CERTIFIED_FILES, "certificate.json"]
     )
@@ -145,7 +194,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("what", FORGED)
-def test_what_was_changed_is_found(certificate, what):
+def test_what_was_changed_is_found(certificate, what, stranger):
     change, words = FORGED[what]
     change(certificate)
     if what != "another script":
@@ -157,7 +206,7 @@ def test_what_was_changed_is_found(certificate, what):
             check_certificate(certificate)
 
 
-def test_a_module_beside_the_script_is_not_taken_for_pythons_own(certificate):
+def test_a_module_beside_the_script_is_not_taken_for_pythons_own(certificate, stranger):
     for name in ("__future__", "sys", "json", "hashlib", "fractions", "decimal", "dataclasses", "discovery"):
         (certificate / f"{name}.py").write_text("print('forged')\nraise SystemExit(0)\n")
     for flags in (("-I",), ("-B",)):
@@ -165,7 +214,7 @@ def test_a_module_beside_the_script_is_not_taken_for_pythons_own(certificate):
         assert (code, "forged" in said) == (0, False), said
 
 
-def test_a_script_that_confirms_anything_is_found_by_who_has_the_problem(certificate, capsys):
+def test_a_script_that_confirms_anything_is_found_by_who_has_the_problem(certificate, capsys, stranger):
     """Whoever forges all of it convinces its own script, and nobody else."""
     forged = "print('ok     everything')\n"
     write("verify.py", forged)(certificate)
@@ -191,14 +240,14 @@ def test_a_name_that_is_a_path_is_not_executed(certificate, monkeypatch, tmp_pat
     assert not ran.exists()
 
 
-def test_another_statement_is_found_by_who_has_the_problem(certificate):
+def test_another_statement_is_found_by_who_has_the_problem(certificate, stranger):
     write("statement.md", "Return 9 digits.")(certificate)
     assert stranger(certificate)[0] == 0
     with pytest.raises(CertificateError, match="tells another problem"):
         check_certificate(certificate)
 
 
-def test_another_statement_is_not_excused_by_a_version_that_nobody_knows(certificate, monkeypatch):
+def test_another_statement_is_not_excused_by_a_version_that_nobody_knows(certificate, monkeypatch, stranger):
     """Script and hashes fit the invented version; only the statement gives it away."""
     problem = load_problem("zigzag-8")
     write("statement.md", "Return 8 digits; the score is twice as high.")(certificate)
@@ -209,7 +258,7 @@ def test_another_statement_is_not_excused_by_a_version_that_nobody_knows(certifi
         check_certificate(certificate)
 
 
-def test_another_readme_is_found_by_who_has_the_problem(certificate):
+def test_another_readme_is_found_by_who_has_the_problem(certificate, stranger):
     text = (certificate / "README.md").read_text()
     write("README.md", text.replace("0.9700", "0.9900"))(certificate)
     assert stranger(certificate)[0] == 0
@@ -217,7 +266,7 @@ def test_another_readme_is_found_by_who_has_the_problem(certificate):
         check_certificate(certificate)
 
 
-def test_a_reason_does_not_talk_to_the_terminal(certificate):
+def test_a_reason_does_not_talk_to_the_terminal(certificate, stranger):
     say(problem__name="\x1b[2Jzigzag-8")(certificate)
     code, said = stranger(certificate)
     assert (code, "\x1b" in said) == (1, False)

@@ -438,7 +438,7 @@ def check_what_was_seen(storage, run, search):
             assert record.best_after == max(scores.values())
 
 
-@settings(max_examples=14, deadline=None)
+@settings(max_examples=settings.default.max_examples // 3)
 @given(
     overlap=st.integers(0, 3),
     selector=st.sampled_from(selector_names()),
@@ -484,7 +484,7 @@ def test_neither_timing_nor_the_end_of_processes_changes_a_run(
     assert asyncio.run(in_pieces()) == asyncio.run(undisturbed())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(
     overlap=st.integers(0, 3),
     evaluations=st.integers(1, 34),
@@ -581,7 +581,7 @@ def uneven(key, request):
     return f"def solve():\n    return {max(base + pace - key.index, 0)}\n"
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=settings.default.max_examples // 6)
 @given(
     overlap=st.integers(0, 2),
     on_stall=st.sampled_from([None, "restart", "stop"]),

@@ -122,7 +122,7 @@ def check_what_was_shown(storage, run, search):
             assert told[-1:] == shown[-1:]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=settings.default.max_examples // 10)
 @given(
     overlap=st.integers(0, 2),
     selector=st.sampled_from(["llm-elite", "llm-rerank", "rpucg"]),

@@ -301,7 +301,7 @@ def test_any_bytes_decode_or_are_refused(blob):
     assert plain_and_finite(value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(nested(leaves | arrays()), st.data())
 def test_mutated_bytes_decode_to_plain_data_or_are_refused(value, draws):
     blob = bytearray(data.encode(value))
@@ -334,7 +334,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(json_values, json_values, st.binary(max_size=64))
 def test_any_header_decodes_to_plain_data_or_is_refused(value, arrays, tail):
     try:

@@ -101,7 +101,6 @@ def dressed(draw, source):
 
 
 @pytest.mark.skipif(hasattr(tokenize, "FSTRING_START"), reason="cuts f-strings, which dressing takes as one")
-@settings(max_examples=60)
 @given(st.data())
 def test_dressing_a_python_program_keeps_its_form(data):
     source = data.draw(st.sampled_from(SNIPPETS))
@@ -154,7 +153,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(st.data())
 def test_the_pattern_reads_plain_tokens_as_the_tokenizer_does(data):
     """Whatever was changed by hand, also where it is no program any more."""
@@ -205,7 +204,7 @@ def test_python_programs_of_one_form_are_one_program(data):
         assert tree(other) == tree(source)
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.text(st.sampled_from(list("ab1 .\n\t\\\"'#():=,{}fr")), max_size=24), st.data())
 def test_any_text_of_the_form_of_another_is_the_same_python(text, data):
     assume(python(text) is not None)

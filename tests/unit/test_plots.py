@@ -55,26 +55,40 @@ def draw(folder, scores, direction=Direction.MAXIMIZE, initial=0.5, title="toy: 
     return path
 
 
+SCORES = {
+    "empty": [],
+    "failed": [None] * 5,
+    "single": [1.0],
+    "equal": [0.5, 0.5, 0.5],
+    "outliers": [1.0, None, -1e300, 1e300, 1.5],
+    "largest": [1e305, -1e305],
+    "smallest": [5e-324, 0.0],
+    "close": [1 + 1e-15, 1.0, 1 + 2e-15],
+}
+KINDS = {
+    "maximize": (Direction.MAXIMIZE, None, ()),
+    "minimize": (Direction.MINIMIZE, 0.5, ()),
+    "known": (Direction.MINIMIZE, None, (2.0,)),
+}
+OFTEN = {
+    *((scores, "maximize") for scores in SCORES),
+    *((scores, kind) for scores in ("empty", "outliers", "largest") for kind in KINDS),
+}
+"""At each change: all scores, and those with each kind that have nothing or the most to make room for."""
+
+
 @pytest.mark.parametrize(
-    ("direction", "initial", "known"),
-    [(Direction.MAXIMIZE, None, ()), (Direction.MINIMIZE, 0.5, ()), (Direction.MINIMIZE, None, (2.0,))],
-)
-@pytest.mark.parametrize(
-    "scores",
+    ("scores", "kind"),
     [
-        [],
-        [None] * 5,
-        [1.0],
-        [0.5, 0.5, 0.5],
-        [1.0, None, -1e300, 1e300, 1.5],
-        [1e305, -1e305],
-        [5e-324, 0.0],
-        [1 + 1e-15, 1.0, 1 + 2e-15],
+        pytest.param(scores, kind, marks=() if (scores, kind) in OFTEN else pytest.mark.weekly)
+        for scores in SCORES
+        for kind in KINDS
     ],
-    ids=["empty", "failed", "single", "equal", "outliers", "largest", "smallest", "close"],
 )
-def test_every_run_has_a_picture(tmp_path, scores, direction, initial, known):
-    draw(tmp_path, scores, direction, initial, known=known)
+def test_every_run_has_a_picture(tmp_path, scores, kind):
+    """The other pairs are drawn weekly: each part of them is drawn here in another pair."""
+    direction, initial, known = KINDS[kind]
+    draw(tmp_path, SCORES[scores], direction, initial, known=known)
 
 
 def test_the_line_is_the_best_so_far_and_dots_are_what_was_scored(tmp_path, drawn):
@@ -193,7 +207,10 @@ def test_a_problems_own_title_stands_alone(tmp_path, drawn):
 known = st.none() | st.floats(0, 1e9)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=settings.default.max_examples // 6,
+)
 @given(
     st.integers(1, 400).flatmap(
         lambda n: st.tuples(

@@ -313,7 +313,7 @@ async def in_pieces(problem, storage, config, timing, cuts):
     return run, summary
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(
     config=configs(),
     direction=st.sampled_from(["maximize", "minimize"]),

@@ -7,7 +7,7 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.declared import Limits
@@ -154,7 +154,6 @@ async def test_another_warm_start_or_no_form_is_another_program():
     assert len(world.scored) == 5
 
 
-@settings(max_examples=60)
 @given(
     drawn=st.lists(
         st.tuples(st.sampled_from("ab"), st.sampled_from(["is", "fails", "reads"]), st.integers(0, 2)),

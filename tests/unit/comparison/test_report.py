@@ -22,6 +22,12 @@ def coarse(monkeypatch):
     monkeypatch.setattr("discovery.comparison.pictures._DPI", 20)
 
 
+@pytest.fixture
+def blank(monkeypatch):
+    """Pictures are drawn and not rendered: of the page only the text is looked at."""
+    monkeypatch.setattr("discovery.comparison.pictures._png", lambda figure: b"")
+
+
 EVIL = "<script>alert(1)</script>$x^{$"
 VOID = {"meta", "img", "source", "br"}
 
@@ -69,6 +75,7 @@ def test_the_page_needs_nothing_else_and_escapes_all_names(report):
     assert "discovery compare --resume '<b>'" in whole
 
 
+@pytest.mark.usefixtures("blank")
 def test_a_table_of_c_and_k_is_shown_where_settings_differ_in_nothing_else(report, plan, curves):
     from discovery.comparison.plan import Asked, Axis, planned
     from discovery.comparison.report import About, report_of
@@ -112,6 +119,7 @@ def test_what_other_programs_read_holds_what_the_page_says(report):
             assert filled == list(run.best)
 
 
+@pytest.mark.usefixtures("blank")
 def test_several_budgets_are_shown_each_and_a_law_through_the_best_of_them(curves):
     from discovery.comparison.plan import Asked, Axis, planned
     from discovery.comparison.report import About, report_of
@@ -138,6 +146,7 @@ def test_the_best_so_far_starts_at_the_initial_score_and_passes_failures(directi
     assert list(sign * best) == [1, 1, 2, 2, 2, 3]
 
 
+@pytest.mark.usefixtures("blank")
 def test_a_comparison_is_found_by_its_id_or_its_folder(tmp_path, monkeypatch, plan, report):
     monkeypatch.chdir(tmp_path)
     comparison = plan(["a", "b"])

@@ -96,7 +96,7 @@ def almost_packings(draw):
 
 
 @given(almost_packings())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=5 * settings.default.max_examples)
 @example([[0.5, 0.5, 0.5], [0.5, 0.5, 0.0]])
 @example([[5e-324, 0.5, 5e-324], [0.0, 0.5, 0.0]])
 def test_what_is_scored_is_valid_and_the_least_shrink(rows):

@@ -97,7 +97,7 @@ parameters = st.fixed_dictionaries(
 
 
 @given(st.sampled_from(Direction), scores, moves, parameters, st.integers(1, 5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_choices_equal_the_naive_reference(direction, first, history, params, count):
     selector = Puct(direction, **params)
     steps = [committed_step(0, 0, (), [first], direction)]

@@ -87,7 +87,7 @@ parameters = st.fixed_dictionaries(
 
 
 @given(st.sampled_from(Direction), scores, moves, parameters, st.integers(1, 5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_choices_equal_the_naive_reference(direction, first, history, params, count):
     selector = Rpucg(direction, **params)
     steps = [committed_step(0, 0, (), [first], direction)]
