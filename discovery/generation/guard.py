@@ -81,9 +81,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
     begun = time.monotonic()
     deadline = begun + _KILL_PATIENCE_S
-    # What a process leaves behind when it is killed becomes ours, and is met in the next round.
-    while (left := _children()) and time.monotonic() < deadline:
-        for pid in left:
+    # What a process leaves behind when it ends becomes ours before it can be waited for, and is met in the next round.
+    while _has_children() and time.monotonic() < deadline:
+        for pid in _children():
             if _tidies_up(pid) and time.monotonic() < begun + _TIDY_PATIENCE_S:
                 continue
             with contextlib.suppress(OSError):
@@ -99,15 +99,25 @@ def _tidies_up(pid: int) -> bool:
         return False
 
 
+def _has_children() -> bool:
+    """Whether there are any, when those that have ended have been taken in."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
 def _children() -> list[int]:
-    """Ids of this process's living children."""
+    """Ids of this process's children, those too whose first thread alone has ended: they look like dead ones."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
-        if fields and fields[0] not in ("Z", "X") and int(fields[1]) == os.getpid():
+        if fields and int(fields[1]) == os.getpid():
             found.append(int(folder.name))
     return found
 

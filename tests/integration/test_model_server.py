@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from discovery.errors import ServerFailed, UsageError, WeightsError
-from discovery.generation import process
+from discovery.generation import guard, process
 from discovery.generation import server as server_module
 from discovery.generation.adapters import publish_adapter
 from discovery.generation.control import Control, ask_to_publish, enrolled, homes, running_servers
@@ -85,6 +85,10 @@ def lives(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def tree(pid):
@@ -219,6 +223,21 @@ class TestEnd:
         os.kill(guard, signal.SIGKILL)
         until(lambda: not lives(served))
 
+    @pytest.mark.parametrize("ends_first", [True, False])
+    def test_a_process_whose_first_thread_has_ended_is_ended_with_what_it_started(self, tmp_path, ends_first):
+        """It looks like a dead one, and cannot be waited for."""
+        (tmp_path / "half.py").write_text(HALF_DEAD)
+        half = f"{sys.executable} {tmp_path / 'half.py'}"
+        served = f"{half} & trap exit TERM; sleep 600 & wait" if ends_first else f"exec {half}"
+        command = [sys.executable, "-I", guard.__file__, str(os.getpid()), "0.3", "sh", "-c", served]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+            started = int(running.stdout.readline())
+            until(lambda: not lives(parent_of(started)))
+            assert lives(started)
+            running.stdin.close()
+            running.wait(15)
+            assert not lives(started)
+
     def test_a_start_that_is_interrupted_leaves_nothing(self, make, model):
         write_checkpoint(model, fake=Behaviour.HANGS)
         server = make()
@@ -240,6 +259,12 @@ class TestEnd:
         assert not any(map(lives, processes))
 
 
+HALF_DEAD = """
+import ctypes, platform, subprocess, threading, time
+print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+threading.Thread(target=time.sleep, args=(600,)).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()])  # the exit of one thread
+"""
 OWNER = """
 import os, sys, time
 from pathlib import Path
