@@ -192,7 +192,12 @@ any_evaluation = st.tuples(st.sampled_from(r.Purpose), st.integers(0, 5)).flatma
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture
+def opened_once(storage_factory):
+    return storage_factory()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     drawn.steps(0, 1),
     drawn.prompts(0, 1),
@@ -205,9 +210,9 @@ any_evaluation = st.tuples(st.sampled_from(r.Purpose), st.integers(0, 5)).flatma
     drawn.measurements,
 )
 def test_any_record_round_trips(
-    storage_factory, step, prompt, completion, candidate, asked, evaluation, announcement, sandbox, measured
+    opened_once, step, prompt, completion, candidate, asked, evaluation, announcement, sandbox, measured
 ):
-    storage = storage_factory()
+    storage = opened_once
     run = f"run-{len(storage.list_runs())}"
     leases = start(storage, run)
     sandbox = dataclasses.replace(sandbox, id=f"{run} {sandbox.id}")
