@@ -228,6 +228,16 @@ TAUGHT_BY = (
 
 
 @pytest.fixture(scope="session")
+def host_template():
+    """What scorers' hosts can be forked from, where hundreds of interpreters would start."""
+    from discovery.testing.hosts import HostTemplate
+
+    template = HostTemplate()
+    yield template
+    template.close()
+
+
+@pytest.fixture(scope="session")
 def taught_model():
     """The folder of a model like those of `discovery model new-tiny`, taught for a quarter of the time.
 

@@ -67,8 +67,8 @@ class ForkedHost:
             os.close(self._fd)
 
 
-class _Template:
-    """The process that is forked, as its starter sees it."""
+class HostTemplate:
+    """The process that is forked, as its starter sees it. Close it in the end."""
 
     def __init__(self) -> None:
         self._python = sys.executable
@@ -97,21 +97,19 @@ class _Template:
             socket.send_fds(self._ours, [asked.encode()], list(pass_fds))
             return ForkedHost(int(self._ours.recv(64)))
 
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Have scorers' hosts forked from it while this is open."""
+        _take(SimpleNamespace(Popen=self.start, DEVNULL=subprocess.DEVNULL))
+        try:
+            yield
+        finally:
+            _take(subprocess)
+
     def close(self) -> None:
+        """End it; hosts that it forked go on."""
         self._ours.close()
         self._process.wait()
-
-
-@contextlib.contextmanager
-def forked_hosts() -> Iterator[None]:
-    """Have scorers' hosts forked while it is open."""
-    template = _Template()
-    _take(SimpleNamespace(Popen=template.start, DEVNULL=subprocess.DEVNULL))
-    try:
-        yield
-    finally:
-        _take(subprocess)
-        template.close()
 
 
 def _take(starter: Any) -> None:

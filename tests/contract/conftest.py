@@ -2,11 +2,9 @@
 
 import pytest
 
-from discovery.testing.hosts import forked_hosts
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _forked():
-    """Scorers' hosts are forked, where an interpreter would start for each; unit tests of scoring start some."""
-    with forked_hosts():
+@pytest.fixture(scope="module", autouse=True)
+def _forked(host_template):
+    """Scorers' hosts are forked; unit tests of scoring, and integration tests, start interpreters."""
+    with host_template.in_use():
         yield

@@ -1,4 +1,4 @@
-"""What the tests of all folders here share."""
+"""What the tests of all folders here share, and no others: each module's end undoes it."""
 
 import functools
 import gc
@@ -9,25 +9,28 @@ import sqlalchemy as sa
 
 from discovery.storage import writing
 from discovery.storage.engine import Database
-from discovery.testing.hosts import forked_hosts
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _forked():
-    """Scorers' hosts are forked, where hundreds of interpreters would start. ``test_scoring.py`` starts some."""
-    with forked_hosts():
+@pytest.fixture(scope="module", autouse=True)
+def _forked(host_template):
+    """Scorers' hosts are forked. ``test_scoring.py`` starts some as a run does."""
+    with host_template.in_use():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_once():
-    """Storages share what was compiled: each would compile the same statements, of which a process needs them once.
+@pytest.fixture(scope="session")
+def _compiled():
+    """An engine that has learnt of SQLite's driver what it has to know, and all statements that were compiled."""
+    engine = sa.create_engine("sqlite://")
+    engine.connect().close()
+    yield engine, functools.cache(writing.Appender)
+    engine.dispose()
 
-    Contract and integration tests compile for each storage.
-    """
-    shared = sa.create_engine("sqlite://")
-    with shared.connect():
-        pass  # its dialect learns of the driver what it has to know
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(_compiled):
+    """Storages share what was compiled: each would compile the same statements, of which a process needs them once."""
+    shared, appender = _compiled
     create_engine = Database._create_engine
 
     def created(database):
@@ -38,20 +41,22 @@ def _compiled_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Database, "_create_engine", created)
-        patch.setattr(writing, "Appender", functools.cache(writing.Appender))
+        patch.setattr(writing, "Appender", appender)
         yield
-    shared.dispose()
 
 
-@pytest.fixture(scope="session", autouse=True)
+_read_once = functools.cache(ssl.create_default_context)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _authorities_read_once():
     """Each client of a model server reads all certificate authorities; those of the tests ask without encryption."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        patch.setattr(ssl, "create_default_context", _read_once)
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _seldom_cleaned():
     """Garbage is looked for less often than for every 700 objects that are new, as in a program that keeps few."""
     usual = gc.get_threshold()
