@@ -41,7 +41,7 @@ def open_descriptors():
 async def nothing_left(world):
     """What was killed may take a busy machine a moment to end."""
     deadline = time.monotonic() + 2
-    while (left := world.processes()) and time.monotonic() < deadline:
+    while (left := world.processes()) and time.monotonic() < deadline:  # noqa: ASYNC110  they tell nobody
         await asyncio.sleep(0.02)
     assert not left, "\n".join(map(world.describe, left))
 
