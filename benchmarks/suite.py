@@ -42,7 +42,7 @@ from discovery.storage.base import Storage
 CHAINS, CANDIDATES = 4, 5
 MANY_STEPS = 100_000
 MINUTES = " min"
-LONGEST_S = 3600.0
+LONGEST_S = 7200.0
 """Of one problem whose evaluations are counted, not its minutes."""
 PAGE = """# What the embedded generator reaches
 
@@ -305,10 +305,13 @@ def _searched(
         "reached": result["best_score"],
         "exact": result["best_exact"],
     }
+    if evaluations is not None:
+        return [last]
+    # A run ends when what it had begun is scored, which may be long after the last mark.
     with closing(open_storage(url)) as storage:
-        earlier = [reached_by(storage, result["run"], problem.direction, 60 * mark) for mark in marks[:-1]]
+        found = [reached_by(storage, result["run"], problem.direction, 60 * mark) for mark in marks]
     # Where a mark knows of nothing, the initial candidate is the best there was.
-    return [*({**last, "reached": last["initial"], "exact": None, **reached} for reached in earlier), last]
+    return [{**last, "reached": last["initial"], "exact": None, **reached} for reached in found]
 
 
 def reached_by(storage: Storage, run: str, direction: Direction, seconds: float) -> dict[str, Any]:
